@@ -1,0 +1,52 @@
+/* Whole files: mapping the input, replacing the output atomically. */
+#ifndef PARE_BASE_FILE_H
+#define PARE_BASE_FILE_H
+
+#include "base/status.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+/* A read-only mapping of a regular file; pipes and /dev/stdin are read into an unlinked temporary file first, up to `max_bytes`. */
+typedef struct Mapping {
+    const uint8_t *data;
+    size_t size;
+    int refs;
+    char *path; /* as given */
+} Mapping;
+
+Status mapping_open(const char *path, uint64_t max_bytes, Mapping **out, Err *err);
+/* Maps a file that is already open (for members resolved with openat); takes the descriptor over. */
+Status mapping_open_fd(int fd, const char *path, uint64_t max_bytes, Mapping **out, Err *err);
+Mapping *mapping_ref(Mapping *m);
+void mapping_unref(Mapping *m);
+/* Tells the kernel that these bytes were read and may leave memory again (whole pages inside the range only). */
+void mapping_drop(const Mapping *m, const void *from, size_t size);
+
+/* Output: written to a temporary file in the same folder, flushed to disk and renamed on commit. "-" is standard output. */
+typedef struct OutFile OutFile;
+
+Status outfile_open(const char *path, OutFile **out, Err *err);
+Status outfile_write(OutFile *f, const void *data, size_t size, Err *err);
+uint64_t outfile_bytes(const OutFile *f);
+/* Renames into place. On failure the old file is untouched and the temporary one is gone. Frees f in every case. */
+Status outfile_commit(OutFile *f, Err *err);
+/* Two files that belong together: `prepare` flushes to disk and closes without the rename, so that all can fail before any is renamed;
+ * outfile_commit then only renames. */
+Status outfile_prepare(OutFile *f, Err *err);
+void outfile_abort(OutFile *f); /* removes the temporary file; NULL is fine */
+/* Removes the temporary files of every OutFile still open: for the interrupt path of cmd/. Async-signal-safe. */
+void outfile_abort_all(void);
+
+/* True when both paths name the same existing file (device and inode). */
+bool file_same(const char *a, const char *b);
+/* The folder part of a path, "." when none; malloc'ed, NULL when out of memory. */
+char *path_folder(const char *path);
+/* folder/name, or name alone when it is absolute; malloc'ed. */
+char *path_join(const char *folder, const char *name);
+/* An unlinked temporary file in TMPDIR, open for reading and writing. */
+Status temp_file(FILE **out, Err *err);
+
+#endif

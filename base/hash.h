@@ -1,0 +1,22 @@
+/* SHA-256 (FIPS 180-4, by libmd) of bytes, files and running input. */
+#ifndef PARE_BASE_HASH_H
+#define PARE_BASE_HASH_H
+
+#include "base/status.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define HASH_TEXT 65 /* 64 hex digits and NUL */
+
+typedef struct Hash Hash; /* running SHA-256 */
+
+Hash *hash_new(void); /* NULL when out of memory */
+void hash_add(Hash *h, const void *data, size_t size);
+void hash_finish(Hash *h, char text[HASH_TEXT]); /* writes lower-case hex and frees h */
+
+void hash_bytes(const void *data, size_t size, char text[HASH_TEXT]);
+/* Reads the file in blocks; memory does not grow with it. ERR_IO names the path. */
+Status hash_file(const char *path, char text[HASH_TEXT], Err *err);
+
+#endif

@@ -1,0 +1,41 @@
+/* Arrays on disk become network inputs: which array, which rows, in which order, cast, scaled, transposed. Memory does not grow with
+ * the number of samples. */
+#ifndef PARE_DATA_DATASET_H
+#define PARE_DATA_DATASET_H
+
+#include "base/hash.h"
+#include "graph/graph.h"
+
+#include <cjson/cJSON.h>
+
+typedef struct Dataset Dataset;
+
+typedef struct DataOptions {
+    const char *folder;  /* paths of a section are relative to it; NULL: the current one */
+    uint64_t max_mem;
+    bool want_labels;    /* an array "label" of a plain .npz counts as labels */
+    bool expect_nonfinite; /* allow NaN and infinity in inputs (default: ERR_DATA names array and index) */
+} DataOptions;
+
+/* --data: an .npz, a folder of input_k.pb / output_k.pb, or a .json data section; the graph gives the inputs' names, types and ranks. */
+Status dataset_open(const char *path, const Graph *g, const DataOptions *options, Dataset **out, Err *err);
+/* A "data" entry of a recipe: a string as above, or an object { "file", "inputs", "label", "first", ... }. Unknown keys: ERR_USAGE. */
+Status dataset_open_json(const cJSON *section, const Graph *g, const DataOptions *options, Dataset **out, Err *err);
+/* Seeded standard normal (floats) or small-range (integers: [0, 2), booleans) inputs for networks without data. `shapes` one per feed. */
+Status dataset_random(const Graph *g, const Shape *shapes, int64_t samples, uint64_t seed, Dataset **out, Err *err);
+void dataset_free(Dataset *d);
+
+int64_t dataset_samples(const Dataset *d); /* along the sample axis; 1 when the arrays are one sample as a whole */
+bool dataset_has_labels(const Dataset *d);
+bool dataset_batched(const Dataset *d);    /* false: the whole is one sample and goes through in one call */
+int dataset_class_axis(const Dataset *d);  /* of the logits; -1: last */
+bool dataset_ignore_label(const Dataset *d, int64_t *label);
+/* The batch to use: `want` (0: 32), but what the network's own dimensions fix, and never more than there are samples. */
+int64_t dataset_batch(const Dataset *d, int64_t want);
+
+/* Samples [first, first + count): one tensor per graph_feeds input, in order, aligned; `labels` int64 (may be NULL). Caller releases. */
+Status dataset_read(Dataset *d, int64_t first, int64_t count, Tensor *inputs, Tensor *labels, Err *err);
+/* Expected outputs of a .pb folder or arrays named as the network's outputs: number, and one by output index; for comparisons. */
+Status dataset_hash(Dataset *d, char text[HASH_TEXT], Err *err); /* of the files' bytes and the canonical section */
+
+#endif

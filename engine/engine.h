@@ -1,0 +1,55 @@
+/* Running a network: a Session holds one graph and makes a plan for each set of input shapes. */
+#ifndef PARE_ENGINE_ENGINE_H
+#define PARE_ENGINE_ENGINE_H
+
+#include "base/log.h"
+#include "graph/op.h"
+
+/* The op table (engine/ops/list.h): entry for a node of this domain, or NULL. Versions are resolved by engine_bind. */
+const Op *engine_find_op(Str domain, Str type);
+const Op *const *engine_ops(void); /* all entries, NULL terminated */
+
+/* Sets find_op and every node's op (subgraphs included), choosing the entry valid for the imported opset. Unknown ops stay NULL. */
+void engine_bind(Graph *g);
+
+/* Infers types and shapes of every value, symbolic dimensions included; what the file declared is checked against it and the more
+ * definite one is kept. Degrades to unknown for ops without an entry; never fails for lack of knowledge, only on contradiction. */
+Status engine_infer(Graph *g, Err *err);
+
+/* Shapes of every value for concrete input shapes: `shapes` has one entry per graph_feeds input. Fills types[1..value_count]
+ * (rank -1 where it depends on the data), malloc'ed. For counting and planning without running. */
+Status engine_concrete_shapes(const Graph *g, const Shape *shapes, int count, TypeInfo **types, Err *err);
+
+/* Evaluates a node whose inputs are all constant, by its plain forward. Outputs are to be released by the caller. ERR_UNSUPPORTED
+ * when the op has no forward. Refuses outputs above max_bytes (ERR_MEMORY). */
+Status engine_evaluate(const Graph *g, NodeId n, uint64_t max_bytes, Tensor *outputs, Err *err);
+
+typedef struct Session Session;
+
+typedef struct SessionOptions {
+    int threads;       /* 0: all of this process's cores */
+    bool plain;        /* plain C kernels only: the oracle */
+    uint64_t max_mem;  /* 0: no limit; refused before allocation */
+} SessionOptions;
+
+/* Takes its own clone of the graph. ERR_UNSUPPORTED names every op that cannot run (op, node), up to five. */
+Status session_new(const Graph *g, const SessionOptions *options, Session **out, Err *err);
+void session_free(Session *s);
+const Graph *session_graph(const Session *s);
+
+/* `inputs`: one per graph_feeds, in that order, with the declared type; dims may be anything the graph allows. `outputs`: one per
+ * graph output, to be released by the caller. ERR_DATA names the input whose type or shape does not fit. */
+Status session_run(Session *s, const Tensor *inputs, Tensor *outputs, Err *err);
+
+/* Called with each watched value as soon as it is produced (graph inputs and constants excluded from neither); the tensor is
+ * borrowed for the call. A Status other than OK ends the run. Watching a value keeps fusions from hiding it. NULL fn: stop watching. */
+typedef Status (*ObserveFn)(void *user, ValueId value, const Tensor *tensor, Err *err);
+Status session_observe(Session *s, const ValueId *values, int count, ObserveFn fn, void *user, Err *err);
+
+/* Peak bytes of activations of the plan used last. */
+size_t session_activation_bytes(const Session *s);
+
+/* Sets the threads of OpenMP (oneDNN) and BLAS for this process; 0: as many as cores it may use. Returns the number. */
+int engine_set_threads(int threads);
+
+#endif

@@ -1,0 +1,42 @@
+/* .npy and .npz arrays, read and written. */
+#ifndef PARE_FORMATS_NPZ_H
+#define PARE_FORMATS_NPZ_H
+
+#include "graph/tensor.h"
+
+#include <stdint.h>
+
+/* An open .npz (zip of .npy, stored or deflated, zip64) or a lone .npy (one array named after the file). Stored C-order members
+ * stay mapped; deflated or Fortran-order ones are inflated once, on first use, into an unlinked temporary file which is mapped. */
+typedef struct Npz Npz;
+
+typedef struct NpzArray {
+    Str name;      /* without ".npy" */
+    DType type;
+    Shape shape;
+} NpzArray;
+
+/* max_mem bounds single members (inflated size against the declared one, header counts); 0: no limit. */
+Status npz_open(const char *path, uint64_t max_mem, Npz **out, Err *err);
+Status npz_open_mapping(Mapping *m, const char *name, uint64_t max_mem, Npz **out, Err *err); /* its own reference */
+void npz_close(Npz *z);
+int npz_count(const Npz *z);
+const NpzArray *npz_array(const Npz *z, int i);
+int npz_find(const Npz *z, const char *name); /* -1: none */
+/* The whole array as a tensor: a view of mapped bytes where it can be (possibly unaligned), else its own copy. Big-endian swapped. */
+Status npz_tensor(Npz *z, int i, Tensor *out, Err *err);
+/* Rows [first, first+count) along axis 0, copied into `out` (allocated by the caller: count rows, packed, native order). Drops pages behind itself. */
+Status npz_rows(Npz *z, int i, int64_t first, int64_t count, void *out, Err *err);
+
+/* Writing: arrays grow by rows, each spooled to an unlinked temporary file, and are put together on commit. Members are stored
+ * (compress false) or deflated. No time is written: the same arrays give the same bytes. */
+typedef struct NpzWriter NpzWriter;
+Status npz_writer_open(const char *path, bool compress, NpzWriter **out, Err *err);
+/* Declares an array; shape.dims[0] is ignored and counted from the rows appended. A scalar (rank 0) takes one row. Returns its handle in *array. */
+Status npz_writer_array(NpzWriter *w, const char *name, DType type, const Shape *shape, int *array, Err *err);
+Status npz_writer_rows(NpzWriter *w, int array, const void *data, int64_t rows, Err *err);
+Status npz_writer_tensor(NpzWriter *w, const char *name, const Tensor *t, Err *err); /* a whole array at once */
+Status npz_writer_commit(NpzWriter *w, Err *err); /* frees w in every case; old file untouched on failure */
+void npz_writer_abort(NpzWriter *w);
+
+#endif

@@ -1,0 +1,33 @@
+/* Static counts of a network: parameters, non-zeros, bits, MACs by type, elementwise operations, bytes. Exact, no timing. */
+#ifndef PARE_GREENNESS_COUNTS_H
+#define PARE_GREENNESS_COUNTS_H
+
+#include "engine/engine.h"
+
+typedef struct LayerCount {
+    NodeId node;
+    Str name, type;
+    Shape output;
+    int64_t parameters;  /* elements of the node's constant float or quantized operands, each constant counted at its first reader */
+    OpCost cost;
+    DType mac_type;      /* type the products are taken in: float32, or int8 for a layer between Quantize/DequantizeLinear */
+} LayerCount;
+
+typedef struct Counts {
+    int64_t parameters, nonzeros;   /* elements of all initializers and Constant tensors that are weights: float and quantized; scales and zero points, shapes apart */
+    int64_t parameter_bits;         /* sum of element bits: parameter_bits / parameters is the mean weight width */
+    int64_t macs_float, macs_int8;  /* at batch `batch` */
+    int64_t elementwise, transcendental;
+    int64_t weight_bytes, activation_bytes; /* read once / written once per inference */
+    LayerCount *layers;             /* every node with a cost or parameters, topological order */
+    int layer_count;
+    int uncounted;                  /* nodes whose shapes or op are unknown */
+    char uncounted_names[256];      /* the first few ops, comma separated */
+} Counts;
+
+/* `shapes`: one per feed; NULL: unknown dims taken as 1 (symbolic batch, length ...). Convention: see OpCost. */
+Status counts_of(const Graph *g, const Shape *shapes, Counts *out, Err *err);
+void counts_release(Counts *c);
+extern const char counts_convention[]; /* printed with every MAC figure */
+
+#endif
