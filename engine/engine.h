@@ -7,7 +7,8 @@
 
 /* The op table (engine/ops/list.h): entry for a node of this domain, or NULL. Versions are resolved by engine_bind. */
 const Op *engine_find_op(Str domain, Str type);
-const Op *const *engine_ops(void); /* all entries, NULL terminated */
+/* The families of engine/ops/list.h, NULL terminated; each family is an array of entries that ends with type NULL. */
+const Op *const *engine_ops(void);
 
 /* Sets find_op and every node's op (subgraphs included), choosing the entry valid for the imported opset. Unknown ops stay NULL. */
 void engine_bind(Graph *g);

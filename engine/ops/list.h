@@ -1,0 +1,26 @@
+/* Every family of operators: one .c file each, which ends in the array named here (its last entry has type NULL). */
+#ifndef PARE_ENGINE_OPS_LIST_H
+#define PARE_ENGINE_OPS_LIST_H
+
+#include "graph/op.h"
+
+#define OP_FAMILIES(X) \
+    X(ops_constant)    /* Constant, ConstantOfShape, Identity, Dropout (inference), Cast, Range, EyeLike */ \
+    X(ops_unary)       /* Relu, Sigmoid, Exp, Sqrt, Clip, LeakyRelu, Gelu ... */ \
+    X(ops_binary)      /* Add, Mul, Pow, Equal, Where, Min, Max, And ... */ \
+    X(ops_shape)       /* Shape, Size, Reshape, Flatten, Squeeze, Unsqueeze, Expand, Transpose, DepthToSpace ... */ \
+    X(ops_slice)       /* Slice, Split, Concat, Pad, Tile ... */ \
+    X(ops_gather)      /* Gather, GatherElements, GatherND, Scatter*, OneHot ... */ \
+    X(ops_reduce)      /* ReduceSum ..., ArgMax, ArgMin, CumSum, TopK */ \
+    X(ops_resize)      /* Resize, Upsample */ \
+    X(ops_conv)        /* Conv, ConvTranspose */ \
+    X(ops_pool)        /* MaxPool, AveragePool, GlobalAveragePool ... */ \
+    X(ops_matmul)      /* MatMul, Gemm, Einsum */ \
+    X(ops_norm)        /* BatchNormalization, InstanceNormalization, LayerNormalization, LRN, Softmax, LogSoftmax ... */ \
+    X(ops_quantize)    /* QuantizeLinear, DequantizeLinear, DynamicQuantizeLinear, QLinearConv, QLinearMatMul, ConvInteger, MatMulInteger */
+
+#define X(family) extern const Op family[];
+OP_FAMILIES(X)
+#undef X
+
+#endif
