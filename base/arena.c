@@ -1,0 +1,117 @@
+#include "base/arena.h"
+
+#include "base/bytes.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { FIRST_BLOCK = 4096, LARGEST_BLOCK = 1 << 20, ALIGN = 16 };
+
+typedef struct Block {
+    struct Block *next;
+    size_t used, size;
+    _Alignas(ALIGN) uint8_t data[];
+} Block;
+
+struct Arena {
+    int refs;
+    Block *blocks; /* the one in use first */
+    size_t total;
+};
+
+Arena *arena_new(void)
+{
+    Arena *a = calloc(1, sizeof *a);
+    if (a != NULL) a->refs = 1;
+    return a;
+}
+
+Arena *arena_ref(Arena *a)
+{
+    a->refs++;
+    return a;
+}
+
+void arena_unref(Arena *a)
+{
+    if (a == NULL || --a->refs > 0) return;
+    for (Block *b = a->blocks; b != NULL;) {
+        Block *next = b->next;
+        free(b);
+        b = next;
+    }
+    free(a);
+}
+
+static Block *block_new(size_t size)
+{
+    size_t bytes;
+    if (!add_size(sizeof(Block), size, &bytes)) return NULL;
+    Block *b = malloc(bytes);
+    if (b != NULL) *b = (Block){ .size = size };
+    return b;
+}
+
+void *arena_alloc(Arena *a, size_t size)
+{
+    size_t padded;
+    if (!add_size(size, ALIGN - 1, &padded)) return NULL;
+    padded &= ~(size_t)(ALIGN - 1);
+    if (padded == 0) padded = ALIGN;
+    Block *b = a->blocks;
+    if (b == NULL || b->size - b->used < padded) {
+        size_t block = b == NULL ? FIRST_BLOCK : b->size * 2;
+        if (block > LARGEST_BLOCK) block = LARGEST_BLOCK;
+        if (block < padded) block = padded;
+        Block *fresh = block_new(block);
+        if (fresh == NULL) return NULL;
+        fresh->next = b;
+        a->blocks = b = fresh;
+    }
+    void *at = b->data + b->used;
+    b->used += padded;
+    a->total += padded;
+    memset(at, 0, padded);
+    return at;
+}
+
+void *arena_array(Arena *a, size_t count, size_t size)
+{
+    size_t bytes;
+    return mul_size(count, size, &bytes) ? arena_alloc(a, bytes) : NULL;
+}
+
+void *arena_copy(Arena *a, const void *data, size_t size)
+{
+    void *copy = arena_alloc(a, size);
+    if (copy != NULL && size > 0) memcpy(copy, data, size);
+    return copy;
+}
+
+Str arena_str(Arena *a, Str s)
+{
+    char *copy = s.len < SIZE_MAX ? arena_alloc(a, s.len + 1) : NULL;
+    if (copy == NULL) return (Str){ 0 };
+    if (s.len > 0) memcpy(copy, s.data, s.len);
+    return (Str){ copy, s.len };
+}
+
+Str arena_printf(Arena *a, const char *format, ...)
+{
+    va_list args, again;
+    va_start(args, format);
+    va_copy(again, args);
+    int n = vsnprintf(NULL, 0, format, args);
+    va_end(args);
+    char *text = n >= 0 ? arena_alloc(a, (size_t)n + 1) : NULL;
+    if (text != NULL) vsnprintf(text, (size_t)n + 1, format, again);
+    va_end(again);
+    return text != NULL ? (Str){ text, (size_t)n } : (Str){ 0 };
+}
+
+size_t arena_used(const Arena *a)
+{
+    return a->total;
+}
