@@ -1,0 +1,181 @@
+#include "engine/blas_glue.h"
+
+#include <cblas.h>
+#include <lapacke.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+
+static CBLAS_TRANSPOSE trans(bool t) { return t ? CblasTrans : CblasNoTrans; }
+
+void blas_sgemm(bool ta, bool tb, int m, int n, int k, float alpha, const float *a, int lda, const float *b, int ldb, float beta, float *c,
+                int ldc)
+{
+    if (m == 0 || n == 0) return;
+    cblas_sgemm(CblasRowMajor, trans(ta), trans(tb), m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+}
+
+void blas_dgemm(bool ta, bool tb, int m, int n, int k, double alpha, const double *a, int lda, const double *b, int ldb, double beta,
+                double *c, int ldc)
+{
+    if (m == 0 || n == 0) return;
+    cblas_dgemm(CblasRowMajor, trans(ta), trans(tb), m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+}
+
+void blas_ssyrk(bool rows, int n, int k, float alpha, const float *a, int lda, float beta, float *c, int ldc)
+{
+    if (n > 0) cblas_ssyrk(CblasRowMajor, CblasUpper, trans(!rows), n, k, alpha, a, lda, beta, c, ldc);
+}
+
+void blas_dsyrk(bool rows, int n, int k, double alpha, const double *a, int lda, double beta, double *c, int ldc)
+{
+    if (n > 0) cblas_dsyrk(CblasRowMajor, CblasUpper, trans(!rows), n, k, alpha, a, lda, beta, c, ldc);
+}
+
+void blas_mirror(int n, double *c, int ldc)
+{
+    for (int i = 0; i < n; i++)
+        for (int j = i + 1; j < n; j++) c[(size_t)j * (size_t)ldc + (size_t)i] = c[(size_t)i * (size_t)ldc + (size_t)j];
+}
+
+/* What a LAPACKE return value means; `what` names the factorization. */
+static Status lapack_status(lapack_int info, const char *what, int rows, int cols, Err *err)
+{
+    if (info == 0) return OK;
+    if (info == LAPACK_WORK_MEMORY_ERROR || info == LAPACK_TRANSPOSE_MEMORY_ERROR) return err_no_memory(err, what);
+    if (info < 0) return err_set(err, ERR_DATA, "%s of a %d x %d matrix: it holds NaN or infinity", what, rows, cols);
+    return err_set(err, ERR_DATA, "%s of a %d x %d matrix did not converge", what, rows, cols);
+}
+
+/* LAPACK is column-major: there the row-major a[rows,cols] is a^T, whose SVD is (vt^T) s (u^T); so u and vt change places and
+ * nothing has to be transposed. */
+Status blas_svd(int rows, int cols, const double *a, double *u, double *s, double *vt, Err *err)
+{
+    if (rows == 0 || cols == 0) return OK;
+    int k = rows < cols ? rows : cols;
+    size_t bytes = (size_t)rows * (size_t)cols * sizeof *a;
+    double *work = alloc_array((size_t)rows * (size_t)cols, sizeof *a);
+    double *superb = alloc_array((size_t)k, sizeof *superb);
+    lapack_int info = LAPACK_WORK_MEMORY_ERROR;
+    if (work != NULL && superb != NULL) {
+        memcpy(work, a, bytes);
+        info = LAPACKE_dgesdd(LAPACK_COL_MAJOR, 'S', cols, rows, work, cols, s, vt, cols, u, k);
+        if (info > 0) {
+            memcpy(work, a, bytes);
+            info = LAPACKE_dgesvd(LAPACK_COL_MAJOR, 'S', 'S', cols, rows, work, cols, s, vt, cols, u, k, superb);
+        }
+    }
+    free(work);
+    free(superb);
+    return lapack_status(info, "singular value decomposition", rows, cols, err);
+}
+
+Status blas_svd_float(int rows, int cols, const float *a, float *u, float *s, float *vt, Err *err)
+{
+    if (rows == 0 || cols == 0) return OK;
+    int k = rows < cols ? rows : cols;
+    size_t bytes = (size_t)rows * (size_t)cols * sizeof *a;
+    float *work = alloc_array((size_t)rows * (size_t)cols, sizeof *a);
+    float *superb = alloc_array((size_t)k, sizeof *superb);
+    lapack_int info = LAPACK_WORK_MEMORY_ERROR;
+    if (work != NULL && superb != NULL) {
+        memcpy(work, a, bytes);
+        info = LAPACKE_sgesdd(LAPACK_COL_MAJOR, 'S', cols, rows, work, cols, s, vt, cols, u, k);
+        if (info > 0) {
+            memcpy(work, a, bytes);
+            info = LAPACKE_sgesvd(LAPACK_COL_MAJOR, 'S', 'S', cols, rows, work, cols, s, vt, cols, u, k, superb);
+        }
+    }
+    free(work);
+    free(superb);
+    return lapack_status(info, "singular value decomposition", rows, cols, err);
+}
+
+Status blas_cholesky(int n, double *a, int *failed, Err *err)
+{
+    *failed = 0;
+    if (n == 0) return OK;
+    /* the lower triangle by rows is the upper one by columns */
+    lapack_int info = LAPACKE_dpotrf(LAPACK_COL_MAJOR, 'U', n, a, n);
+    if (info > 0) {
+        *failed = (int)info;
+        return OK;
+    }
+    for (int i = 0; i < n; i++)
+        for (int j = i + 1; j < n; j++) a[(size_t)i * (size_t)n + (size_t)j] = 0;
+    return lapack_status(info, "Cholesky factorization", n, n, err);
+}
+
+Status blas_cholesky_solve(int n, int columns, const double *l, double *b, Err *err)
+{
+    (void)err;
+    blas_triangular_solve(true, false, n, columns, l, b);
+    blas_triangular_solve(true, true, n, columns, l, b);
+    return OK;
+}
+
+Status blas_cholesky_inverse(int n, double *l, Err *err)
+{
+    if (n == 0) return OK;
+    lapack_int info = LAPACKE_dpotri(LAPACK_COL_MAJOR, 'U', n, l, n);
+    if (info > 0) return err_set(err, ERR_DATA, "inverse of a %d x %d matrix: it is singular (pivot %d)", n, n, (int)info - 1);
+    TRY(lapack_status(info, "inverse", n, n, err));
+    for (int i = 0; i < n; i++)
+        for (int j = 0; j < i; j++) l[(size_t)j * (size_t)n + (size_t)i] = l[(size_t)i * (size_t)n + (size_t)j];
+    return OK;
+}
+
+void blas_triangular_solve(bool lower, bool transposed, int n, int columns, const double *t, double *b)
+{
+    if (n == 0 || columns == 0) return;
+    cblas_dtrsm(CblasRowMajor, CblasLeft, lower ? CblasLower : CblasUpper, trans(transposed), CblasNonUnit, n, columns, 1.0, t, n, b,
+                columns);
+}
+
+void blas_triangular_solve_right(bool lower, bool transposed, int rows, int n, const double *t, double *b)
+{
+    if (n == 0 || rows == 0) return;
+    cblas_dtrsm(CblasRowMajor, CblasRight, lower ? CblasLower : CblasUpper, trans(transposed), CblasNonUnit, rows, n, 1.0, t, n, b, n);
+}
+
+Status blas_eigen(int n, double *a, double *w, Err *err)
+{
+    if (n == 0) return OK;
+    lapack_int info = LAPACKE_dsyevd(LAPACK_COL_MAJOR, 'V', 'U', n, a, n, w);
+    TRY(lapack_status(info, "eigenvalues", n, n, err));
+    for (int i = 0; i < n; i++) /* eigenvectors came as columns of a column-major matrix */
+        for (int j = i + 1; j < n; j++) {
+            double swap = a[(size_t)i * (size_t)n + (size_t)j];
+            a[(size_t)i * (size_t)n + (size_t)j] = a[(size_t)j * (size_t)n + (size_t)i];
+            a[(size_t)j * (size_t)n + (size_t)i] = swap;
+        }
+    return OK;
+}
+
+Status blas_qr(int rows, int cols, const double *a, double *q, double *r, Err *err)
+{
+    if (rows == 0 || cols == 0) return OK;
+    int k = rows < cols ? rows : cols;
+    double *work = alloc_array((size_t)rows * (size_t)cols, sizeof *a);
+    double *tau = alloc_array((size_t)k, sizeof *tau);
+    lapack_int info = LAPACK_WORK_MEMORY_ERROR;
+    if (work != NULL && tau != NULL) {
+        memcpy(work, a, (size_t)rows * (size_t)cols * sizeof *a);
+        info = LAPACKE_dgeqrf(LAPACK_ROW_MAJOR, rows, cols, work, cols, tau);
+    }
+    if (info == 0) {
+        for (int i = 0; i < k; i++)
+            for (int j = 0; j < cols; j++) r[(size_t)i * (size_t)cols + (size_t)j] = j < i ? 0 : work[(size_t)i * (size_t)cols + (size_t)j];
+        info = LAPACKE_dorgqr(LAPACK_ROW_MAJOR, rows, k, k, work, cols, tau);
+        for (int i = 0; i < rows; i++) memcpy(q + (size_t)i * (size_t)k, work + (size_t)i * (size_t)cols, (size_t)k * sizeof *q);
+    }
+    free(work);
+    free(tau);
+    return lapack_status(info, "QR factorization", rows, cols, err);
+}
+
+void blas_set_threads(int threads)
+{
+    openblas_set_num_threads(threads < 1 ? 1 : threads);
+}
