@@ -15,8 +15,15 @@ typedef struct Block {
     _Alignas(ALIGN) uint8_t data[];
 } Block;
 
+typedef struct Deferred {
+    struct Deferred *next;
+    void (*release)(void *object);
+    void *object;
+} Deferred;
+
 struct Arena {
     int refs;
+    Deferred *deferred; /* latest first; lives in the blocks */
     Block *blocks; /* the one in use first */
     size_t total;
 };
@@ -37,6 +44,7 @@ Arena *arena_ref(Arena *a)
 void arena_unref(Arena *a)
 {
     if (a == NULL || --a->refs > 0) return;
+    for (const Deferred *d = a->deferred; d != NULL; d = d->next) d->release(d->object);
     for (Block *b = a->blocks; b != NULL;) {
         Block *next = b->next;
         free(b);
@@ -109,6 +117,15 @@ Str arena_printf(Arena *a, const char *format, ...)
     if (text != NULL) vsnprintf(text, (size_t)n + 1, format, again);
     va_end(again);
     return text != NULL ? (Str){ text, (size_t)n } : (Str){ 0 };
+}
+
+bool arena_defer(Arena *a, void (*release)(void *object), void *object)
+{
+    Deferred *d = arena_alloc(a, sizeof *d);
+    if (d == NULL) return false;
+    *d = (Deferred){ a->deferred, release, object };
+    a->deferred = d;
+    return true;
 }
 
 size_t arena_used(const Arena *a)

@@ -16,6 +16,8 @@ void *arena_array(Arena *a, size_t count, size_t size); /* checked product */
 void *arena_copy(Arena *a, const void *data, size_t size);
 Str arena_str(Arena *a, Str s); /* a NUL-terminated copy; data is NULL when out of memory */
 Str arena_printf(Arena *a, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Calls release(object) when the arena is freed, latest first. False when out of memory (nothing is registered). */
+bool arena_defer(Arena *a, void (*release)(void *object), void *object);
 size_t arena_used(const Arena *a); /* bytes handed out */
 
 #endif

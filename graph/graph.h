@@ -34,7 +34,7 @@ typedef struct Attr {
     float f;
     int64_t i;
     Str s;
-    Tensor *tensor;       /* TENSOR */
+    Tensor *tensor;       /* TENSOR; its buffer lives as long as the arena (graph_keep_tensor) */
     Graph *graph;         /* GRAPH: owned by the Graph the node stands in */
     const float *floats;
     const int64_t *ints;
