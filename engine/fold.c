@@ -1,0 +1,162 @@
+#include "engine/fold.h"
+
+#include <stdlib.h>
+
+#include "base/bytes.h"
+#include "base/hash.h"
+
+#define MAX_ROUNDS 64 /* each round removes a node or more; chains are folded within one */
+
+void fold_changed(Fold *f, Str object, const char *format, ...)
+{
+    f->changes++;
+    if (f->record == NULL) return;
+    char text[256];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    record_add(f->record, RECORD_CHANGED, object, "%s", text);
+}
+
+bool fold_can_replace(const Graph *g, ValueId from, ValueId to)
+{
+    if (!(graph_value(g, from)->flags & VALUE_OUTPUT)) return true;
+    const Value *target = graph_value(g, to);
+    return target->producer != 0 && !(target->flags & (VALUE_OUTPUT | VALUE_INPUT));
+}
+
+Status fold_to_constant(Fold *f, ValueId v, Tensor *contents, Err *err)
+{
+    ValueId constant = graph_add_constant(f->g, graph_value(f->g, v)->name, contents);
+    if (constant == 0) return err_no_memory(err, "a folded constant");
+    return graph_replace_value(f->g, v, constant, err);
+}
+
+/* ---- equal initializers ---- */
+
+typedef struct Content {
+    ValueId value;
+    const Tensor *tensor;
+    char hash[HASH_TEXT];
+} Content;
+
+static int by_shape(const Content *x, const Content *y)
+{
+    if (x->tensor->type != y->tensor->type) return x->tensor->type < y->tensor->type ? -1 : 1;
+    if (x->tensor->bytes != y->tensor->bytes) return x->tensor->bytes < y->tensor->bytes ? -1 : 1;
+    if (x->tensor->shape.rank != y->tensor->shape.rank) return x->tensor->shape.rank < y->tensor->shape.rank ? -1 : 1;
+    for (int i = 0; i < x->tensor->shape.rank; i++) {
+        int64_t a = x->tensor->shape.dims[i], b = y->tensor->shape.dims[i];
+        if (a != b) return a < b ? -1 : 1;
+    }
+    return 0;
+}
+
+static int by_shape_and_id(const void *a, const void *b)
+{
+    const Content *x = a, *y = b;
+    int order = by_shape(x, y);
+    return order != 0 ? order : (x->value > y->value) - (x->value < y->value);
+}
+
+static int by_hash(const void *a, const void *b)
+{
+    const Content *x = a, *y = b;
+    int order = strcmp(x->hash, y->hash);
+    return order != 0 ? order : (x->value > y->value) - (x->value < y->value);
+}
+
+/* Hashes only contents that have a partner of the same type and shape. */
+static Status share_duplicates(Fold *f, Err *err)
+{
+    Graph *g = f->g;
+    Status status = OK;
+    Content *list = alloc_array(g->value_count + 1, sizeof *list);
+    if (list == NULL) return err_no_memory(err, "the list of initializers");
+    size_t count = 0;
+    for (ValueId v = 1; v <= g->value_count; v++) {
+        const Value *value = graph_value(g, v);
+        if (!(value->flags & VALUE_INITIALIZER) || value->flags & VALUE_OUTPUT || value->tensor == NULL) continue;
+        if (value->tensor->type == DT_STRING || value->tensor->bytes == 0 || graph_readers(g, v) == 0) continue;
+        list[count++] = (Content){ .value = v, .tensor = value->tensor };
+    }
+    qsort(list, count, sizeof *list, by_shape_and_id);
+    for (size_t from = 0, to; from < count; from = to) {
+        for (to = from + 1; to < count && by_shape(&list[from], &list[to]) == 0; to++) continue;
+        if (to - from < 2) continue;
+        for (size_t i = from; i < to; i++) hash_bytes(list[i].tensor->data, list[i].tensor->bytes, list[i].hash);
+        qsort(list + from, to - from, sizeof *list, by_hash);
+        for (size_t i = from + 1, first = from; i < to; i++) {
+            if (strcmp(list[i].hash, list[first].hash) != 0) {
+                first = i;
+                continue;
+            }
+            Str kept = graph_value(g, list[first].value)->name;
+            TRY_OUT(graph_replace_value(g, list[i].value, list[first].value, err));
+            fold_changed(f, graph_value(g, list[i].value)->name, "shares the contents of '%.*s'", STR_ARG(kept));
+        }
+    }
+out:
+    free(list);
+    return status;
+}
+
+/* ---- what nobody reads ---- */
+
+/* A graph of IR 3 lists its initializers as inputs too: those that are no longer read leave the list with their contents. */
+static Status drop_unread_inputs(Graph *g, int *dropped, Err *err)
+{
+    int kept = 0;
+    ValueId *inputs = arena_array(g->arena, (size_t)g->input_count + 1, sizeof *inputs);
+    if (inputs == NULL) return err_no_memory(err, "the list of inputs");
+    for (int i = 0; i < g->input_count; i++) {
+        Value *v = graph_value(g, g->inputs[i]);
+        bool unread = v->flags & VALUE_INITIALIZER && !(v->flags & VALUE_OUTPUT) && graph_readers(g, g->inputs[i]) == 0;
+        if (unread) v->flags &= ~(unsigned)VALUE_INPUT;
+        else inputs[kept++] = g->inputs[i];
+    }
+    *dropped = g->input_count - kept;
+    if (*dropped > 0) {
+        g->inputs = inputs;
+        g->input_count = kept;
+    }
+    return OK;
+}
+
+static Status remove_dead(Fold *f, Err *err)
+{
+    int constants = 0, listed = 0;
+    int nodes = graph_remove_dead(f->g, &constants);
+    TRY(drop_unread_inputs(f->g, &listed, err));
+    if (listed > 0) {
+        int more = 0;
+        nodes += graph_remove_dead(f->g, &more);
+        constants += more;
+    }
+    if (nodes > 0) fold_changed(f, STR("graph"), "%d node%s without readers removed", nodes, nodes == 1 ? "" : "s");
+    if (constants > 0) fold_changed(f, STR("graph"), "%d initializer%s without readers removed", constants, constants == 1 ? "" : "s");
+    return OK;
+}
+
+Status fold_graph(Graph *g, const FoldOptions *options, PassRecord *record, Err *err)
+{
+    Fold f = { .g = g, .options = options, .record = record };
+    engine_bind(g);
+    TRY(engine_infer(g, err));
+    for (int round = 0; round < MAX_ROUNDS; round++) {
+        f.changes = 0;
+        if (options->constants) TRY(fold_constants(&f, err));
+        if (options->shapes) TRY(fold_shapes(&f, err));
+        if (options->identities) TRY(fold_identities(&f, err));
+        if (options->batchnorm || options->bias) TRY(fold_affine(&f, err));
+        if (options->duplicates) TRY(share_duplicates(&f, err));
+        if (options->dead) TRY(remove_dead(&f, err));
+        if (f.changes == 0) break;
+        TRY(graph_finish(g, err));
+        engine_bind(g);
+        TRY(engine_infer(g, err));
+    }
+    if (options->batchnorm) fold_affine_report(&f);
+    return OK;
+}
