@@ -49,6 +49,8 @@ Status graph_set_metadata(Graph *g, const char *key, const char *value, Err *err
 
 /* Removes nodes whose results nobody reads, and initializers nobody reads; returns how many nodes went. Graph inputs stay. */
 int graph_remove_dead(Graph *g, int *constants_removed);
+/* Rebuilds the index of value names, for a loader that fills the tables itself. False when out of memory. */
+bool graph_reindex(Graph *g);
 /* Topological order again (stable: file order where possible). ERR_DATA names a node on a cycle. */
 Status graph_finish(Graph *g, Err *err);
 
