@@ -11,8 +11,8 @@
 typedef struct Npz Npz;
 
 typedef struct NpzArray {
-    Str name;      /* without ".npy" */
-    DType type;
+    Str name;      /* without ".npy"; NUL terminated */
+    DType type;    /* DT_NONE: listed, but of a type pare has no numbers for; reading it is ERR_UNSUPPORTED */
     Shape shape;
 } NpzArray;
 
@@ -27,6 +27,11 @@ int npz_find(const Npz *z, const char *name); /* -1: none */
 Status npz_tensor(Npz *z, int i, Tensor *out, Err *err);
 /* Rows [first, first+count) along axis 0, copied into `out` (allocated by the caller: count rows, packed, native order). Drops pages behind itself. */
 Status npz_rows(Npz *z, int i, int64_t first, int64_t count, void *out, Err *err);
+/* The same along any axis: indices [first, first+count) of `axis`, packed in C order. */
+Status npz_slice(Npz *z, int i, int axis, int64_t first, int64_t count, void *out, Err *err);
+/* The dtype as the file spells it ("<f4"), for messages about arrays whose type is DT_NONE: strings, objects, records. */
+const char *npz_descr(const Npz *z, int i);
+const Mapping *npz_mapping(const Npz *z); /* the file's bytes, for hashing */
 
 /* Writing: arrays grow by rows, each spooled to an unlinked temporary file, and are put together on commit. Members are stored
  * (compress false) or deflated. No time is written: the same arrays give the same bytes. */
@@ -34,6 +39,7 @@ typedef struct NpzWriter NpzWriter;
 Status npz_writer_open(const char *path, bool compress, NpzWriter **out, Err *err);
 /* Declares an array; shape.dims[0] is ignored and counted from the rows appended. A scalar (rank 0) takes one row. Returns its handle in *array. */
 Status npz_writer_array(NpzWriter *w, const char *name, DType type, const Shape *shape, int *array, Err *err);
+/* `data`: packed rows in native order; 4- and 2-bit types one value a byte, as they are stored. */
 Status npz_writer_rows(NpzWriter *w, int array, const void *data, int64_t rows, Err *err);
 Status npz_writer_tensor(NpzWriter *w, const char *name, const Tensor *t, Err *err); /* a whole array at once */
 Status npz_writer_commit(NpzWriter *w, Err *err); /* frees w in every case; old file untouched on failure */
