@@ -5,24 +5,87 @@ PREFIX ?= /usr/local
 PYTHON ?= python3
 OPT ?= -O2
 SANITIZE ?=
+export BUILD
 
+VERSION := $(shell sed -nE 's/^\#define VERSION "(.*)"/\1/p' base/version.h)
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wpointer-arith -Wwrite-strings
 override CFLAGS += -std=c11 -D_GNU_SOURCE $(OPT) -g -fopenmp -fvisibility=hidden -fPIC -ffp-contract=off -I. -I$(BUILD) $(WARN) $(SANITIZE)
 LIBS := -ldnnl -lopenblas -llapacke -lprotobuf-c -lcjson -lz -lmd -lm
 override LDFLAGS += -fopenmp $(SANITIZE)
+# clang's OpenMP is libomp; oneDNN of Debian uses libgomp, and one process must not have both
+ifneq ($(findstring clang,$(CC)),)
+override CFLAGS := $(CFLAGS:-fopenmp=-fopenmp=libgomp)
+override LDFLAGS := $(LDFLAGS:-fopenmp=-fopenmp=libgomp)
+endif
 
 LAYERS := base graph formats data engine engine/ops stats fold prune quantize lowrank distill greenness pipeline
 SOURCES := $(foreach d,$(LAYERS),$(wildcard $(d)/*.c))
 CMD_SOURCES := $(wildcard cmd/*.c)
 OBJECTS := $(SOURCES:%.c=$(BUILD)/%.o) $(BUILD)/formats/onnx.pb-c.o
 CMD_OBJECTS := $(CMD_SOURCES:%.c=$(BUILD)/%.o)
-TEST_DIRS := unit ops passes formats
-TEST_SOURCES := $(foreach d,$(TEST_DIRS),$(wildcard tests/$(d)/test_*.c))
+TEST_SOURCES := $(foreach d,unit ops passes formats,$(wildcard tests/$(d)/test_*.c))
 TESTS := $(TEST_SOURCES:%.c=$(BUILD)/%)
+TOOLS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/tools/*.c))
+FUZZERS := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+REPLAYS := $(FUZZERS:%=$(BUILD)/tests/fuzz/replay_%)
 
 .DEFAULT_GOAL := all
-.PHONY: all clean
-all: $(BUILD)/pare
+.PHONY: all deps demo check check-built sanitize lint interop conformance docs fuzz install clean help
+
+all: $(BUILD)/pare ## build the program, build/pare, and the library
+
+deps: ## install what is missing (apt; elsewhere print the packages)
+	@tools/deps.sh
+
+demo: ## compress the example network and print the before/after table
+	@$(MAKE) --no-print-directory deps
+	@$(MAKE) --no-print-directory all
+	@examples/digits/demo.sh
+
+check: ## build and run all tests
+	@$(MAKE) --no-print-directory deps
+	@$(MAKE) --no-print-directory check-built
+
+check-built: $(BUILD)/pare $(BUILD)/libpare.so $(TESTS) $(TOOLS) $(REPLAYS)
+	@tests/run $(ONLY)
+
+sanitize: ## the whole suite under AddressSanitizer and UndefinedBehaviorSanitizer
+	@$(MAKE) --no-print-directory BUILD=build-sanitize OPT=-O1 SANITIZE="-fsanitize=address,undefined -fno-sanitize-recover=undefined" check-built
+
+lint: $(BUILD)/libpare.so ## layer rules, names, lengths, warnings of gcc and clang, cppcheck
+	@tools/lint.sh
+	@$(MAKE) --no-print-directory BUILD=build-gcc OPT=-O1 CFLAGS=-Werror objects
+	@$(MAKE) --no-print-directory BUILD=build-clang CC=clang OPT=-O1 CFLAGS=-Werror objects
+
+interop: $(BUILD)/pare $(TOOLS) ## check against onnx and ONNX Runtime from PyPI
+	@tests/interop/run $(ONLY)
+
+docs: $(BUILD)/pare ## generate docs/*.md, the schemas and the man page from the tables
+	@tools/docs.sh
+
+fuzz: ## run every fuzz target for SECONDS (60)
+	@$(MAKE) --no-print-directory BUILD=build-fuzz CC=clang OPT=-O1 SANITIZE="-fsanitize=address,undefined,fuzzer-no-link" $(FUZZERS:%=fuzz-%)
+
+install: all $(BUILD)/libpare.so ## install under PREFIX (/usr/local), DESTDIR respected
+	install -D -m 755 $(BUILD)/pare $(DESTDIR)$(PREFIX)/bin/pare
+	install -D -m 644 include/pare.h $(DESTDIR)$(PREFIX)/include/pare.h
+	install -D -m 644 $(BUILD)/libpare.a $(DESTDIR)$(PREFIX)/lib/libpare.a
+	install -D -m 755 $(BUILD)/libpare.so $(DESTDIR)$(PREFIX)/lib/libpare.so.0
+	ln -sf libpare.so.0 $(DESTDIR)$(PREFIX)/lib/libpare.so
+	install -D -m 644 docs/pare.1 $(DESTDIR)$(PREFIX)/share/man/man1/pare.1
+
+clean: ## remove everything built
+	rm -rf build build-*
+
+help: ## this list
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1|\2/p' Makefile | column -t -s '|'
+
+.PHONY: objects fuzz-%
+objects: $(OBJECTS) $(CMD_OBJECTS) $(TESTS) $(TOOLS)
+
+fuzz-%: $(BUILD)/tests/fuzz/fuzz_%
+	@mkdir -p $(BUILD)/corpus/$*
+	$< -max_total_time=$(or $(SECONDS_EACH),60) -rss_limit_mb=4096 -timeout=20 -print_final_stats=1 $(BUILD)/corpus/$* tests/fuzz/corpus/$*
 
 $(BUILD)/pare: $(CMD_OBJECTS) $(BUILD)/libpare.a
 	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
@@ -30,6 +93,9 @@ $(BUILD)/pare: $(CMD_OBJECTS) $(BUILD)/libpare.a
 $(BUILD)/libpare.a: $(OBJECTS)
 	@rm -f $@
 	$(AR) rcs $@ $^
+
+$(BUILD)/libpare.so: $(OBJECTS)
+	$(CC) -shared -Wl,-soname,libpare.so.0 $(LDFLAGS) -o $@ $^ $(LIBS)
 
 $(BUILD)/formats/onnx.pb-c.c $(BUILD)/formats/onnx.pb-c.h &: formats/onnx.proto
 	@mkdir -p $(BUILD)/formats
@@ -42,11 +108,16 @@ $(BUILD)/%.o: %.c $(BUILD)/formats/onnx.pb-c.h
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
 
+$(BUILD)/tests/fuzz/replay_%: tests/fuzz/fuzz_%.c $(BUILD)/libpare.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -DFUZZ_REPLAY -MMD -MP $(LDFLAGS) -o $@ $< $(BUILD)/libpare.a $(LIBS)
+
+$(BUILD)/tests/fuzz/fuzz_%: tests/fuzz/fuzz_%.c $(BUILD)/libpare.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -fsanitize=fuzzer $(LDFLAGS) -o $@ $< $(BUILD)/libpare.a $(LIBS)
+
 $(BUILD)/tests/%: tests/%.c $(BUILD)/libpare.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -MMD -MP -Itests $(LDFLAGS) -o $@ $< $(BUILD)/libpare.a -lcmocka $(LIBS)
-
-clean:
-	rm -rf build build-*
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
