@@ -28,6 +28,8 @@ bool fold_can_replace(const Graph *g, ValueId from, ValueId to)
 
 Status fold_to_constant(Fold *f, ValueId v, Tensor *contents, Err *err)
 {
+    NodeId producer = graph_value(f->g, v)->producer;
+    if (producer != 0 && graph_node(f->g, producer)->output_count == 1) return graph_set_constant(f->g, v, contents, err);
     ValueId constant = graph_add_constant(f->g, graph_value(f->g, v)->name, contents);
     if (constant == 0) return err_no_memory(err, "a folded constant");
     return graph_replace_value(f->g, v, constant, err);
@@ -104,39 +106,12 @@ out:
 
 /* ---- what nobody reads ---- */
 
-/* A graph of IR 3 lists its initializers as inputs too: those that are no longer read leave the list with their contents. */
-static Status drop_unread_inputs(Graph *g, int *dropped, Err *err)
+static void remove_dead(Fold *f)
 {
-    int kept = 0;
-    ValueId *inputs = arena_array(g->arena, (size_t)g->input_count + 1, sizeof *inputs);
-    if (inputs == NULL) return err_no_memory(err, "the list of inputs");
-    for (int i = 0; i < g->input_count; i++) {
-        Value *v = graph_value(g, g->inputs[i]);
-        bool unread = v->flags & VALUE_INITIALIZER && !(v->flags & VALUE_OUTPUT) && graph_readers(g, g->inputs[i]) == 0;
-        if (unread) v->flags &= ~(unsigned)VALUE_INPUT;
-        else inputs[kept++] = g->inputs[i];
-    }
-    *dropped = g->input_count - kept;
-    if (*dropped > 0) {
-        g->inputs = inputs;
-        g->input_count = kept;
-    }
-    return OK;
-}
-
-static Status remove_dead(Fold *f, Err *err)
-{
-    int constants = 0, listed = 0;
+    int constants = 0;
     int nodes = graph_remove_dead(f->g, &constants);
-    TRY(drop_unread_inputs(f->g, &listed, err));
-    if (listed > 0) {
-        int more = 0;
-        nodes += graph_remove_dead(f->g, &more);
-        constants += more;
-    }
     if (nodes > 0) fold_changed(f, STR("graph"), "%d node%s without readers removed", nodes, nodes == 1 ? "" : "s");
     if (constants > 0) fold_changed(f, STR("graph"), "%d initializer%s without readers removed", constants, constants == 1 ? "" : "s");
-    return OK;
 }
 
 Status fold_graph(Graph *g, const FoldOptions *options, PassRecord *record, Err *err)
@@ -151,7 +126,7 @@ Status fold_graph(Graph *g, const FoldOptions *options, PassRecord *record, Err 
         if (options->identities) TRY(fold_identities(&f, err));
         if (options->batchnorm || options->bias) TRY(fold_affine(&f, err));
         if (options->duplicates) TRY(share_duplicates(&f, err));
-        if (options->dead) TRY(remove_dead(&f, err));
+        if (options->dead) remove_dead(&f);
         if (f.changes == 0) break;
         TRY(graph_finish(g, err));
         engine_bind(g);

@@ -44,7 +44,8 @@ void fold_affine_report(Fold *f);
 void fold_changed(Fold *f, Str object, const char *format, ...) __attribute__((format(printf, 3, 4)));
 /* Whether every reader of `from` can read `to`: a graph output keeps its name only when `to` is a node's output that is none itself. */
 bool fold_can_replace(const Graph *g, ValueId from, ValueId to);
-/* Readers of v get a new constant with these contents (the reference is taken over); a node left without readers dies later. */
+/* v becomes a constant with these contents (the reference is taken over): its node goes, or, where the node has other outputs, the
+ * readers of v read a new constant and the node dies later if nobody needs it. */
 Status fold_to_constant(Fold *f, ValueId v, Tensor *contents, Err *err);
 
 #endif

@@ -51,7 +51,7 @@ static Status fold_node(Fold *f, NodeId id, Tensor *outputs, uint64_t limit, Err
         }
         const Node *n = graph_node(g, id);
         fold_changed(f, node_label(g, n), "%.*s of constants becomes an initializer", STR_ARG(n->type));
-        graph_remove_node(g, id);
+        if (!n->removed) graph_remove_node(g, id);
     }
 out:
     for (int i = 0; i < count; i++) tensor_release(&outputs[i]);
