@@ -1,0 +1,107 @@
+#include "quantize/grid.h"
+
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+#define QUIET_RANGE 1e-4 /* of a tensor of nothing but zeros */
+
+Grid grid_activation(double low, double high)
+{
+    if (low > 0.0) low = 0.0;
+    if (high < 0.0) high = 0.0;
+    if (high == low) high = low + QUIET_RANGE;
+    double scale = (high - low) / 255.0;
+    if (scale < (double)FLT_MIN) return (Grid){ 1.0f, 0 };
+    double zero = rint(0.0 - low / scale);
+    return (Grid){ (float)scale, zero < 0.0 ? 0 : zero > 255.0 ? 255 : (int)zero };
+}
+
+double grid_low(Grid g)
+{
+    return (double)g.scale * (0 - g.zero);
+}
+
+double grid_high(Grid g)
+{
+    return (double)g.scale * (255 - g.zero);
+}
+
+Rows rows_of_conv(const Shape *w, int64_t groups)
+{
+    Rows r = { .rows = w->dims[0], .taps = 1, .channels = w->dims[1], .tap_stride = 1 };
+    for (int i = 2; i < w->rank; i++) r.taps *= w->dims[i];
+    r.channel_stride = r.taps;
+    r.row_stride = r.taps * r.channels;
+    r.pairs = !(w->dims[1] == 1 && w->dims[0] == groups);
+    return r;
+}
+
+Rows rows_of_matrix(const Shape *w, int axis)
+{
+    int64_t columns = w->dims[1];
+    return (Rows){ .rows = w->dims[axis], .taps = 1, .channels = w->dims[1 - axis], .row_stride = axis == 0 ? columns : 1,
+                   .tap_stride = 0, .channel_stride = axis == 0 ? 1 : columns, .pairs = true };
+}
+
+int64_t rows_at(const Rows *r, int64_t row, int64_t i)
+{
+    return row * r->row_stride + i / r->channels * r->tap_stride + i % r->channels * r->channel_stride;
+}
+
+static bool pair_safe(int a, int b)
+{
+    return !((a > 0 && b > 0 && a + b > 128) || (a < 0 && b < 0 && a + b < -128));
+}
+
+bool pairs_safe(const Rows *r, const int8_t *row)
+{
+    int64_t length = r->taps * r->channels;
+    for (int64_t i = 0; i + 1 < length; i += 2)
+        if (!pair_safe(row[i], row[i + 1])) return false;
+    if (r->channels > 1 && r->channels % 2 == 1)
+        for (int64_t t = 0; t < r->taps; t++)
+            for (int64_t c = 0; c + 1 < r->channels; c += 2)
+                if (!pair_safe(row[t * r->channels + c], row[t * r->channels + c + 1])) return false;
+    return true;
+}
+
+static bool row_round(const Rows *r, const double *row, float scale, bool safe, int8_t *q)
+{
+    int64_t length = r->taps * r->channels;
+    for (int64_t i = 0; i < length; i++) {
+        double v = rint(row[i] / (double)scale);
+        if (!(fabs(v) <= 127.0)) return false;
+        q[i] = (int8_t)v;
+    }
+    return !safe || !r->pairs || pairs_safe(r, q);
+}
+
+static float float_of_bits(uint32_t bits)
+{
+    float f;
+    memcpy(&f, &bits, sizeof f);
+    return f;
+}
+
+float row_quantize(const Rows *r, const double *row, double least, bool safe, int8_t *q)
+{
+    int64_t length = r->taps * r->channels;
+    double peak = 0.0;
+    for (int64_t i = 0; i < length; i++) peak = fmax(peak, fabs(row[i]));
+    double start = fmax(fmax(peak / 127.0, least), (double)FLT_MIN);
+    if (peak == 0.0 && !(least > 0.0)) start = 1.0;
+    float low = (float)start;
+    if (row_round(r, row, low, safe, q)) return low;
+    float high = low * 2.0f; /* |q| <= 64 there: every pair is safe */
+    uint32_t bad, good;
+    memcpy(&bad, &low, sizeof bad);
+    memcpy(&good, &high, sizeof good);
+    while (good - bad > 1) {
+        uint32_t middle = bad + (good - bad) / 2;
+        if (row_round(r, row, float_of_bits(middle), safe, q)) good = middle;
+        else bad = middle;
+    }
+    row_round(r, row, float_of_bits(good), safe, q);
+    return float_of_bits(good);
+}

@@ -1,0 +1,39 @@
+/* The numbers of 8-bit quantization: scales, zero points, rounded weights, and pairs that are safe on every processor. */
+#ifndef PARE_QUANTIZE_GRID_H
+#define PARE_QUANTIZE_GRID_H
+
+#include "graph/graph.h"
+
+/* real = (q - zero) * scale */
+typedef struct Grid {
+    float scale;
+    int zero;
+} Grid;
+
+/* Asymmetric uint8 for values in [low, high], widened to hold 0; a range of nothing but zeros gets one of width 1e-4. */
+Grid grid_activation(double low, double high);
+/* Smallest and largest real number the grid can tell. */
+double grid_low(Grid g);
+double grid_high(Grid g);
+
+/* A weight seen as rows: one output channel each, taps outer, input channels of the group inner; a Gemm or MatMul is one row of K. */
+typedef struct Rows {
+    int64_t rows, taps, channels; /* channels: inputs per group; row length = taps * channels */
+    int64_t row_stride, tap_stride, channel_stride; /* in elements of the stored weight */
+    bool pairs;                   /* the pair rule applies (not one input and one output channel per group) */
+} Rows;
+
+/* Of a Conv weight [K, C/g, R, S ...] with these groups, or a matrix whose output channels lie along `axis`. */
+Rows rows_of_conv(const Shape *w, int64_t groups);
+Rows rows_of_matrix(const Shape *w, int axis);
+int64_t rows_at(const Rows *r, int64_t row, int64_t i); /* element i of a row, in the stored weight */
+
+/* x86 without VNNI adds two products u8 * s8 into 16 bits, saturating: 255 |q0| + 255 |q1| <= 32767 needs |q0| + |q1| <= 128 where the signs
+ * agree. Pairs are elements (2i, 2i + 1) of the row; with an odd channel count above 1 also within each tap. */
+bool pairs_safe(const Rows *r, const int8_t *row);
+
+/* The smallest float32 scale, at least `least`, at which round(w / scale) is in [-127, 127] and, when asked, the pairs are safe. `row` holds the
+ * row in order (rows_at); `q` receives the integers. Monotone in the scale, so found by bisection over the float's bits. */
+float row_quantize(const Rows *r, const double *row, double least, bool safe, int8_t *q);
+
+#endif
