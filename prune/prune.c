@@ -126,6 +126,13 @@ static Status cut_group(PassContext *c, Decision **group, int count, double spar
     return OK;
 }
 
+/* The contents of a Constant node become an initializer, which files of IR 3 know only as an input. */
+static Status make_writable(Graph *g, ValueId id, Tensor **out, Err *err)
+{
+    if (graph_value(g, id)->producer != 0 && g->ir_version > 0 && g->ir_version < 4) g->ir_version = 4;
+    return tensor_make_writable(g, id, out, err);
+}
+
 /* Sets what is below the cut to zero; *ties is what is left of the elements equal to it. The weight is copied only when one changes. */
 static Status apply_cut(PassContext *c, Decision *d, int64_t *ties, Err *err)
 {
@@ -147,7 +154,7 @@ static Status apply_cut(PassContext *c, Decision *d, int64_t *ties, Err *err)
             d->zeros_after += gone || magnitude == 0;
             if (!gone || magnitude == 0) continue; /* a zero keeps its bytes, also -0 */
             if (writable == NULL) {
-                TRY(tensor_make_writable(c->graph, id, &writable, err));
+                TRY(make_writable(c->graph, id, &writable, err));
                 t = writable;
             }
             memset(writable->data + (size_t)(first + i) * size, 0, size);
@@ -178,14 +185,15 @@ static void record_inactive(PassContext *c, const Decision *all, int i)
     else if (all[i].unnamed_table && k->first == i)
         record_add(c->record, RECORD_SKIPPED, name, "a table of Gather: pruned only when a rule names it");
     else
-        record_add(c->record, RECORD_NOTE, name, "shares the weight '%.*s' with '%.*s': one decision for both", STR_ARG(k->layer.weight_name),
-                   STR_ARG(all[k->first].candidate->layer.name));
+        record_add(c->record, RECORD_NOTE, name, "shares the weight '%.*s' with '%.*s': one decision for both",
+                   STR_ARG(k->layer.weight_name), STR_ARG(all[k->first].candidate->layer.name));
 }
 
 static void record_total(PassContext *c, int64_t zeros, int64_t elements)
 {
     int nested = layers_nested(c->graph);
-    if (nested > 0) record_add(c->record, RECORD_NOTE, STR("subgraphs"), "%d weighted nodes inside If, Loop or Scan are left alone", nested);
+    if (nested > 0)
+        record_add(c->record, RECORD_NOTE, STR("subgraphs"), "%d weighted nodes inside If, Loop or Scan are left alone", nested);
     record_add(c->record, RECORD_NOTE, STR("network"), "zeros only: same file size and speed on dense kernels; deflated size falls");
     record_number(c->record, "sparsity", elements > 0 ? (double)zeros / (double)elements : 0);
     record_number(c->record, "zeros", (double)zeros);
@@ -241,6 +249,7 @@ static Status prune_run(PassContext *c, Err *err)
     progress_end(c->log);
     TRY(status);
     record_total(c, zeros, elements);
+    TRY(graph_finish(c->graph, err));
     return c->record->failed ? err_no_memory(err, "the record of prune") : OK;
 }
 
