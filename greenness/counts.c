@@ -1,0 +1,204 @@
+/* Static counts, derived from the graph and the op table's cost functions alone.
+ *
+ * Only work that depends on the inputs is counted: a node whose inputs are all constant is evaluated once, when a network is loaded.
+ * Activation bytes: each result of a node written once, as the type it is kept in: what DequantizeLinear makes is not kept (its reader
+ * takes the integers), and what only a QuantizeLinear reads is kept as integers, by that QuantizeLinear. */
+#include "greenness/counts.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/bytes.h"
+#include "greenness/parameters.h"
+
+const char counts_convention[] =
+    "1 MAC = one multiply-add of Conv, ConvTranspose, Gemm, MatMul or a recurrent cell; zero padding counted, biases not; at batch 1 unless said";
+
+static void add_saturated(int64_t *sum, int64_t value)
+{
+    if (__builtin_add_overflow(*sum, value, sum)) *sum = INT64_MAX;
+}
+
+static void name_uncounted(Counts *c, const Graph *g, const Node *n)
+{
+    c->uncounted++;
+    size_t used = strlen(c->uncounted_names), room = sizeof c->uncounted_names - used;
+    char entry[128];
+    Str label = node_label(g, n);
+    int length = snprintf(entry, sizeof entry, "%s%.*s '%.*s'", used > 0 ? ", " : "", STR_ARG(n->type), STR_ARG(label));
+    if (length > 0 && (size_t)length < sizeof entry && (size_t)length < room) memcpy(c->uncounted_names + used, entry, (size_t)length + 1);
+}
+
+/* Whether input i of the node is an 8-bit tensor behind a DequantizeLinear. */
+static bool input_is_int8(const Graph *g, const TypeInfo *types, const Node *n, int i)
+{
+    ValueId v = node_input(n, i);
+    if (v == 0 || g->values[v].producer == 0) return false;
+    const Node *p = &g->nodes[g->values[v].producer];
+    if (p->domain.len != 0 || !str_is(p->type, "DequantizeLinear")) return false;
+    DType type = types[node_input(p, 0)].type;
+    return type == DT_INT8 || type == DT_UINT8;
+}
+
+/* The type in which a node takes its products: the first two inputs are the operands of every op that has MACs. */
+static DType mac_type(const Graph *g, const TypeInfo *types, const Node *n)
+{
+    static const char *const integer[] = { "QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger", NULL };
+    for (const char *const *name = integer; *name != NULL; name++)
+        if (n->domain.len == 0 && str_is(n->type, *name)) return DT_INT8;
+    return input_is_int8(g, types, n, 0) && input_is_int8(g, types, n, 1) ? DT_INT8 : DT_FLOAT;
+}
+
+/* Marks the values that QuantizeLinear nodes read and nobody else. */
+static bool *find_requantized(const Graph *g)
+{
+    bool *requantized = alloc_zeroed((size_t)g->value_count + 1, sizeof *requantized);
+    if (requantized == NULL) return NULL;
+    for (int pass = 0; pass < 2; pass++) { /* first those that quantizers read, then without those that others read */
+        for (uint32_t k = 0; k < g->order_count; k++) {
+            const Node *n = &g->nodes[g->order[k]];
+            bool quantizer = n->domain.len == 0 && str_is(n->type, "QuantizeLinear");
+            if (pass == 0 && quantizer) requantized[node_input(n, 0)] = true;
+            for (int i = 0; pass == 1 && !quantizer && i < n->input_count; i++) requantized[n->inputs[i]] = false;
+            for (int i = 0; pass == 1 && i < n->capture_count; i++) requantized[n->captures[i]] = false;
+        }
+    }
+    for (int i = 0; i < g->output_count; i++) requantized[g->outputs[i]] = false;
+    return requantized;
+}
+
+/* The node's cost at these shapes. False when its op or a shape that the cost depends on is unknown. */
+static bool node_cost(const Graph *g, const TypeInfo *types, const Node *n, TypeInfo *scratch, OpCost *cost)
+{
+    *cost = (OpCost){ 0 };
+    if (n->op == NULL || (n->op->flags & OP_CONTROL) != 0) return false;
+    if ((n->op->flags & OP_SHAPE_ONLY) != 0 && n->op->cost == NULL) return true;
+    CostCall call = { g, n, n->input_count, n->output_count, scratch, scratch + n->input_count };
+    for (int i = 0; i < n->input_count; i++) {
+        scratch[i] = n->inputs[i] != 0 ? types[n->inputs[i]] : (TypeInfo){ DT_NONE, SHAPE_UNKNOWN };
+        if (n->inputs[i] != 0 && !shape_known(&scratch[i].shape)) return false;
+    }
+    for (int i = 0; i < n->output_count; i++) {
+        scratch[n->input_count + i] = n->outputs[i] != 0 ? types[n->outputs[i]] : (TypeInfo){ DT_NONE, SHAPE_UNKNOWN };
+        if (n->outputs[i] != 0 && !shape_known(&scratch[n->input_count + i].shape)) return false;
+    }
+    if (n->op->cost != NULL) n->op->cost(&call, cost);
+    else if (n->output_count > 0 && n->outputs[0] != 0) return shape_count(&types[n->outputs[0]].shape, &cost->elementwise);
+    return true;
+}
+
+/* Bytes that the node's results take where they are kept; see the head of the file. */
+static int64_t kept_bytes(const TypeInfo *types, const Node *n, const bool *requantized)
+{
+    if (n->domain.len == 0 && str_is(n->type, "DequantizeLinear")) return 0;
+    int64_t sum = 0;
+    for (int i = 0; i < n->output_count; i++) {
+        ValueId v = n->outputs[i];
+        int64_t count;
+        size_t bytes;
+        if (v == 0 || requantized[v] || !shape_count(&types[v].shape, &count) || !dtype_bytes(types[v].type, count, &bytes)) continue;
+        add_saturated(&sum, bytes < INT64_MAX ? (int64_t)bytes : INT64_MAX);
+    }
+    return sum;
+}
+
+/* Types of all values at the given feeds. Without shapes the unknown dimensions are 1; where the network does not take that, what is
+ * known without them is used, and nodes that need more are reported as uncounted. */
+static Status concrete_types(const Graph *g, const Shape *shapes, TypeInfo **types, Err *err)
+{
+    int feeds = graph_feeds(g, NULL, 0);
+    if (shapes != NULL) return engine_concrete_shapes(g, shapes, feeds, types, err);
+    ValueId *ids = alloc_array((size_t)feeds + 1, sizeof *ids);
+    Shape *ones = alloc_array((size_t)feeds + 1, sizeof *ones);
+    Status status = ids != NULL && ones != NULL ? OK : err_no_memory(err, "input shapes");
+    bool known = true;
+    if (status == OK) {
+        graph_feeds(g, ids, feeds);
+        for (int i = 0; i < feeds; i++) {
+            ones[i] = g->values[ids[i]].shape;
+            known = known && ones[i].rank >= 0;
+            for (int d = 0; d < ones[i].rank; d++)
+                if (ones[i].dims[d] < 0) ones[i].dims[d] = 1;
+        }
+        Err ignored = { 0 };
+        status = known ? engine_concrete_shapes(g, ones, feeds, types, &ignored) : ERR_DATA;
+        if (status == ERR_MEMORY) err_no_memory(err, "shapes");
+    }
+    if (status == ERR_DATA || status == ERR_UNSUPPORTED) {
+        *types = alloc_zeroed((size_t)g->value_count + 1, sizeof **types);
+        status = *types != NULL ? OK : err_no_memory(err, "shapes");
+        for (uint32_t v = 1; status == OK && v <= g->value_count; v++)
+            (*types)[v] = (TypeInfo){ g->values[v].type, g->values[v].shape };
+    }
+    free(ids);
+    free(ones);
+    return status;
+}
+
+/* What count_node reads beside the graph. */
+typedef struct Known {
+    TypeInfo *types;    /* by value */
+    bool *requantized;  /* by value */
+    Parameters parameters;
+    TypeInfo *scratch;  /* as long as the widest node has inputs and outputs */
+} Known;
+
+static void count_node(const Graph *g, const Known *known, NodeId id, Counts *c)
+{
+    const TypeInfo *types = known->types;
+    const Parameters *p = &known->parameters;
+    const Node *n = &g->nodes[id];
+    LayerCount row = { .node = id, .name = node_label(g, n), .type = n->type, .output = SHAPE_UNKNOWN, .parameters = p->at_node[id],
+                       .mac_type = DT_FLOAT };
+    ValueId first = node_output(n, 0);
+    if (first != 0) row.output = types[first].shape;
+    if (first == 0 || !p->constant_value[first]) {
+        if (!node_cost(g, types, n, known->scratch, &row.cost)) name_uncounted(c, g, n);
+        if (row.cost.macs > 0) row.mac_type = mac_type(g, types, n);
+        add_saturated(row.mac_type == DT_INT8 ? &c->macs_int8 : &c->macs_float, row.cost.macs);
+        add_saturated(&c->elementwise, row.cost.elementwise);
+        add_saturated(&c->transcendental, row.cost.transcendental);
+        add_saturated(&c->activation_bytes, kept_bytes(types, n, known->requantized));
+    }
+    if (row.parameters > 0 || row.cost.macs > 0 || row.cost.elementwise > 0 || row.cost.transcendental > 0) c->layers[c->layer_count++] = row;
+}
+
+Status counts_of(const Graph *g, const Shape *shapes, Counts *out, Err *err)
+{
+    *out = (Counts){ 0 };
+    Known known = { 0 };
+    Status status;
+    size_t arity = 0;
+    for (uint32_t k = 0; k < g->order_count; k++) {
+        const Node *n = &g->nodes[g->order[k]];
+        size_t both = (size_t)n->input_count + (size_t)n->output_count;
+        arity = both > arity ? both : arity;
+    }
+    TRY_OUT(concrete_types(g, shapes, &known.types, err));
+    TRY_OUT(parameters_count(g, &known.parameters, err));
+    known.scratch = alloc_array(arity + 1, sizeof *known.scratch);
+    known.requantized = find_requantized(g);
+    out->layers = alloc_array((size_t)g->order_count + 1, sizeof *out->layers);
+    if (known.scratch == NULL || known.requantized == NULL || out->layers == NULL) {
+        status = err_no_memory(err, "the counts");
+        goto out;
+    }
+    out->parameters = known.parameters.count;
+    out->nonzeros = known.parameters.nonzeros;
+    out->parameter_bits = known.parameters.bits;
+    out->weight_bytes = known.parameters.constant_bytes;
+    for (uint32_t k = 0; k < g->order_count; k++) count_node(g, &known, g->order[k], out);
+out:
+    free(known.types);
+    free(known.requantized);
+    free(known.scratch);
+    parameters_release(&known.parameters);
+    if (status != OK) counts_release(out);
+    return status;
+}
+
+void counts_release(Counts *c)
+{
+    free(c->layers);
+    *c = (Counts){ 0 };
+}
