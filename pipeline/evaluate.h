@@ -10,7 +10,8 @@ typedef struct Fidelity {
     double sqnr_db;        /* 10 log10(sum a^2 / sum (a-b)^2), a the reference; INFINITY when equal */
     double cosine;         /* mean over samples of cos(a, b) */
     double max_abs;        /* largest |a - b| */
-    double top1_agreement; /* share of positions with the same argmax along the class axis; NaN for outputs of one class */
+    double top1_agreement; /* share of positions with the same argmax along the class axis; NaN for outputs of one class. Integer and
+                              boolean outputs: share of equal elements */
     int64_t positions;
 } Fidelity;
 
@@ -36,5 +37,7 @@ typedef struct EvaluateOptions {
 /* `reference` may be NULL. Outputs are matched by name, else by position. */
 Status evaluate(const Graph *g, const Graph *reference, Dataset *data, const EvaluateOptions *options, Evaluation *out, Err *err);
 void evaluation_release(Evaluation *e);
+/* Wilson score interval at 95 % for a share (Wilson 1927): always within [0, 1]; [0, 1] for no samples. */
+void wilson_interval(int64_t correct, int64_t samples, double *low, double *high);
 
 #endif
