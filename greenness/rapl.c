@@ -58,10 +58,10 @@ static bool add_zone(Rapl *r, int folder, const char *id, const char *name)
     }
     RaplZone *z = &r->zones[r->count];
     *z = (RaplZone){ .fd = -1 };
-    snprintf(z->id, sizeof z->id, "%s", id);
-    snprintf(z->name, sizeof z->name, "%s", name);
+    snprintf(z->id, sizeof z->id, "%.*s", (int)sizeof z->id - 1, id);
+    snprintf(z->name, sizeof z->name, "%.*s", (int)sizeof z->name - 1, name);
     char path[96], text[40];
-    snprintf(path, sizeof path, "%s/energy_uj", id);
+    snprintf(path, sizeof path, "%s/energy_uj", z->id);
     z->fd = openat(folder, path, O_RDONLY | O_CLOEXEC);
     if (z->fd < 0) {
         snprintf(r->reason, sizeof r->reason, "%s: energy_uj: %s", z->id, strerror(errno));
@@ -118,9 +118,9 @@ static bool add_zones(Rapl *r, int folder, struct dirent **entries, int entry_co
 {
     for (int step = 0; step < STEPS; step++) {
         for (int i = 0; i < entry_count; i++) {
-            const char *id = entries[i]->d_name;
-            if (zone_depth(id) == 0) continue;
-            char name[32];
+            char name[32], id[sizeof r->zones[0].id];
+            if (zone_depth(entries[i]->d_name) == 0) continue; /* also when the name is longer than id */
+            snprintf(id, sizeof id, "%.*s", (int)sizeof id - 1, entries[i]->d_name);
             int error = read_text(folder, id, "name", name, sizeof name);
             if (error != 0) {
                 snprintf(r->reason, sizeof r->reason, "%s: name: %s", id, strerror(error));

@@ -1,0 +1,322 @@
+#include "test.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include "base/rng.h"
+#include "greenness/carbon.h"
+#include "greenness/machine.h"
+#include "greenness/rapl.h"
+#include "greenness/statistics.h"
+
+/* ---- a powercap tree of our own ---- */
+
+static char root[128];
+
+static int make_root(void **state)
+{
+    (void)state;
+    const char *folder = getenv("TMPDIR");
+    snprintf(root, sizeof root, "%.90s/pare-powercap-XXXXXX", folder != NULL ? folder : "/tmp");
+    return mkdtemp(root) != NULL ? 0 : -1;
+}
+
+static int remove_root(void **state)
+{
+    (void)state;
+    char command[160];
+    snprintf(command, sizeof command, "rm -rf '%s'", root);
+    return system(command);
+}
+
+static void put(const char *zone, const char *file, const char *text)
+{
+    char path[256];
+    snprintf(path, sizeof path, "%s/%s", root, zone);
+    mkdir(path, 0755);
+    snprintf(path, sizeof path, "%s/%s/%s", root, zone, file);
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    fputs(text, f);
+    fclose(f);
+}
+
+/* `range` NULL: not readable. */
+static void zone(const char *id, const char *name, const char *energy, const char *range)
+{
+    char line[64];
+    snprintf(line, sizeof line, "%s\n", name);
+    put(id, "name", line);
+    if (energy != NULL) put(id, "energy_uj", energy);
+    if (range != NULL) put(id, "max_energy_range_uj", range);
+}
+
+typedef struct SumCase {
+    const char *name;
+    struct { const char *id, *zone, *before, *after; } zones[8];
+    double joules;
+    const char *label;
+} SumCase;
+
+static const SumCase sum_cases[] = {
+    { "one package", { { "intel-rapl:0", "package-0", "1000000", "3500000" } }, 2.5, "1 package" },
+    { "cores and uncore are part of the package",
+      { { "intel-rapl:0", "package-0", "0", "2000000" }, { "intel-rapl:0:0", "core", "0", "1500000" }, { "intel-rapl:0:1", "uncore", "0", "100000" } },
+      2, "1 package" },
+    { "dram stands below its package and is added",
+      { { "intel-rapl:0", "package-0", "0", "2000000" }, { "intel-rapl:0:0", "dram", "0", "500000" } }, 2.5, "1 package + dram" },
+    { "two sockets, both drams of one name",
+      { { "intel-rapl:0", "package-0", "0", "1000000" }, { "intel-rapl:0:0", "dram", "0", "100000" },
+        { "intel-rapl:1", "package-1", "5", "2000005" }, { "intel-rapl:1:0", "dram", "7", "200007" } }, 3.3, "2 packages + dram" },
+    { "psys holds the packages and is left out",
+      { { "intel-rapl:0", "package-0", "0", "1000000" }, { "intel-rapl:1", "psys", "0", "9000000" } }, 1, "1 package" },
+    { "psys where there is no package", { { "intel-rapl:1", "psys", "0", "9000000" } }, 9, "psys" },
+    { "the mmio twin is the same counter",
+      { { "intel-rapl-mmio:0", "package-0", "0", "1000000" }, { "intel-rapl-mmio:0:0", "dram", "0", "300000" },
+        { "intel-rapl:0", "package-0", "0", "1000000" }, { "intel-rapl:0:0", "dram", "0", "300000" } }, 1.3, "1 package + dram" },
+    { "mmio alone counts",
+      { { "intel-rapl-mmio:0", "package-0", "0", "1000000" }, { "intel-rapl-mmio:0:0", "dram", "0", "300000" } }, 1.3, "1 package + dram" },
+    { "a counter that wraps", { { "intel-rapl:0", "package-0", "262143328000", "999" } }, 1850e-6, "1 package" },
+    { "other controllers are not ours", { { "intel-rapl:0", "package-0", "0", "10" }, { "dtpm:0", "package-0", "0", "1000000" } }, 1e-5, "1 package" },
+};
+
+static void test_sums(void **state)
+{
+    for (size_t k = 0; k < sizeof sum_cases / sizeof sum_cases[0]; k++) {
+        const SumCase *c = &sum_cases[k];
+        print_message("  %s\n", c->name);
+        assert_int_equal(make_root(state), 0);
+        put("intel-rapl", "enabled", "1\n");
+        for (int i = 0; i < 8 && c->zones[i].id != NULL; i++) zone(c->zones[i].id, c->zones[i].zone, c->zones[i].before, "262143328850\n");
+        Rapl r;
+        if (!rapl_open(&r, root)) fail_msg("%s: %s", c->name, r.reason);
+        for (int i = 0; i < 8 && c->zones[i].id != NULL; i++) put(c->zones[i].id, "energy_uj", c->zones[i].after);
+        double joules;
+        assert_true(rapl_read(&r, &joules));
+        assert_near(joules, c->joules, 1e-9);
+        assert_true(rapl_read(&r, &joules)); /* nothing moved since */
+        assert_near(joules, 0, 0);
+        char label[64];
+        rapl_describe(&r, label, sizeof label);
+        assert_string_equal(label, c->label);
+        rapl_close(&r);
+        assert_int_equal(remove_root(state), 0);
+    }
+}
+
+static void test_absent(void **state)
+{
+    (void)state;
+    Rapl r;
+    assert_false(rapl_open(&r, "/nowhere/powercap"));
+    assert_string_equal(r.reason, "no RAPL on this machine");
+    put("dtpm", "enabled", "1\n");
+    assert_false(rapl_open(&r, root));
+    assert_string_equal(r.reason, "no RAPL zones on this machine");
+}
+
+/* Root may read anything, so a link to itself stands for what cannot be opened. */
+static void test_denied(void **state)
+{
+    (void)state;
+    char path[256];
+    zone("intel-rapl:0", "package-0", "1", "1000");
+    zone("intel-rapl:1", "package-1", NULL, "1000");
+    snprintf(path, sizeof path, "%s/intel-rapl:1/energy_uj", root);
+    assert_int_equal(symlink("energy_uj", path), 0);
+    Rapl r;
+    assert_false(rapl_open(&r, root)); /* one socket of two is no sum */
+    assert_non_null(strstr(r.reason, "intel-rapl:1: energy_uj: "));
+    assert_int_equal(r.count, 0);
+    if (geteuid() != 0) {
+        assert_int_equal(unlink(path), 0);
+        zone("intel-rapl:1", "package-1", "1", "1000");
+        assert_int_equal(chmod(path, 0), 0);
+        assert_false(rapl_open(&r, root));
+        assert_non_null(strstr(r.reason, "Permission denied"));
+    }
+}
+
+static void test_vanishing(void **state)
+{
+    (void)state;
+    zone("intel-rapl:0", "package-0", "1000000", "262143328850");
+    Rapl r;
+    assert_true(rapl_open(&r, root));
+    put("intel-rapl:0", "energy_uj", "");
+    double joules;
+    assert_false(rapl_read(&r, &joules));
+    assert_string_equal(r.reason, "intel-rapl:0: energy_uj is no number");
+    rapl_close(&r);
+    assert_false(rapl_open(&r, root));
+}
+
+static void test_unknown_range_drops_the_window(void **state)
+{
+    (void)state;
+    zone("intel-rapl:0", "package-0", "5000000", NULL);
+    Rapl r;
+    assert_true(rapl_open(&r, root));
+    put("intel-rapl:0", "energy_uj", "1000000");
+    double joules;
+    assert_false(rapl_read(&r, &joules));
+    assert_non_null(strstr(r.reason, "its range is not known"));
+    put("intel-rapl:0", "energy_uj", "1500000");
+    assert_true(rapl_read(&r, &joules)); /* the next window is good again */
+    assert_near(joules, 0.5, 1e-12);
+    rapl_close(&r);
+}
+
+/* ---- statistics ---- */
+
+static void test_median(void **state)
+{
+    (void)state;
+    assert_near(statistics_median((double[]){ 3, 1, 2 }, 3), 2, 0);
+    assert_near(statistics_median((double[]){ 4, 1, 3, 2 }, 4), 2.5, 0);
+    assert_near(statistics_median((double[]){ 7 }, 1), 7, 0);
+}
+
+static void test_interval_of_one_value(void **state)
+{
+    (void)state;
+    Err err;
+    Interval i;
+    assert_ok(statistics_interval((double[]){ 7 }, 1, 100, 1, &i, &err), &err);
+    assert_near(i.low, 7, 0);
+    assert_near(i.median, 7, 0);
+    assert_near(i.high, 7, 0);
+    double same[] = { 2, 2, 2, 2 };
+    assert_ok(statistics_interval(same, 4, 100, 1, &i, &err), &err);
+    assert_near(i.high - i.low, 0, 0);
+}
+
+/* The bootstrap distribution of the median of three values is known: the middle draw of three is the smallest or the largest value with
+ * probability 7/27 each, so both ends of the 95 % interval are the extremes. Of 101 values it runs between the order statistics that
+ * the binomial names: 51 -+ 1.96 sqrt(101)/2, about the 41st and the 61st. */
+static void test_interval_closed_form(void **state)
+{
+    (void)state;
+    Err err;
+    Interval i;
+    double three[] = { 5, 1, 3 };
+    assert_ok(statistics_interval(three, 3, 2000, 9, &i, &err), &err);
+    assert_near(i.low, 1, 0);
+    assert_near(i.median, 3, 0);
+    assert_near(i.high, 5, 0);
+    double many[101];
+    for (int k = 0; k < 101; k++) many[k] = (k * 37) % 101 + 1;
+    assert_ok(statistics_interval(many, 101, 4000, 3, &i, &err), &err);
+    assert_near(i.median, 51, 0);
+    assert_near(i.low, 41, 1.01);
+    assert_near(i.high, 61, 1.01);
+}
+
+static void test_interval_covers(void **state)
+{
+    (void)state;
+    Err err;
+    Rng rng;
+    rng_init(&rng, 5);
+    int covered = 0;
+    for (int trial = 0; trial < 300; trial++) {
+        double values[40];
+        for (int k = 0; k < 40; k++) values[k] = 10 + rng_normal(&rng);
+        Interval i;
+        assert_ok(statistics_interval(values, 40, 300, (uint64_t)trial, &i, &err), &err);
+        covered += i.low <= 10 && 10 <= i.high;
+    }
+    assert_in_range(covered, 270, 298); /* 95 % of 300 are 285; the percentile bootstrap of a median is slightly off */
+}
+
+static void test_interval_is_seeded(void **state)
+{
+    (void)state;
+    Err err;
+    double values[60], again[60];
+    Rng rng;
+    rng_init(&rng, 11);
+    for (int k = 0; k < 60; k++) values[k] = again[59 - k] = rng_uniform(&rng); /* another order changes nothing */
+    Interval a, b, c;
+    assert_ok(statistics_interval(values, 60, 500, 7, &a, &err), &err);
+    assert_ok(statistics_interval(again, 60, 500, 7, &b, &err), &err);
+    assert_memory_equal(&a, &b, sizeof a);
+    bool differs = false;
+    for (uint64_t seed = 8; seed < 16; seed++) {
+        assert_ok(statistics_interval(values, 60, 50, seed, &c, &err), &err);
+        differs = differs || memcmp(&a, &c, sizeof a) != 0;
+    }
+    assert_true(differs);
+}
+
+/* ---- models ---- */
+
+static void test_energy_and_carbon(void **state)
+{
+    (void)state;
+    Sourced e = energy_of_cpu_time(0.5, 0, "no RAPL on this machine");
+    assert_near(e.value, 0.5 * energy_watts_per_core, 1e-12);
+    assert_string_equal(e.source, "modelled: CPU time x 12 W/core; adds nothing to time; no RAPL on this machine");
+    assert_near(energy_of_cpu_time(2, 3.5, "").value, 7, 1e-12);
+    Sourced c = carbon_of_energy(&(Sourced){ .value = 3.6e6, .source = "measured: RAPL" }, 0);
+    assert_near(c.value, carbon_world.g_per_kwh, 1e-9);
+    assert_string_equal(c.source, "modelled: measured energy x 445 g/kWh (world 2024, CO2 at generation, IEA Electricity 2025), PUE 1.0");
+    c = carbon_of_energy(&e, 100);
+    assert_near(c.value, e.value / 3.6e6 * 100, 1e-12);
+    assert_string_equal(c.source, "modelled: modelled energy x 100 g/kWh (as given), PUE 1.0");
+    assert_true(isnan(carbon_of_energy(&(Sourced){ .value = NAN }, 0).value));
+}
+
+/* ---- machine ---- */
+
+static void test_quota(void **state)
+{
+    (void)state;
+    assert_near(machine_quota("150000 100000\n"), 1.5, 1e-12);
+    assert_near(machine_quota("max 100000\n"), 0, 0);
+    assert_near(machine_quota(""), 0, 0);
+    assert_near(machine_quota("12"), 0, 0);
+    put("a", "cpu.max", "400000 100000\n");
+    put("a/b", "cpu.max", "max 100000\n");
+    put("a/b/c", "cpu.max", "500000 100000\n");
+    assert_near(machine_cgroup_quota(root, "/a/b/c"), 4, 1e-12); /* the tightest on the way up */
+    assert_near(machine_cgroup_quota(root, "/"), 0, 0);
+    put("", "cpu.max", "50000 100000\n");
+    assert_near(machine_cgroup_quota(root, "/a/b"), 0.5, 1e-12);
+}
+
+static void test_machine(void **state)
+{
+    (void)state;
+    MachineInfo m;
+    machine_info(&m);
+    assert_true(m.cores >= 1 && m.threads >= m.cores);
+    assert_true(strlen(m.cpu) > 0 && strlen(m.os) > 0 && strlen(m.isa) > 0);
+    int64_t before = peak_memory();
+    size_t size = 64u << 20;
+    volatile char *block = malloc(size);
+    assert_non_null((void *)block);
+    for (size_t i = 0; i < size; i += 4096) block[i] = 1;
+    assert_true(before > 0 && peak_memory() >= (int64_t)size);
+    free((void *)block);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_sums),
+        cmocka_unit_test_setup_teardown(test_absent, make_root, remove_root),
+        cmocka_unit_test_setup_teardown(test_denied, make_root, remove_root),
+        cmocka_unit_test_setup_teardown(test_vanishing, make_root, remove_root),
+        cmocka_unit_test_setup_teardown(test_unknown_range_drops_the_window, make_root, remove_root),
+        cmocka_unit_test(test_median),
+        cmocka_unit_test(test_interval_of_one_value),
+        cmocka_unit_test(test_interval_closed_form),
+        cmocka_unit_test(test_interval_covers),
+        cmocka_unit_test(test_interval_is_seeded),
+        cmocka_unit_test(test_energy_and_carbon),
+        cmocka_unit_test_setup_teardown(test_quota, make_root, remove_root),
+        cmocka_unit_test(test_machine),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
