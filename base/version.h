@@ -1,7 +1,7 @@
-/* The version, in one place; the Makefile reads it too. */
+/* The one place of the program's version. */
 #ifndef PARE_BASE_VERSION_H
 #define PARE_BASE_VERSION_H
 
-#define VERSION "0.1.0"
+#define PARE_VERSION "0.1.0"
 
 #endif
