@@ -51,7 +51,7 @@ static Status base_way(const LowrankOptions *o, int *way, Err *err)
 {
     bool given[] = { o->rank > 0, o->ratio > 0, o->energy > 0 };
     if (given[0] + given[1] + given[2] > 1)
-        return err_set(err, ERR_USAGE, "lowrank: %s and %s are both given: give one of rank, ratio and energy", way_names[given[0] ? 0 : 1],
+        return err_set(err, ERR_USAGE, "%s and %s are both given: give one of rank, ratio and energy", way_names[given[0] ? 0 : 1],
                        way_names[given[2] ? 2 : 1]);
     *way = given[0] ? BY_RANK : given[1] ? BY_RATIO : BY_ENERGY;
     return OK;
@@ -69,7 +69,7 @@ static Status choose(const PassContext *c, const Layer *l, Choice *out, Err *err
             for (int way = 0; way < 3; way++) {
                 if (strcmp(rule->names[k], way_names[way]) != 0) continue;
                 if (named >= 0 && named != way)
-                    return err_set(err, ERR_USAGE, "lowrank: the rule for '%s' gives both %s and %s: give one", rule->match,
+                    return err_set(err, ERR_USAGE, "the rule for '%s' gives both %s and %s: give one", rule->match,
                                    way_names[named], way_names[way]);
                 named = way;
             }
@@ -130,7 +130,7 @@ static Status factorize(PassContext *c, const Layer *l, const Matrix *m, const C
     }
     if (c->max_mem > 0 && need > c->max_mem)
         return err_set(err, ERR_MEMORY,
-                       "lowrank: layer '%.*s' needs %llu bytes to decompose, --max-mem is %llu: skip it by a rule or raise it",
+                       "layer '%.*s' needs %llu bytes to decompose, --max-mem is %llu: skip it by a rule or raise it",
                        STR_ARG(l->name), (unsigned long long)need, (unsigned long long)c->max_mem);
     Spectrum s;
     if (spectrum_of(graph_value(c->graph, l->weight)->tensor, m->rows, m->cols, &s, err) != OK)
@@ -217,7 +217,7 @@ static Status lowrank_run(PassContext *c, Err *err)
     bool changed = false;
     progress_begin(c->log, "lowrank", count);
     for (int i = 0; i < count && status == OK; i++) {
-        if (!progress_step(c->log, i)) status = err_set(err, ERR_INTERRUPTED, "lowrank: interrupted");
+        if (!progress_step(c->log, i)) status = err_set(err, ERR_INTERRUPTED, "interrupted");
         else status = run_layer(c, &layers[i], &changed, err);
     }
     progress_end(c->log);

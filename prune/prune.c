@@ -69,7 +69,7 @@ static Status decide_all(const PassContext *c, const Candidate *list, int count,
         if (first->unnamed_table || d[i].unnamed_table || first->candidate->reason != NULL) continue;
         if (d[i].skip != first->skip || d[i].sparsity != first->sparsity || d[i].own != first->own)
             return err_set(err, ERR_USAGE,
-                           "prune: layers '%.*s' and '%.*s' share the weight '%.*s' but their rules differ: give both the same",
+                           "layers '%.*s' and '%.*s' share the weight '%.*s' but their rules differ: give both the same",
                            STR_ARG(first->candidate->layer.name), STR_ARG(list[i].layer.name), STR_ARG(list[i].layer.weight_name));
     }
     *out = d;
@@ -232,7 +232,7 @@ static Status prune_run(PassContext *c, Err *err)
     progress_begin(c->log, "prune", count);
     for (int i = 0; i < count && status == OK; i++) {
         Decision *d = &all[i];
-        if (!progress_step(c->log, i)) status = err_set(err, ERR_INTERRUPTED, "prune: interrupted");
+        if (!progress_step(c->log, i)) status = err_set(err, ERR_INTERRUPTED, "interrupted");
         if (status != OK) break;
         if (!decision_active(all, i)) {
             record_inactive(c, all, i);
