@@ -10,6 +10,17 @@
 
 typedef struct Dataset Dataset;
 
+/* The keys of a data section, for the schema and the documentation; data_keys ends with name NULL. */
+enum { DATA_TOP = 1, DATA_INPUT = 2, DATA_LABEL = 4 }; /* where a key may stand: top level, an entry of "inputs", a "label" object */
+typedef struct DataKey {
+    const char *name;
+    const char *type;     /* JSON types: "string", "integer", "boolean", "integer|null", "number|number[]", "integer[]", "object" ... */
+    const char *fallback; /* as JSON text; NULL: none */
+    unsigned where;
+    const char *help;     /* one sentence, lower case, no full stop */
+} DataKey;
+extern const DataKey data_keys[];
+
 typedef struct DataOptions {
     const char *folder;  /* paths of a section are relative to it; NULL: the current one */
     uint64_t max_mem;
@@ -21,7 +32,9 @@ typedef struct DataOptions {
 Status dataset_open(const char *path, const Graph *g, const DataOptions *options, Dataset **out, Err *err);
 /* A "data" entry of a recipe: a string as above, or an object { "file", "inputs", "label", "first", ... }. Unknown keys: ERR_USAGE. */
 Status dataset_open_json(const cJSON *section, const Graph *g, const DataOptions *options, Dataset **out, Err *err);
-/* Seeded standard normal (floats) or small-range (integers: [0, 2), booleans) inputs for networks without data. `shapes` one per feed. */
+/* Seeded standard normal (floats) or small-range (integers: [0, 2), booleans) inputs for networks without data. `shapes` one per feed,
+ * as for one call; axis 0 counts the samples where every input has one and it is the same for all, else each sample is a set of
+ * whole inputs of these shapes, read one at a time. A sample's values depend on seed, input and its index only. */
 Status dataset_random(const Graph *g, const Shape *shapes, int64_t samples, uint64_t seed, Dataset **out, Err *err);
 void dataset_free(Dataset *d);
 
@@ -35,7 +48,10 @@ int64_t dataset_batch(const Dataset *d, int64_t want);
 
 /* Samples [first, first + count): one tensor per graph_feeds input, in order, aligned; `labels` int64 (may be NULL). Caller releases. */
 Status dataset_read(Dataset *d, int64_t first, int64_t count, Tensor *inputs, Tensor *labels, Err *err);
-/* Expected outputs of a .pb folder or arrays named as the network's outputs: number, and one by output index; for comparisons. */
+/* Expected outputs, from the output_k.pb of a folder or arrays named as the network's outputs (with as many samples as the inputs). */
+bool dataset_has_expected(const Dataset *d, int output); /* by output index */
+/* As stored, samples [first, first + count); the whole array where the data is one sample. Caller releases. */
+Status dataset_read_expected(Dataset *d, int output, int64_t first, int64_t count, Tensor *out, Err *err);
 Status dataset_hash(Dataset *d, char text[HASH_TEXT], Err *err); /* of the files' bytes and the canonical section */
 
 #endif
