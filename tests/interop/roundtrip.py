@@ -1,0 +1,123 @@
+#!/usr/bin/env python3
+"""Loads models, has them saved again by pare, and compares both files message by message.
+
+usage: roundtrip.py [--tool PROGRAM] [--external] [PATH ...]      PATH: models or folders; default: the Debian package libonnx-testdata
+
+Tensor data are compared as values, whichever field holds them; everything else must be equal, unknown fields included."""
+import argparse
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+import onnx
+from onnx import numpy_helper
+
+DATA = ("float_data", "int32_data", "int64_data", "double_data", "uint64_data", "raw_data")
+
+
+def normalize_tensor(t):
+    """Puts the values into raw_data in numpy's form."""
+    if t.data_type == onnx.TensorProto.STRING:
+        return
+    values = numpy_helper.to_array(t).tobytes()
+    for field in DATA:
+        t.ClearField(field)
+    t.ClearField("external_data")
+    t.ClearField("data_location")
+    if values:
+        t.raw_data = values
+
+
+def walk(message):
+    if isinstance(message, onnx.TensorProto):
+        normalize_tensor(message)
+        return
+    for field, value in message.ListFields():
+        if field.message_type is None:
+            continue
+        for child in value if field.is_repeated else [value]:
+            walk(child)
+
+
+def normalized(path):
+    model = onnx.load(path)
+    del_keys = [i for i, p in enumerate(model.metadata_props) if p.key.startswith("pare")]
+    for i in reversed(del_keys):
+        del model.metadata_props[i]
+    walk(model)
+    return model
+
+
+def difference(a, b, path="model"):
+    """Where two messages first differ, for people."""
+    fields = {f.name: (f, v) for f, v in a.ListFields()}
+    others = {f.name: (f, v) for f, v in b.ListFields()}
+    for name in sorted(set(fields) | set(others)):
+        if name not in fields or name not in others:
+            return f"{path}.{name} is only in the {'first' if name in fields else 'second'}"
+        (f, x), (_, y) = fields[name], others[name]
+        if f.is_repeated:
+            if len(x) != len(y):
+                return f"{path}.{name}: {len(x)} and {len(y)} entries"
+            for i, (p, q) in enumerate(zip(x, y)):
+                if f.message_type is None and p != q:
+                    return f"{path}.{name}[{i}]: {str(p)[:80]} and {str(q)[:80]}"
+                if f.message_type is not None and p != q:
+                    return difference(p, q, f"{path}.{name}[{i}]")
+        elif f.message_type is not None:
+            if x != y:
+                return difference(x, y, f"{path}.{name}")
+        elif x != y:
+            return f"{path}.{name}: {str(x)[:80]} and {str(y)[:80]}"
+    return f"{path}: unknown fields"
+
+
+def check(tool, path, folder, extra):
+    out = os.path.join(folder, "again.onnx")
+    run = subprocess.run([*tool, str(path), out, *extra], capture_output=True, text=True)
+    if run.returncode != 0:
+        return f"exit {run.returncode}: {run.stderr.strip()}"
+    a, b = normalized(path), normalized(out)
+    if a.SerializeToString(deterministic=True) != b.SerializeToString(deterministic=True):
+        return difference(a, b)
+    again = os.path.join(folder, "twice.onnx")
+    subprocess.run([*tool, out, again, *extra], check=True)
+    if not extra and pathlib.Path(out).read_bytes() != pathlib.Path(again).read_bytes():
+        return "a second save gave other bytes"
+    return None
+
+
+def testdata():
+    listed = subprocess.run(["dpkg", "-L", "libonnx-testdata"], capture_output=True, text=True)
+    return [p for p in listed.stdout.split() if p.endswith(".onnx")]
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--tool", default=None)
+    parser.add_argument("--external", action="store_true")
+    parser.add_argument("paths", nargs="*")
+    args = parser.parse_args()
+    root = pathlib.Path(__file__).resolve().parents[2]
+    tool = [args.tool or str(root / "build/tests/tools/resave")]
+    paths = []
+    for p in args.paths or testdata():
+        paths += sorted(pathlib.Path(p).rglob("*.onnx")) if os.path.isdir(p) else [p]
+    if not paths:
+        print("roundtrip: no models given and libonnx-testdata is not installed")
+        return 0
+    failures = 0
+    with tempfile.TemporaryDirectory() as folder:
+        for path in paths:
+            problem = check(tool, path, folder, ["external"] if args.external else [])
+            if problem:
+                failures += 1
+                print(f"{path}: {problem}")
+    print(f"roundtrip: {len(paths)} models, {failures} failures")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
