@@ -1,0 +1,241 @@
+/* Conv and ConvTranspose by oneDNN. The library chooses the order of source, weights and destination; constant weights are packed once. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "engine/dnnl_private.h"
+#include "engine/ops/window.h"
+
+/* The geometry in the library's terms, right-aligned windows cut to the spatial rank. */
+typedef struct Geometry {
+    Window w;
+    int64_t groups;
+    dnnl_dims_t strides, dilations, begin, end;
+} Geometry;
+
+static bool geometry(const KernelSite *s, bool transposed, Geometry *g)
+{
+    *g = (Geometry){ .groups = node_int(s->node, "group", 1) };
+    Status status = transposed ? window_init_transposed(&g->w, s->graph, s->node, &s->in[0].shape, &s->in[1].shape, NULL)
+                               : window_init(&g->w, s->graph, s->node, &s->in[0].shape, &s->in[1].shape, NULL);
+    if (status != OK) return false;
+    for (int i = 0; i < g->w.dims; i++) {
+        int at = WINDOW_DIMS - g->w.dims + i;
+        g->strides[i] = g->w.stride[at];
+        g->dilations[i] = g->w.dilation[at] - 1;
+        g->begin[i] = g->w.begin[at];
+        /* what the output's size asks for, not what the attribute says: a stride may leave some padding unread */
+        int64_t extent = (g->w.kernel[at] - 1) * g->w.dilation[at] + 1;
+        g->end[i] = transposed ? (g->w.in[at] - 1) * g->w.stride[at] + extent - g->w.out[at] - g->w.begin[at]
+                               : (g->w.out[at] - 1) * g->w.stride[at] + extent - g->w.in[at] - g->w.begin[at];
+    }
+    return true;
+}
+
+static bool conv_accept(const KernelSite *s)
+{
+    bool bias = s->input_count > 2 && s->value[2] != 0;
+    return site_float(s, 0) && site_float(s, 1) && (!bias || site_float(s, 2)) && s->in[0].shape.rank >= 3 && s->in[0].shape.rank <= 5 &&
+           s->out[0].type == DT_FLOAT;
+}
+
+/* Dimensions of the weights for the library: [G, K/G, C/G, kernel...] when grouped, [K, C, kernel...] otherwise. ConvTranspose stores
+ * [C, K/G, kernel...]: the same dimensions with the first two axes' strides exchanged. */
+static bool weight_md(const KernelSite *s, const Geometry *g, bool transposed, bool any, int *rank, dnnl_memory_desc_t *md)
+{
+    const Shape *w = &s->in[1].shape;
+    dnnl_dims_t dims, strides;
+    int64_t outer = w->dims[0] / g->groups, inner = w->dims[1], taps = 1;
+    int at = 0;
+    for (int i = 2; i < w->rank; i++) taps *= w->dims[i];
+    if (g->groups > 1) {
+        strides[at] = outer * inner * taps;
+        dims[at++] = g->groups;
+    }
+    strides[at] = transposed ? taps : inner * taps;
+    dims[at++] = transposed ? inner : outer;
+    strides[at] = transposed ? inner * taps : taps;
+    dims[at++] = transposed ? outer : inner;
+    for (int i = 2; i < w->rank; i++) {
+        taps /= w->dims[i];
+        strides[at] = taps;
+        dims[at++] = w->dims[i];
+    }
+    *rank = at;
+    if (any) return md_any(md, dnnl_f32, at, dims);
+    for (int i = 0; i < at; i++)
+        if (dims[i] < 1) return false;
+    return dnnl_memory_desc_init_by_strides(md, at, dims, dnnl_f32, strides) == dnnl_success;
+}
+
+/* --- what may be computed along: Relu, Clip, and the addition of another tensor of the same shape */
+
+static bool clip_bounds(const KernelSite *s, const Node *n, float *low, float *high)
+{
+    *low = node_float(n, "min", -3.402823466e+38F);
+    *high = node_float(n, "max", 3.402823466e+38F);
+    for (int i = 1; i < n->input_count; i++) {
+        if (n->inputs[i] == 0) continue;
+        const Tensor *t = node_constant(s->graph, n, i);
+        if (t == NULL || t->type != DT_FLOAT || tensor_count(t) != 1) return false;
+        *(i == 1 ? low : high) = (float)tensor_get(t, 0);
+    }
+    return true;
+}
+
+/* The operand of an Add that is not what the site makes; 0 when it is no such Add. */
+static ValueId add_operand(const KernelSite *s, const Node *n)
+{
+    ValueId own = s->follower_count > 0 ? s->follower[s->follower_count - 1]->outputs[0] : s->node->outputs[0];
+    if (n->input_count != 2 || n->inputs[0] == n->inputs[1]) return 0;
+    return n->inputs[0] == own ? n->inputs[1] : n->inputs[1] == own ? n->inputs[0] : 0;
+}
+
+static bool conv_fuse(const KernelSite *s, const Node *n)
+{
+    float low, high;
+    if (n->domain.len != 0) return false;
+    if (str_is(n->type, "Relu")) return true;
+    if (str_is(n->type, "Clip")) return clip_bounds(s, n, &low, &high);
+    if (!str_is(n->type, "Add")) return false;
+    for (int i = 0; i < s->follower_count; i++) /* one addition only: it is the last input */
+        if (str_is(s->follower[i]->type, "Add")) return false;
+    ValueId other = add_operand(s, n);
+    return other != 0 && graph_value(s->graph, other)->tensor == NULL && s->input_count < KERNEL_OPERANDS;
+}
+
+/* Attributes for the followers. An addition becomes a binary operation with the input appended for it, in the destination's order. */
+static Status followers_attr(const KernelSite *s, const dnnl_memory_desc_t *sum, dnnl_primitive_attr_t *attr, int *add_at)
+{
+    dnnl_post_ops_t ops = NULL;
+    *add_at = -1;
+    *attr = NULL;
+    if (s->follower_count == 0) return OK;
+    TRY(dnnl_check(dnnl_primitive_attr_create(attr), "attributes", s->err));
+    Status status;
+    TRY_OUT(dnnl_check(dnnl_post_ops_create(&ops), "attributes", s->err));
+    for (int i = 0; i < s->follower_count; i++) {
+        const Node *n = s->follower[i];
+        float low, high;
+        if (str_is(n->type, "Relu"))
+            TRY_OUT(dnnl_check(dnnl_post_ops_append_eltwise(ops, 1, dnnl_eltwise_relu, 0, 0), "Relu", s->err));
+        else if (str_is(n->type, "Clip") && clip_bounds(s, n, &low, &high))
+            TRY_OUT(dnnl_check(dnnl_post_ops_append_eltwise(ops, 1, dnnl_eltwise_clip, low, high), "Clip", s->err));
+        else {
+            TRY_OUT(dnnl_check(dnnl_post_ops_append_binary(ops, dnnl_binary_add, sum), "Add", s->err));
+            *add_at = i;
+        }
+    }
+    TRY_OUT(dnnl_check(dnnl_primitive_attr_set_post_ops(*attr, ops), "attributes", s->err));
+out:
+    if (ops != NULL) dnnl_post_ops_destroy(ops);
+    if (status != OK) {
+        dnnl_primitive_attr_destroy(*attr);
+        *attr = NULL;
+    }
+    return status;
+}
+
+/* The descriptor of the convolution with these memory orders. */
+static Status conv_desc(const KernelSite *s, const Geometry *g, bool transposed, const dnnl_memory_desc_t md[4], dnnl_primitive_attr_t attr,
+                        dnnl_primitive_desc_t *out)
+{
+    const dnnl_memory_desc_t *bias = md[2].ndims > 0 ? &md[2] : NULL;
+    dnnl_engine_t engine = s->device->engine;
+    if (transposed) {
+        dnnl_deconvolution_desc_t d;
+        TRY(dnnl_check(dnnl_dilated_deconvolution_forward_desc_init(&d, dnnl_forward_inference, dnnl_deconvolution_direct, &md[0], &md[1], bias,
+                                                                    &md[3], g->strides, g->dilations, g->begin, g->end),
+                       "ConvTranspose", s->err));
+        return dnnl_check(dnnl_primitive_desc_create(out, &d, attr, engine, NULL), "ConvTranspose", s->err);
+    }
+    dnnl_convolution_desc_t d;
+    TRY(dnnl_check(dnnl_dilated_convolution_forward_desc_init(&d, dnnl_forward_inference, dnnl_convolution_direct, &md[0], &md[1], bias, &md[3],
+                                                              g->strides, g->dilations, g->begin, g->end),
+                   "Conv", s->err));
+    return dnnl_check(dnnl_primitive_desc_create(out, &d, attr, engine, NULL), "Conv", s->err);
+}
+
+static Status conv_args(KernelSite *s, Primitive *p, dnnl_primitive_desc_t desc, const dnnl_memory_desc_t *weights_plain, const Geometry *g,
+                        int add_at)
+{
+    const dnnl_memory_desc_t *src = dnnl_primitive_desc_query_md(desc, dnnl_query_src_md, 0);
+    const dnnl_memory_desc_t *weights = dnnl_primitive_desc_query_md(desc, dnnl_query_weights_md, 0);
+    const dnnl_memory_desc_t *dst = dnnl_primitive_desc_query_md(desc, dnnl_query_dst_md, 0);
+    (void)g;
+    TRY(primitive_arg(p, DNNL_ARG_SRC, src, ARG_IN, 0, NULL, s->err));
+    site_take(s, p, 0, src);
+    if (s->constant[1] != NULL) {
+        const void *packed;
+        TRY(device_pack(s->device, s->value[1], 0, s->constant[1]->data, weights_plain, weights, &packed, s->err));
+        TRY(primitive_arg(p, DNNL_ARG_WEIGHTS, weights, ARG_FIXED, 0, packed, s->err));
+        s->unused[1] = true;
+    } else {
+        TRY(primitive_arg(p, DNNL_ARG_WEIGHTS, weights, ARG_IN, 1, NULL, s->err));
+    }
+    const dnnl_memory_desc_t *bias = dnnl_primitive_desc_query_md(desc, dnnl_query_weights_md, 1);
+    if (bias != NULL && bias->ndims > 0) TRY(primitive_arg(p, DNNL_ARG_BIAS, bias, ARG_IN, 2, NULL, s->err));
+    if (add_at >= 0) {
+        int input = s->input_count - 1; /* the plan appends the other operand last */
+        TRY(primitive_arg(p, DNNL_ARG_ATTR_MULTIPLE_POST_OP(add_at) | DNNL_ARG_SRC_1, dst, ARG_IN, input, NULL, s->err));
+        site_take(s, p, input, dst);
+    }
+    TRY(primitive_arg(p, DNNL_ARG_DST, dst, ARG_OUT, 0, NULL, s->err));
+    site_make(s, p, dst);
+    return OK;
+}
+
+static Status convolution(KernelSite *s, bool transposed, void **state)
+{
+    Geometry g;
+    dnnl_memory_desc_t md[4] = { { 0 } }, weights_plain, sum;
+    int rank;
+    const Shape *x = &s->in[0].shape, *y = &s->out[0].shape;
+    bool constant = s->constant[1] != NULL;
+    if (!geometry(s, transposed, &g) || !md_any(&md[0], dnnl_f32, x->rank, x->dims) || !md_any(&md[3], dnnl_f32, y->rank, y->dims) ||
+        !weight_md(s, &g, transposed, false, &rank, &weights_plain) || !weight_md(s, &g, transposed, constant, &rank, &md[1]))
+        return err_set(s->err, ERR_UNSUPPORTED, "an empty convolution");
+    if (s->input_count > 2 && s->value[2] != 0 && s->node->input_count > 2 &&
+        !md_plain(&md[2], dnnl_f32, 1, &y->dims[1]))
+        return err_set(s->err, ERR_UNSUPPORTED, "an empty bias");
+    Primitive *p = NULL;
+    dnnl_primitive_desc_t desc = NULL;
+    dnnl_primitive_attr_t attr = NULL;
+    int add_at = -1;
+    Status status;
+    TRY_OUT(primitive_new(s->device, &p, s->err));
+    if (!md_any(&sum, dnnl_f32, y->rank, y->dims)) sum = md[3];
+    if (s->follower_count > 0) { /* the order of the destination without followers is the one the addend must have */
+        TRY_OUT(conv_desc(s, &g, transposed, md, NULL, &desc));
+        sum = *dnnl_primitive_desc_query_md(desc, dnnl_query_dst_md, 0);
+        md[3] = sum;
+        dnnl_primitive_desc_destroy(desc);
+        desc = NULL;
+        TRY_OUT(followers_attr(s, &sum, &attr, &add_at));
+    }
+    TRY_OUT(conv_desc(s, &g, transposed, md, attr, &desc));
+    TRY_OUT(conv_args(s, p, desc, &weights_plain, &g, add_at));
+    TRY_OUT(primitive_create(p, desc, s->err));
+out:
+    if (desc != NULL) dnnl_primitive_desc_destroy(desc);
+    if (attr != NULL) dnnl_primitive_attr_destroy(attr);
+    if (status != OK) primitive_release(p);
+    else *state = p;
+    return status;
+}
+
+static Status conv_prepare(KernelSite *s, void **state)
+{
+    return convolution(s, false, state);
+}
+
+static Status transpose_prepare(KernelSite *s, void **state)
+{
+    return convolution(s, true, state);
+}
+
+const Kernel kernels_conv[] = {
+    { "onednn", "Conv", conv_accept, conv_prepare, primitive_run, primitive_release, conv_fuse },
+    { "onednn", "ConvTranspose", conv_accept, transpose_prepare, primitive_run, primitive_release, NULL },
+    { .name = NULL },
+};

@@ -1,0 +1,232 @@
+#include "engine/dnnl_glue.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "engine/dnnl_private.h"
+
+Status dnnl_check(dnnl_status_t status, const char *what, Err *err)
+{
+    if (status == dnnl_success) return OK;
+    if (status == dnnl_out_of_memory) return err_no_memory(err, what);
+    if (status == dnnl_unimplemented || status == dnnl_invalid_arguments)
+        return err_set(err, ERR_UNSUPPORTED, "oneDNN has no %s for these shapes", what);
+    return err_set(err, ERR_BUG, "oneDNN: %s failed with status %d", what, (int)status);
+}
+
+Status device_new(Device **out, Err *err)
+{
+    Device *d = calloc(1, sizeof *d);
+    *out = d;
+    if (d == NULL) return err_no_memory(err, "compute device");
+    Status status = dnnl_check(dnnl_engine_create(&d->engine, dnnl_cpu, 0), "engine", err);
+    if (status == OK) status = dnnl_check(dnnl_stream_create(&d->stream, d->engine, dnnl_stream_default_flags), "stream", err);
+    if (status != OK) {
+        device_free(d);
+        *out = NULL;
+    }
+    return status;
+}
+
+void device_free(Device *d)
+{
+    if (d == NULL) return;
+    for (Pack *p = d->packs; p != NULL;) {
+        Pack *next = p->next;
+        free(p->data);
+        free(p);
+        p = next;
+    }
+    if (d->stream != NULL) dnnl_stream_destroy(d->stream);
+    if (d->engine != NULL) dnnl_engine_destroy(d->engine);
+    free(d);
+}
+
+size_t device_packed_bytes(const Device *d)
+{
+    size_t bytes = 0;
+    for (const Pack *p = d->packs; p != NULL; p = p->next) bytes += p->bytes;
+    return bytes;
+}
+
+size_t layout_bytes(const Layout *l)
+{
+    return dnnl_memory_desc_get_size(&l->md);
+}
+
+bool layout_eq(const Layout *a, const Layout *b)
+{
+    if (a == NULL || b == NULL) return a == b;
+    return dnnl_memory_desc_equal(&a->md, &b->md) != 0;
+}
+
+/* --- descriptors */
+
+static bool md_dims(int rank, const int64_t *dims, dnnl_dims_t out)
+{
+    if (rank < 1 || rank > DNNL_MAX_NDIMS) return false;
+    for (int i = 0; i < rank; i++) {
+        if (dims[i] < 1) return false;
+        out[i] = dims[i];
+    }
+    return true;
+}
+
+bool md_plain(dnnl_memory_desc_t *md, dnnl_data_type_t type, int rank, const int64_t *dims)
+{
+    dnnl_dims_t d;
+    return md_dims(rank, dims, d) && dnnl_memory_desc_init_by_strides(md, rank, d, type, NULL) == dnnl_success;
+}
+
+bool md_any(dnnl_memory_desc_t *md, dnnl_data_type_t type, int rank, const int64_t *dims)
+{
+    dnnl_dims_t d;
+    return md_dims(rank, dims, d) && dnnl_memory_desc_init_by_tag(md, rank, d, type, dnnl_format_tag_any) == dnnl_success;
+}
+
+static dnnl_data_type_t md_type(DType t)
+{
+    return t == DT_FLOAT ? dnnl_f32 : t == DT_UINT8 ? dnnl_u8 : t == DT_INT8 ? dnnl_s8 : t == DT_INT32 ? dnnl_s32 : dnnl_data_type_undef;
+}
+
+bool md_given(const KernelSite *s, int i, dnnl_memory_desc_t *md)
+{
+    if (s->given[i] != NULL) {
+        *md = s->given[i]->md;
+        return true;
+    }
+    return md_plain(md, md_type(s->in[i].type), s->in[i].shape.rank, s->in[i].shape.dims);
+}
+
+static bool is_plain(const dnnl_memory_desc_t *md)
+{
+    dnnl_memory_desc_t plain;
+    return md_plain(&plain, md->data_type, md->ndims, md->dims) && dnnl_memory_desc_equal(&plain, md) != 0;
+}
+
+void site_take(KernelSite *s, Primitive *p, int i, const dnnl_memory_desc_t *md)
+{
+    p->take[i].md = *md;
+    s->take[i] = is_plain(md) ? NULL : &p->take[i];
+}
+
+void site_make(KernelSite *s, Primitive *p, const dnnl_memory_desc_t *md)
+{
+    p->make[0].md = *md;
+    s->make[0] = is_plain(md) ? NULL : &p->make[0];
+}
+
+/* --- primitives */
+
+Status primitive_new(Device *d, Primitive **out, Err *err)
+{
+    Primitive *p = calloc(1, sizeof *p);
+    *out = p;
+    if (p == NULL) return err_no_memory(err, "kernel state");
+    p->device = d;
+    return OK;
+}
+
+void primitive_release(void *state)
+{
+    Primitive *p = state;
+    if (p == NULL) return;
+    for (int i = 0; i < p->count; i++) dnnl_memory_destroy(p->args[i].memory);
+    if (p->primitive != NULL) dnnl_primitive_destroy(p->primitive);
+    free(p->owned);
+    free(p);
+}
+
+Status primitive_create(Primitive *p, const_dnnl_primitive_desc_t desc, Err *err)
+{
+    return dnnl_check(dnnl_primitive_create(&p->primitive, desc), "primitive", err);
+}
+
+Status primitive_arg(Primitive *p, int arg, const dnnl_memory_desc_t *md, ArgSource source, int index, const void *fixed, Err *err)
+{
+    if (p->count == DNNL_ARGS) return err_set(err, ERR_BUG, "a primitive with more than %d arguments", DNNL_ARGS);
+    dnnl_memory_t memory;
+    void *handle = source == ARG_FIXED ? (void *)(uintptr_t)fixed : DNNL_MEMORY_NONE;
+    TRY(dnnl_check(dnnl_memory_create(&memory, md, p->device->engine, handle), "memory", err));
+    p->args[p->count] = (dnnl_exec_arg_t){ arg, memory };
+    p->source[p->count] = source;
+    p->index[p->count++] = index;
+    return OK;
+}
+
+Status primitive_run(void *state, const void *const *in, void *const *out, Err *err)
+{
+    Primitive *p = state;
+    for (int i = 0; i < p->count; i++) {
+        if (p->source[i] == ARG_FIXED) continue;
+        void *handle = p->source[i] == ARG_IN ? (void *)(uintptr_t)in[p->index[i]] : out[p->index[i]];
+        TRY(dnnl_check(dnnl_memory_set_data_handle(p->args[i].memory, handle), "memory", err));
+    }
+    TRY(dnnl_check(dnnl_primitive_execute(p->primitive, p->device->stream, p->count, p->args), "execution", err));
+    return dnnl_check(dnnl_stream_wait(p->device->stream), "execution", err);
+}
+
+/* --- reorders */
+
+static Status reorder_make(Device *d, const dnnl_memory_desc_t *from, const dnnl_memory_desc_t *to, Primitive **out, Err *err)
+{
+    Primitive *p;
+    dnnl_primitive_desc_t desc = NULL;
+    TRY(primitive_new(d, &p, err));
+    Status status;
+    TRY_OUT(dnnl_check(dnnl_reorder_primitive_desc_create(&desc, from, d->engine, to, d->engine, NULL), "reorder", err));
+    TRY_OUT(primitive_create(p, desc, err));
+    TRY_OUT(primitive_arg(p, DNNL_ARG_FROM, from, ARG_IN, 0, NULL, err));
+    TRY_OUT(primitive_arg(p, DNNL_ARG_TO, to, ARG_OUT, 0, NULL, err));
+out:
+    if (desc != NULL) dnnl_primitive_desc_destroy(desc);
+    if (status != OK) primitive_release(p);
+    else *out = p;
+    return status;
+}
+
+Status reorder_prepare(Device *d, const TypeInfo *type, const Layout *from, const Layout *to, void **state, Err *err)
+{
+    dnnl_memory_desc_t plain;
+    if (!md_plain(&plain, md_type(type->type), type->shape.rank, type->shape.dims))
+        return err_set(err, ERR_BUG, "a reorder of a tensor that oneDNN cannot describe");
+    Primitive *p = NULL;
+    TRY(reorder_make(d, from != NULL ? &from->md : &plain, to != NULL ? &to->md : &plain, &p, err));
+    *state = p;
+    return OK;
+}
+
+const Kernel kernel_reorder = { .name = "reorder", .run = primitive_run, .release = primitive_release };
+
+/* --- packed constants */
+
+Status device_pack(Device *d, ValueId v, uint64_t variant, const void *data, const dnnl_memory_desc_t *from, const dnnl_memory_desc_t *to,
+                   const void **out, Err *err)
+{
+    for (const Pack *p = d->packs; p != NULL; p = p->next)
+        if (p->value == v && p->variant == variant && dnnl_memory_desc_equal(&p->to, to) && dnnl_memory_desc_equal(&p->from, from)) {
+            *out = p->data;
+            return OK;
+        }
+    Pack *pack = calloc(1, sizeof *pack);
+    if (pack == NULL) return err_no_memory(err, "packed weights");
+    *pack = (Pack){ .value = v, .from = *from, .to = *to, .variant = variant, .bytes = dnnl_memory_desc_get_size(to) };
+    Primitive *reorder = NULL;
+    Status status = OK;
+    size_t rounded = (pack->bytes + 63) / 64 * 64;
+    pack->data = aligned_alloc(64, rounded > 0 ? rounded : 64);
+    if (pack->data == NULL) status = err_no_memory(err, "packed weights");
+    if (status == OK) status = reorder_make(d, from, to, &reorder, err);
+    if (status == OK) status = primitive_run(reorder, (const void *[]){ data }, (void *[]){ pack->data }, err);
+    primitive_release(reorder);
+    if (status != OK) {
+        free(pack->data);
+        free(pack);
+        return status;
+    }
+    pack->next = d->packs;
+    d->packs = pack;
+    *out = pack->data;
+    return OK;
+}

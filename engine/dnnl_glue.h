@@ -1,0 +1,17 @@
+/* oneDNN: the files engine/dnnl_*.c and their private header are the only ones that name the library. */
+#ifndef PARE_ENGINE_DNNL_GLUE_H
+#define PARE_ENGINE_DNNL_GLUE_H
+
+#include "engine/kernel.h"
+
+Status device_new(Device **out, Err *err);
+void device_free(Device *d); /* NULL is fine; after every state prepared with it */
+size_t device_packed_bytes(const Device *d);
+
+/* A copy of one value from one order to another; one of `from` and `to` may be NULL (row-major). */
+Status reorder_prepare(Device *d, const TypeInfo *type, const Layout *from, const Layout *to, void **state, Err *err);
+extern const Kernel kernel_reorder; /* run and release for such a state; never found by kernel_find */
+
+extern const Kernel kernels_conv[], kernels_pool[], kernels_pointwise[];
+
+#endif

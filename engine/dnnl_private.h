@@ -1,0 +1,72 @@
+/* Shared by the files that speak to oneDNN (2.6, C API). */
+#ifndef PARE_ENGINE_DNNL_PRIVATE_H
+#define PARE_ENGINE_DNNL_PRIVATE_H
+
+#include <dnnl.h>
+
+#include "engine/dnnl_glue.h"
+
+struct Layout {
+    dnnl_memory_desc_t md;
+};
+
+/* A constant in the order one primitive wants. */
+typedef struct Pack {
+    ValueId value;
+    dnnl_memory_desc_t from, to; /* `from`: how the row-major bytes were read (grouped weights have one axis more) */
+    uint64_t variant;            /* 0, or a hash of what the contents were scaled with before packing */
+    void *data;
+    size_t bytes;
+    struct Pack *next;
+} Pack;
+
+struct Device {
+    dnnl_engine_t engine;
+    dnnl_stream_t stream;
+    Pack *packs;
+};
+
+#define DNNL_ARGS 16
+
+/* Where an argument's memory comes from at run time. */
+typedef enum ArgSource { ARG_IN, ARG_OUT, ARG_FIXED } ArgSource;
+
+/* State of every primitive: its arguments and the layouts it asked for. */
+typedef struct Primitive {
+    Device *device;
+    dnnl_primitive_t primitive;
+    dnnl_exec_arg_t args[DNNL_ARGS];
+    ArgSource source[DNNL_ARGS];
+    int index[DNNL_ARGS]; /* of the input or output */
+    int count;
+    void *owned; /* small constants of this primitive alone (folded biases) */
+    Layout take[KERNEL_OPERANDS], make[1];
+} Primitive;
+
+Status dnnl_check(dnnl_status_t status, const char *what, Err *err);
+Status primitive_new(Device *d, Primitive **out, Err *err);
+void primitive_release(void *state);
+/* Creates the primitive from a descriptor; `md` queries follow. */
+Status primitive_create(Primitive *p, const_dnnl_primitive_desc_t desc, Err *err);
+Status primitive_arg(Primitive *p, int arg, const dnnl_memory_desc_t *md, ArgSource source, int index, const void *fixed, Err *err);
+Status primitive_run(void *state, const void *const *in, void *const *out, Err *err);
+
+/* Row-major descriptor of a float32 (or other) tensor; false for ranks above 12 or empty shapes. */
+bool md_plain(dnnl_memory_desc_t *md, dnnl_data_type_t type, int rank, const int64_t *dims);
+bool md_any(dnnl_memory_desc_t *md, dnnl_data_type_t type, int rank, const int64_t *dims);
+/* The descriptor in which input i of the site is there already. */
+bool md_given(const KernelSite *s, int i, dnnl_memory_desc_t *md);
+/* Asks for input i, or gives output 0, in the order of md; NULL in the site when that is row-major. */
+void site_take(KernelSite *s, Primitive *p, int i, const dnnl_memory_desc_t *md);
+void site_make(KernelSite *s, Primitive *p, const dnnl_memory_desc_t *md);
+/* The constant `t` of value v, read as `from`, in the order `to`: packed once per device. The pointer lives as long as the device.
+ * `data` NULL: t's own bytes; else changed contents, told apart by `variant`. */
+Status device_pack(Device *d, ValueId v, uint64_t variant, const void *data, const dnnl_memory_desc_t *from, const dnnl_memory_desc_t *to,
+                   const void **out, Err *err);
+
+static inline bool site_float(const KernelSite *s, int i)
+{
+    return i < s->input_count && s->in[i].type == DT_FLOAT && shape_known(&s->in[i].shape);
+}
+
+#endif

@@ -1,0 +1,157 @@
+/* Running a plan, step by step. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "engine/session.h"
+
+Status node_forward(const Graph *g, NodeId id, const Tensor *const *in, Tensor *out, const bool *wanted, Err *err)
+{
+    const Node *n = graph_node(g, id);
+    Str label = node_label(g, n);
+    if (n->op == NULL || n->op->forward == NULL)
+        return err_set(err, ERR_UNSUPPORTED, "%.*s '%.*s': the operator is not supported", STR_ARG(n->type), STR_ARG(label));
+    for (int i = 0; i < n->op->min_inputs; i++)
+        if (i >= n->input_count || in[i] == NULL)
+            return err_set(err, ERR_DATA, "%.*s '%.*s': input %d is missing", STR_ARG(n->type), STR_ARG(label), i);
+    OpCall call = { .graph = g, .node = n, .opset = node_opset(g, n), .input_count = n->input_count, .output_count = n->output_count, .in = in,
+                    .out = out, .wanted = wanted, .err = err };
+    return n->op->forward(&call);
+}
+
+/* Calls the observer when the value is watched. */
+static Status report(const Session *s, ValueId v, const Tensor *t, Err *err)
+{
+    return s->observe != NULL && s->watched[v] ? s->observe(s->user, v, t, err) : OK;
+}
+
+/* What a forward made goes into its slot. `made` is released or moved. */
+static Status settle(const Session *s, Slot *slot, Tensor *made, Err *err)
+{
+    if (slot->kind == SLOT_DYNAMIC) {
+        if (made->data == NULL) {
+            Str name = graph_value(s->graph, slot->value)->name;
+            return err_set(err, ERR_BUG, "value '%.*s' was not made by its operator", STR_ARG(name));
+        }
+        slot->tensor = *made;
+        *made = (Tensor){ 0 };
+        return OK;
+    }
+    if (made->data == slot->tensor.data && made->buffer == NULL) return OK;
+    bool same = made->data != NULL && made->type == slot->tensor.type && shape_eq(&made->shape, &slot->tensor.shape);
+    if (same && made->bytes > 0) memcpy(slot->tensor.data, made->data, made->bytes);
+    if (!same) {
+        char planned[128], found[128];
+        Str name = graph_value(s->graph, slot->value)->name;
+        shape_print(&slot->tensor.shape, planned, sizeof planned);
+        shape_print(&made->shape, found, sizeof found);
+        err_set(err, ERR_BUG, "value '%.*s' came out as %s %s, planned as %s %s", STR_ARG(name), dtype_name(made->type), found,
+                dtype_name(slot->tensor.type), planned);
+    }
+    tensor_release(made);
+    return same ? OK : ERR_BUG;
+}
+
+static Status run_plain(const Session *s, Plan *p, const Step *step, Err *err)
+{
+    const Tensor **in = alloc_zeroed((size_t)step->in_count + 1, sizeof *in);
+    Tensor *out = alloc_zeroed((size_t)step->out_count + 1, sizeof *out);
+    bool *wanted = alloc_zeroed((size_t)step->out_count + 1, sizeof *wanted);
+    Status status = OK;
+    if (in == NULL || out == NULL || wanted == NULL) {
+        status = err_no_memory(err, "operator call");
+        goto out;
+    }
+    for (int i = 0; i < step->in_count; i++) in[i] = step->in[i] >= 0 ? &p->slots[step->in[i]].tensor : NULL;
+    for (int i = 0; i < step->out_count; i++) {
+        wanted[i] = step->out[i] >= 0;
+        if (wanted[i] && p->slots[step->out[i]].kind == SLOT_ARENA) out[i] = p->slots[step->out[i]].tensor;
+    }
+    TRY_OUT(node_forward(s->graph, step->node, in, out, wanted, err));
+    for (int i = 0; i < step->out_count; i++)
+        if (wanted[i]) TRY_OUT(settle(s, &p->slots[step->out[i]], &out[i], err));
+out:
+    for (int i = 0; out != NULL && i < step->out_count; i++) tensor_release(&out[i]);
+    free(in);
+    free(out);
+    free(wanted);
+    return status;
+}
+
+static Status run_kernel(Plan *p, const Step *step, Err *err)
+{
+    const void *in[KERNEL_OPERANDS] = { NULL };
+    void *out[KERNEL_OPERANDS] = { NULL };
+    for (int i = 0; i < step->in_count; i++) in[i] = step->in[i] >= 0 ? p->slots[step->in[i]].tensor.data : NULL;
+    for (int i = 0; i < step->out_count; i++) out[i] = step->out[i] >= 0 ? p->slots[step->out[i]].tensor.data : NULL;
+    return step->kernel->run(step->state, in, out, err);
+}
+
+static Status run_step(const Session *s, Plan *p, size_t at, Err *err)
+{
+    const Step *step = &p->steps[at];
+    if (!step->alias) TRY(step->kernel != NULL ? run_kernel(p, step, err) : run_plain(s, p, step, err));
+    for (int i = 0; i < step->out_count; i++) {
+        if (step->out[i] < 0 || p->slots[step->out[i]].layout != NULL) continue;
+        TRY(report(s, p->slots[step->out[i]].value, &p->slots[step->out[i]].tensor, err));
+    }
+    for (int i = 0; i < step->in_count + step->out_count; i++) { /* the outputs follow the inputs in one array */
+        int slot = step->in[i];
+        if (slot >= 0 && p->slots[slot].kind == SLOT_DYNAMIC && p->slots[slot].last <= (int)at) tensor_release(&p->slots[slot].tensor);
+    }
+    return OK;
+}
+
+/* Gives every slot its memory for this run. */
+static void place_slots(const Session *s, Plan *p, const Tensor *inputs)
+{
+    for (size_t i = 0; i < p->slot_count; i++) {
+        Slot *slot = &p->slots[i];
+        if (slot->kind == SLOT_ARENA) slot->tensor.data = s->arena + slot->offset;
+        if (slot->kind == SLOT_INPUT)
+            for (int k = 0; k < s->feed_count; k++)
+                if (s->feeds[k] == slot->value) slot->tensor = inputs[k];
+        if (slot->kind == SLOT_ALIAS) {
+            slot->tensor.data = p->slots[slot->alias].tensor.data;
+            slot->tensor.bytes = p->slots[slot->alias].tensor.bytes;
+        }
+        if (slot->kind == SLOT_INPUT || slot->kind == SLOT_ALIAS) slot->tensor.buffer = NULL; /* borrowed */
+    }
+}
+
+static Status report_given(const Session *s, const Plan *p, const Tensor *inputs, Err *err)
+{
+    for (int i = 0; i < s->feed_count; i++) TRY(report(s, s->feeds[i], &inputs[i], err));
+    for (ValueId v = 1; s->observe != NULL && v < p->value_count; v++) {
+        const Tensor *t = session_constant(s, p, v);
+        if (t != NULL) TRY(report(s, v, t, err));
+    }
+    return OK;
+}
+
+static Status copy_outputs(const Session *s, Plan *p, Tensor *outputs, Err *err)
+{
+    for (int i = 0; i < s->graph->output_count; i++) {
+        int slot = p->slot_of[s->graph->outputs[i]];
+        while (slot >= 0 && p->slots[slot].layout != NULL) slot = p->slots[slot].next;
+        if (slot < 0) return err_set(err, ERR_BUG, "output %d was not planned", i);
+        TRY(tensor_clone(&p->slots[slot].tensor, &outputs[i], err));
+    }
+    return OK;
+}
+
+Status plan_execute(Session *s, Plan *p, const Tensor *inputs, Tensor *outputs, Err *err)
+{
+    Status status;
+    place_slots(s, p, inputs);
+    TRY_OUT(report_given(s, p, inputs, err));
+    for (size_t i = 0; i < p->step_count; i++) TRY_OUT(run_step(s, p, i, err));
+    TRY_OUT(copy_outputs(s, p, outputs, err));
+out:
+    for (size_t i = 0; i < p->slot_count; i++)
+        if (p->slots[i].kind == SLOT_DYNAMIC) {
+            tensor_release(&p->slots[i].tensor);
+            p->slots[i].tensor.shape = SHAPE_UNKNOWN;
+        }
+    return status;
+}

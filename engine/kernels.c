@@ -1,0 +1,21 @@
+/* The list of kernel rows. */
+#include "engine/kernel.h"
+
+#include "engine/dnnl_glue.h"
+#include "engine/products.h"
+
+static const Kernel *const lists[] = { kernels_conv, kernels_pool, kernels_pointwise, kernels_product, NULL };
+
+const Kernel *const *kernels_all(void)
+{
+    return lists;
+}
+
+const Kernel *kernel_find(const KernelSite *site)
+{
+    if (site->node->domain.len != 0) return NULL;
+    for (const Kernel *const *list = lists; *list != NULL; list++)
+        for (const Kernel *k = *list; k->name != NULL; k++)
+            if (str_is(site->node->type, k->op) && k->accept(site)) return k;
+    return NULL;
+}

@@ -1,0 +1,429 @@
+/* From a graph and concrete input shapes to steps: shape arithmetic folded, kernels chosen, orders of elements changed where needed,
+ * memory assigned. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "engine/session.h"
+#include "graph/edit.h"
+
+typedef struct Builder {
+    Session *session;
+    Plan *plan;
+    bool *fused; /* [node]: computed along with an earlier one */
+    Err *err;
+} Builder;
+
+/* --- slots */
+
+/* A new slot for a value made by `step`, linked before its others; -1: out of memory. */
+static int slot_add(Builder *b, ValueId v, SlotKind kind, const Layout *layout, int step)
+{
+    Plan *p = b->plan;
+    if (!array_grow((void **)&p->slots, &p->slot_capacity, p->slot_count + 1, sizeof *p->slots)) return -1;
+    int at = (int)p->slot_count++;
+    Slot *s = &p->slots[at];
+    *s = (Slot){ .value = v, .kind = kind, .layout = layout, .next = p->slot_of[v], .alias = -1, .first = step, .last = step };
+    s->tensor = (Tensor){ .type = p->types[v].type, .shape = p->types[v].shape };
+    p->slot_of[v] = at;
+    return at;
+}
+
+/* A slot that holds a value as `step` makes it: in the arena when its size is known. */
+static Status slot_make(Builder *b, ValueId v, const Layout *layout, int step, int *out)
+{
+    const TypeInfo *t = &b->plan->types[v];
+    int64_t count;
+    bool known = t->type != DT_NONE && dtype_bits(t->type) > 0 && shape_known(&t->shape) && shape_count(&t->shape, &count);
+    *out = slot_add(b, v, known ? SLOT_ARENA : SLOT_DYNAMIC, layout, step);
+    if (*out < 0) return err_no_memory(b->err, "plan");
+    Slot *s = &b->plan->slots[*out];
+    if (!known) return OK;
+    Str name = graph_value(b->session->graph, v)->name;
+    if (!dtype_bytes(t->type, count, &s->tensor.bytes) || s->tensor.bytes > PTRDIFF_MAX / 4)
+        return err_set(b->err, ERR_DATA, "value '%.*s' is too large", STR_ARG(name));
+    s->bytes = layout != NULL ? layout_bytes(layout) : s->tensor.bytes;
+    return OK;
+}
+
+static int slot_find(const Plan *p, ValueId v, const Layout *layout)
+{
+    int at = p->slot_of[v];
+    while (at >= 0 && !layout_eq(p->slots[at].layout, layout)) at = p->slots[at].next;
+    return at;
+}
+
+static Step *step_add(Builder *b, NodeId node, int in_count, int out_count)
+{
+    Plan *p = b->plan;
+    if (!array_grow((void **)&p->steps, &p->step_capacity, p->step_count + 1, sizeof *p->steps)) return NULL;
+    Step step = { .node = node, .in_count = in_count, .out_count = out_count };
+    step.in = alloc_array((size_t)in_count + (size_t)out_count + 1, sizeof *step.in);
+    if (step.in == NULL) return NULL;
+    step.out = step.in + in_count;
+    for (int i = 0; i < in_count + out_count; i++) step.in[i] = -1;
+    p->steps[p->step_count] = step;
+    return &p->steps[p->step_count++];
+}
+
+static void slot_use(Plan *p, int slot, int step)
+{
+    if (p->slots[slot].last < step) p->slots[slot].last = step;
+}
+
+/* The slot of a value in the order wanted; a reordering step is added when it is there in another one only. */
+static Status slot_want(Builder *b, ValueId v, const Layout *layout, int *out)
+{
+    Plan *p = b->plan;
+    *out = slot_find(p, v, layout);
+    if (*out >= 0) return OK;
+    int from = p->slot_of[v];
+    if (from < 0) {
+        Str name = graph_value(b->session->graph, v)->name;
+        return err_set(b->err, ERR_DATA, "value '%.*s' is read but never made", STR_ARG(name));
+    }
+    void *state = NULL;
+    TRY(reorder_prepare(b->session->device, &p->types[v], p->slots[from].layout, layout, &state, b->err));
+    Step *step = step_add(b, 0, 1, 1);
+    if (step == NULL) {
+        kernel_reorder.release(state);
+        return err_no_memory(b->err, "plan");
+    }
+    step->kernel = &kernel_reorder;
+    step->state = state;
+    step->in[0] = from;
+    int at = (int)p->step_count - 1;
+    TRY(slot_make(b, v, layout, at, out));
+    step->out[0] = *out;
+    slot_use(p, from, at);
+    return OK;
+}
+
+/* --- nodes */
+
+/* The shape operators that give another name to the same bytes. */
+static bool is_view(const Node *n)
+{
+    static const char *const views[] = { "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity" };
+    if (n->domain.len != 0) return false;
+    for (size_t i = 0; i < sizeof views / sizeof *views; i++)
+        if (str_is(n->type, views[i])) return true;
+    return false;
+}
+
+static Status add_view(Builder *b, NodeId id)
+{
+    Plan *p = b->plan;
+    const Node *n = graph_node(b->session->graph, id);
+    int from;
+    TRY(slot_want(b, n->inputs[0], NULL, &from));
+    Step *step = step_add(b, id, 1, 1);
+    if (step == NULL) return err_no_memory(b->err, "plan");
+    int at = (int)p->step_count - 1;
+    int to;
+    TRY(slot_make(b, n->outputs[0], NULL, at, &to));
+    step->alias = true;
+    step->in[0] = from;
+    step->out[0] = to;
+    p->slots[to].kind = SLOT_ALIAS;
+    p->slots[to].alias = from;
+    slot_use(p, from, at);
+    return OK;
+}
+
+/* A view whose input and output have the same, known number of bytes. */
+static bool can_view(const Plan *p, const Node *n)
+{
+    if (!is_view(n) || n->inputs[0] == 0 || n->output_count != 1) return false;
+    const TypeInfo *x = &p->types[n->inputs[0]], *y = &p->types[n->outputs[0]];
+    int64_t in, out;
+    return shape_known(&x->shape) && shape_known(&y->shape) && x->type == y->type && x->type != DT_NONE && dtype_bits(x->type) > 0 &&
+           shape_count(&x->shape, &in) && shape_count(&y->shape, &out) && in == out;
+}
+
+static bool site_init(const Builder *b, const Node *n, KernelSite *site)
+{
+    const Session *s = b->session;
+    if (n->input_count > KERNEL_OPERANDS || n->output_count > KERNEL_OPERANDS) return false;
+    *site = (KernelSite){ .graph = s->graph, .node = n, .opset = node_opset(s->graph, n), .device = s->device,
+                          .input_count = n->input_count, .output_count = n->output_count, .err = b->err };
+    for (int i = 0; i < n->input_count; i++) {
+        ValueId v = site->value[i] = n->inputs[i];
+        if (v == 0) continue;
+        site->in[i] = b->plan->types[v];
+        site->constant[i] = session_constant(s, b->plan, v);
+        if (b->plan->slot_of[v] >= 0) site->given[i] = b->plan->slots[b->plan->slot_of[v]].layout;
+        if (!shape_known(&site->in[i].shape)) return false;
+    }
+    for (int i = 0; i < n->output_count; i++) {
+        if (n->outputs[i] == 0) continue;
+        site->out[i] = b->plan->types[n->outputs[i]];
+        if (!shape_known(&site->out[i].shape)) return false;
+    }
+    return true;
+}
+
+/* The value that the site's last node makes. */
+static ValueId site_output(const KernelSite *site)
+{
+    return site->follower_count > 0 ? site->follower[site->follower_count - 1]->outputs[0] : site->node->outputs[0];
+}
+
+/* Lets the kernel take on the nodes behind, as long as nobody else wants what lies between. */
+static void fuse_followers(Builder *b, const Kernel *kernel, KernelSite *site)
+{
+    const Session *s = b->session;
+    while (kernel->fuse != NULL && site->follower_count < KERNEL_FOLLOWERS) {
+        ValueId between = site_output(site);
+        NodeId next_id = s->watched[between] ? 0 : graph_sole_reader(s->graph, between);
+        if (next_id == 0) return;
+        const Node *next = graph_node(s->graph, next_id);
+        if (next->output_count != 1 || next->op == NULL || !kernel->fuse(site, next)) return;
+        const TypeInfo *made = &b->plan->types[next->outputs[0]];
+        ValueId extra = 0; /* the operand that is neither `between` nor constant */
+        for (int i = 0; i < next->input_count; i++)
+            if (next->inputs[i] != between && next->inputs[i] != 0 && graph_value(s->graph, next->inputs[i])->tensor == NULL) extra = next->inputs[i];
+        if (made->type != site->out[0].type || !shape_eq(&made->shape, &site->out[0].shape)) return;
+        if (extra != 0) {
+            const TypeInfo *other = &b->plan->types[extra];
+            if (b->plan->slot_of[extra] < 0 || site->input_count == KERNEL_OPERANDS) return; /* made later than this node */
+            if (other->type != made->type || !shape_eq(&other->shape, &made->shape)) return;
+            int at = site->input_count++;
+            site->value[at] = extra;
+            site->in[at] = *other;
+            site->given[at] = b->plan->slots[b->plan->slot_of[extra]].layout;
+        }
+        site->follower[site->follower_count++] = next;
+        site->out[0] = b->plan->types[next->outputs[0]];
+        b->fused[next_id] = true;
+    }
+}
+
+static Status add_kernel(Builder *b, NodeId id, const Kernel *kernel, KernelSite *site, bool *done)
+{
+    Plan *p = b->plan;
+    void *state = NULL;
+    *done = false;
+    fuse_followers(b, kernel, site);
+    Status status = kernel->prepare(site, &state);
+    if (status == ERR_UNSUPPORTED) { /* the library has no such primitive: each node by itself, by its plain forward */
+        for (int i = 0; i < site->follower_count; i++)
+            for (NodeId n = 1; n <= b->session->graph->node_count; n++)
+                if (graph_node(b->session->graph, n) == site->follower[i]) b->fused[n] = false;
+        return OK;
+    }
+    TRY(status);
+    int in[KERNEL_OPERANDS];
+    for (int i = 0; i < site->input_count && status == OK; i++) {
+        in[i] = -1;
+        if (site->value[i] != 0 && !site->unused[i]) status = slot_want(b, site->value[i], site->take[i], &in[i]);
+    }
+    Step *step = status == OK ? step_add(b, id, site->input_count, site->output_count) : NULL;
+    if (step == NULL) {
+        kernel->release(state);
+        return status != OK ? status : err_no_memory(b->err, "plan");
+    }
+    step->kernel = kernel;
+    step->state = state;
+    int at = (int)p->step_count - 1;
+    for (int i = 0; i < site->input_count; i++) {
+        step->in[i] = in[i];
+        if (in[i] >= 0) slot_use(p, in[i], at);
+    }
+    for (int i = 0; i < site->output_count; i++) {
+        ValueId v = i == 0 ? site_output(site) : site->node->outputs[i];
+        if (v != 0) TRY(slot_make(b, v, site->make[i], at, &step->out[i]));
+    }
+    *done = true;
+    return OK;
+}
+
+static Status add_plain(Builder *b, NodeId id)
+{
+    Plan *p = b->plan;
+    const Session *s = b->session;
+    const Node *n = graph_node(s->graph, id);
+    int *in = alloc_array((size_t)n->input_count + 1, sizeof *in);
+    if (in == NULL) return err_no_memory(b->err, "plan");
+    Status status = OK;
+    for (int i = 0; i < n->input_count && status == OK; i++) {
+        in[i] = -1;
+        if (n->inputs[i] != 0) status = slot_want(b, n->inputs[i], NULL, &in[i]);
+    }
+    Step *step = status == OK ? step_add(b, id, n->input_count, n->output_count) : NULL;
+    if (step == NULL) {
+        free(in);
+        return status != OK ? status : err_no_memory(b->err, "plan");
+    }
+    int at = (int)p->step_count - 1;
+    for (int i = 0; i < n->input_count; i++) {
+        step->in[i] = in[i];
+        if (in[i] >= 0) slot_use(p, in[i], at);
+    }
+    free(in);
+    for (int i = 0; i < n->output_count; i++)
+        if (n->outputs[i] != 0) TRY(slot_make(b, n->outputs[i], NULL, at, &step->out[i]));
+    return OK;
+}
+
+/* Evaluates a node whose inputs are constant at these shapes, or which only asks for a shape. */
+static Status fold_node(Builder *b, NodeId id, bool *folded)
+{
+    const Session *s = b->session;
+    Plan *p = b->plan;
+    const Node *n = graph_node(s->graph, id);
+    *folded = false;
+    if (n->op == NULL || n->op->forward == NULL || (n->op->flags & (OP_RANDOM | OP_CONTROL)) != 0) return OK;
+    if (n->input_count == 0 || n->input_count > KERNEL_OPERANDS || n->output_count != 1 || n->outputs[0] == 0) return OK;
+    bool asks_shape = n->domain.len == 0 && (str_is(n->type, "Shape") || str_is(n->type, "Size"));
+    const Tensor *in[KERNEL_OPERANDS];
+    uint8_t nothing = 0;
+    Tensor stand_in = { .data = &nothing };
+    for (int i = 0; i < n->input_count; i++) {
+        ValueId v = n->inputs[i];
+        in[i] = session_constant(s, p, v);
+        if (v == 0 || in[i] != NULL) continue;
+        if (!asks_shape || p->types[v].type == DT_NONE || !shape_known(&p->types[v].shape)) return OK;
+        stand_in.type = p->types[v].type;
+        stand_in.shape = p->types[v].shape;
+        in[i] = &stand_in;
+    }
+    int64_t count;
+    const TypeInfo *t = &p->types[n->outputs[0]];
+    if (!shape_known(&t->shape) || !shape_count(&t->shape, &count) || count > 1 << 16) return OK;
+    TRY(node_forward(s->graph, id, in, &p->constants[n->outputs[0]], (const bool[]){ true }, b->err));
+    *folded = true;
+    return OK;
+}
+
+/* --- the plan */
+
+static Status add_given(Builder *b)
+{
+    const Session *s = b->session;
+    for (int i = 0; i < s->feed_count; i++)
+        if (slot_add(b, s->feeds[i], SLOT_INPUT, NULL, 0) < 0) return err_no_memory(b->err, "plan");
+    return OK;
+}
+
+/* A constant gets its slot when the first node reads it or it is a graph output. */
+static Status add_constant(Builder *b, ValueId v)
+{
+    const Tensor *t = session_constant(b->session, b->plan, v);
+    if (v == 0 || t == NULL || b->plan->slot_of[v] >= 0) return OK;
+    int at = slot_add(b, v, SLOT_CONSTANT, NULL, 0);
+    if (at < 0) return err_no_memory(b->err, "plan");
+    b->plan->slots[at].tensor = *t;
+    b->plan->types[v] = (TypeInfo){ t->type, t->shape };
+    return OK;
+}
+
+static Status add_node(Builder *b, NodeId id)
+{
+    Session *s = b->session;
+    const Node *n = graph_node(s->graph, id);
+    bool done = true;
+    for (int i = 0; i < n->output_count; i++) done = done && (n->outputs[i] == 0 || s->constants[n->outputs[i]].data != NULL);
+    if (done || b->fused[id]) return OK;
+    TRY(fold_node(b, id, &done));
+    if (done) return OK;
+    for (int i = 0; i < n->input_count; i++) TRY(add_constant(b, n->inputs[i]));
+    if (can_view(b->plan, n)) return add_view(b, id);
+    KernelSite site;
+    if (!s->options.plain && site_init(b, n, &site)) {
+        const Kernel *kernel = kernel_find(&site);
+        if (kernel != NULL) {
+            TRY(add_kernel(b, id, kernel, &site, &done));
+            if (done) return OK;
+        }
+    }
+    return add_plain(b, id);
+}
+
+/* Values somebody outside looks at: row-major, and graph outputs until the end. */
+static Status add_wanted(Builder *b, NodeId id)
+{
+    const Node *n = graph_node(b->session->graph, id);
+    int slot;
+    for (int i = 0; i < n->output_count; i++)
+        if (n->outputs[i] != 0 && b->session->watched[n->outputs[i]] && b->plan->slot_of[n->outputs[i]] >= 0)
+            TRY(slot_want(b, n->outputs[i], NULL, &slot));
+    return OK;
+}
+
+static Status add_outputs(Builder *b)
+{
+    const Graph *g = b->session->graph;
+    for (int i = 0; i < g->output_count; i++) {
+        int slot;
+        TRY(add_constant(b, g->outputs[i]));
+        TRY(slot_want(b, g->outputs[i], NULL, &slot));
+    }
+    for (int i = 0; i < g->output_count; i++) slot_use(b->plan, slot_find(b->plan, g->outputs[i], NULL), (int)b->plan->step_count);
+    return OK;
+}
+
+static Status build(Builder *b)
+{
+    const Graph *g = b->session->graph;
+    TRY(add_given(b));
+    for (uint32_t i = 0; i < g->order_count; i++) {
+        TRY(add_node(b, g->order[i]));
+        TRY(add_wanted(b, g->order[i]));
+    }
+    TRY(add_outputs(b));
+    TRY(plan_assign_memory(b->plan, b->err));
+    uint64_t limit = b->session->options.max_mem, need = (uint64_t)b->plan->arena_bytes + b->session->constant_bytes;
+    if (limit != 0 && need > limit)
+        return err_set(b->err, ERR_MEMORY, "running needs %llu bytes of activations and weights, --max-mem allows %llu: use a smaller batch",
+                       (unsigned long long)need, (unsigned long long)limit);
+    return OK;
+}
+
+Status plan_new(Session *s, const Shape *shapes, Plan **out, Err *err)
+{
+    const Graph *g = s->graph;
+    Plan *p = alloc_zeroed(1, sizeof *p);
+    Builder b = { .session = s, .plan = p, .err = err };
+    Status status = ERR_MEMORY;
+    *out = NULL;
+    if (p == NULL) return err_no_memory(err, "plan");
+    size_t values = p->value_count = (size_t)g->value_count + 1;
+    p->shapes = alloc_array((size_t)s->feed_count + 1, sizeof *p->shapes);
+    p->constants = alloc_zeroed(values, sizeof *p->constants);
+    p->slot_of = alloc_array(values, sizeof *p->slot_of);
+    b.fused = alloc_zeroed((size_t)g->node_count + 1, sizeof *b.fused);
+    if (p->shapes == NULL || p->constants == NULL || p->slot_of == NULL || b.fused == NULL) {
+        err_no_memory(err, "plan");
+        goto out;
+    }
+    memset(p->slot_of, 0xff, values * sizeof *p->slot_of);
+    memcpy(p->shapes, shapes, (size_t)s->feed_count * sizeof *shapes);
+    TRY_OUT(engine_concrete_shapes(g, shapes, s->feed_count, &p->types, err));
+    TRY_OUT(build(&b));
+out:
+    free(b.fused);
+    if (status != OK) {
+        plan_free(p);
+    } else {
+        *out = p;
+    }
+    return status;
+}
+
+void plan_free(Plan *p)
+{
+    if (p == NULL) return;
+    for (size_t i = 0; i < p->step_count; i++) {
+        if (p->steps[i].kernel != NULL) p->steps[i].kernel->release(p->steps[i].state);
+        free(p->steps[i].in);
+    }
+    free(p->steps);
+    free(p->slots);
+    free(p->slot_of);
+    free(p->types);
+    free(p->shapes);
+    for (size_t v = 0; p->constants != NULL && v < p->value_count; v++) tensor_release(&p->constants[v]);
+    free(p->constants);
+    free(p);
+}

@@ -1,0 +1,271 @@
+/* A session: a network made ready to run, and its plans by input shapes. */
+#include "engine/session.h"
+
+#include <omp.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "engine/blas_glue.h"
+#include "graph/edit.h"
+
+#define FOLD_BYTES ((uint64_t)1 << 30) /* results of constant nodes above this are made anew in each run */
+#define NAMED_OPS 5                    /* unsupported operators named in one message */
+
+int engine_set_threads(int threads)
+{
+    if (threads <= 0) threads = omp_get_num_procs();
+    omp_set_num_threads(threads);
+    blas_set_threads(threads);
+    return threads;
+}
+
+int node_opset(const Graph *g, const Node *n)
+{
+    while (g->parent != NULL) g = g->parent;
+    return (int)graph_opset(g, n->domain);
+}
+
+/* --- making one */
+
+static Status check_supported(const Graph *g, Err *err)
+{
+    StrBuf text = { 0 };
+    int count = 0;
+    for (uint32_t i = 0; i < g->order_count; i++) {
+        const Node *n = graph_node(g, g->order[i]);
+        if (n->op != NULL && n->op->forward != NULL) continue;
+        Str label = node_label(g, n);
+        if (count++ < NAMED_OPS)
+            strbuf_printf(&text, "%s%.*s%s%.*s '%.*s'", count > 1 ? ", " : "", STR_ARG(n->domain), n->domain.len > 0 ? "." : "", STR_ARG(n->type),
+                          STR_ARG(label));
+    }
+    if (count == 0) return OK;
+    Status status = text.failed ? err_no_memory(err, "message")
+                                : err_set(err, ERR_UNSUPPORTED, "operators that are not supported at opset %d: %s%s", (int)graph_opset(g, STR("")),
+                                          text.data, count > NAMED_OPS ? " and more" : "");
+    strbuf_release(&text);
+    return status;
+}
+
+static bool all_constant(const Graph *g, const Node *n)
+{
+    if (n->op == NULL || n->op->forward == NULL || (n->op->flags & (OP_RANDOM | OP_CONTROL)) != 0 || n->capture_count > 0) return false;
+    for (int i = 0; i < n->input_count; i++)
+        if (n->inputs[i] != 0 && graph_value(g, n->inputs[i])->tensor == NULL) return false;
+    for (int i = 0; i < n->output_count; i++)
+        if (n->outputs[i] != 0 && graph_value(g, n->outputs[i])->tensor == NULL) return true;
+    return false;
+}
+
+/* Nodes that depend on constants alone become constants of the session's own graph. One that fails is left to fail when it runs. */
+static Status fold_constants(Session *s, Err *err)
+{
+    Graph *g = s->graph;
+    bool any = false;
+    for (uint32_t k = 0; k < g->order_count; k++) {
+        NodeId id = g->order[k];
+        const Node *n = graph_node(g, id);
+        if (n->removed || !all_constant(g, n)) continue;
+        Tensor *made = alloc_zeroed((size_t)n->output_count + 1, sizeof *made);
+        if (made == NULL) return err_no_memory(err, "constants");
+        int count = n->output_count;
+        const ValueId *outputs = n->outputs;
+        Status status = engine_evaluate(g, id, s->options.max_mem != 0 ? s->options.max_mem : FOLD_BYTES, made, NULL);
+        if (status == OK) {
+            any = true;
+            graph_remove_node(g, id);
+            for (int i = 0; i < count && status == OK; i++) {
+                if (outputs[i] == 0 || made[i].data == NULL) continue;
+                s->constant_bytes += made[i].bytes;
+                status = graph_set_constant(g, outputs[i], &made[i], err);
+            }
+        } else {
+            status = OK;
+        }
+        for (int i = 0; i < count; i++) tensor_release(&made[i]);
+        free(made);
+        TRY(status);
+    }
+    return any ? graph_finish(g, err) : OK;
+}
+
+/* Aligned references to every constant. */
+static Status take_constants(Session *s, Err *err)
+{
+    const Graph *g = s->graph;
+    for (ValueId v = 1; v <= g->value_count; v++) {
+        const Tensor *t = graph_value(g, v)->tensor;
+        if (t == NULL || t->type == DT_STRING || t->data == NULL) continue;
+        s->constants[v] = tensor_share(t);
+        TRY(tensor_align(&s->constants[v], err));
+        if (s->constants[v].data != t->data) s->constant_bytes += t->bytes;
+    }
+    return OK;
+}
+
+Status session_new(const Graph *g, const SessionOptions *options, Session **out, Err *err)
+{
+    Session *s = alloc_zeroed(1, sizeof *s);
+    Status status;
+    *out = NULL;
+    if (s == NULL) return err_no_memory(err, "session");
+    if (options != NULL) s->options = *options;
+    s->threads = engine_set_threads(s->options.threads);
+    TRY_OUT(graph_clone(g, &s->graph, err));
+    engine_bind(s->graph);
+    TRY_OUT(check_supported(s->graph, err));
+    TRY_OUT(fold_constants(s, err));
+    size_t values = (size_t)s->graph->value_count + 1;
+    s->feed_count = graph_feeds(s->graph, NULL, 0);
+    s->feeds = alloc_array((size_t)s->feed_count + 1, sizeof *s->feeds);
+    s->constants = alloc_zeroed(values, sizeof *s->constants);
+    s->watched = alloc_zeroed(values, sizeof *s->watched);
+    if (s->feeds == NULL || s->constants == NULL || s->watched == NULL) {
+        status = err_no_memory(err, "session");
+        goto out;
+    }
+    graph_feeds(s->graph, s->feeds, s->feed_count);
+    TRY_OUT(take_constants(s, err));
+    TRY_OUT(device_new(&s->device, err));
+out:
+    if (status != OK) session_free(s);
+    else *out = s;
+    return status;
+}
+
+static void drop_plans(Session *s)
+{
+    for (int i = 0; i < PLAN_CACHE; i++) {
+        plan_free(s->plans[i]);
+        s->plans[i] = NULL;
+    }
+}
+
+void session_free(Session *s)
+{
+    if (s == NULL) return;
+    drop_plans(s);
+    device_free(s->device);
+    for (ValueId v = 1; s->constants != NULL && v <= s->graph->value_count; v++) tensor_release(&s->constants[v]);
+    free(s->constants);
+    free(s->watched);
+    free(s->feeds);
+    free(s->arena);
+    graph_free(s->graph);
+    free(s);
+}
+
+const Graph *session_graph(const Session *s)
+{
+    return s->graph;
+}
+
+size_t session_activation_bytes(const Session *s)
+{
+    return s->last_bytes;
+}
+
+Status session_observe(Session *s, const ValueId *values, int count, ObserveFn fn, void *user, Err *err)
+{
+    for (int i = 0; i < count; i++)
+        if (values[i] == 0 || values[i] > s->graph->value_count) return err_set(err, ERR_BUG, "value %u to observe does not exist", values[i]);
+    drop_plans(s); /* what may be fused changes */
+    memset(s->watched, 0, ((size_t)s->graph->value_count + 1) * sizeof *s->watched);
+    for (int i = 0; fn != NULL && i < count; i++) s->watched[values[i]] = true;
+    s->watch_count = fn != NULL ? count : 0;
+    s->observe = fn;
+    s->user = user;
+    return OK;
+}
+
+/* --- running */
+
+static Status check_inputs(const Session *s, const Tensor *inputs, Err *err)
+{
+    for (int i = 0; i < s->feed_count; i++) {
+        const Value *v = graph_value(s->graph, s->feeds[i]);
+        const Tensor *t = &inputs[i];
+        if (t->data == NULL) return err_set(err, ERR_DATA, "input '%.*s' is not given", STR_ARG(v->name));
+        if (v->type != DT_NONE && t->type != v->type)
+            return err_set(err, ERR_DATA, "input '%.*s' is %s, the network takes %s", STR_ARG(v->name), dtype_name(t->type), dtype_name(v->type));
+        bool fits = v->shape.rank < 0 || v->shape.rank == t->shape.rank;
+        for (int k = 0; fits && k < v->shape.rank; k++) fits = v->shape.dims[k] < 0 || v->shape.dims[k] == t->shape.dims[k];
+        if (fits) continue;
+        char given[256], wanted[256];
+        shape_print(&t->shape, given, sizeof given);
+        graph_print_shape(s->graph, &v->shape, wanted, sizeof wanted);
+        return err_set(err, ERR_DATA, "input '%.*s' has shape %s, the network takes %s", STR_ARG(v->name), given, wanted);
+    }
+    return OK;
+}
+
+static bool plan_fits(const Plan *p, const Tensor *inputs, int count)
+{
+    for (int i = 0; i < count; i++)
+        if (!shape_eq(&p->shapes[i], &inputs[i].shape)) return false;
+    return true;
+}
+
+/* The plan for these shapes: from the cache, or a new one in the place of the least recently used. */
+static Status find_plan(Session *s, const Tensor *inputs, Plan **out, Err *err)
+{
+    int oldest = 0;
+    s->tick++;
+    for (int i = 0; i < PLAN_CACHE; i++) {
+        if (s->plans[i] != NULL && plan_fits(s->plans[i], inputs, s->feed_count)) {
+            s->plans[i]->used = s->tick;
+            *out = s->plans[i];
+            return OK;
+        }
+        if (s->plans[oldest] != NULL && (s->plans[i] == NULL || s->plans[i]->used < s->plans[oldest]->used)) oldest = i;
+    }
+    Shape *shapes = alloc_array((size_t)s->feed_count + 1, sizeof *shapes);
+    if (shapes == NULL) return err_no_memory(err, "plan");
+    for (int i = 0; i < s->feed_count; i++) shapes[i] = inputs[i].shape;
+    Plan *p = NULL;
+    Status status = plan_new(s, shapes, &p, err);
+    free(shapes);
+    TRY(status);
+    plan_free(s->plans[oldest]);
+    s->plans[oldest] = p;
+    p->used = s->tick;
+    *out = p;
+    return OK;
+}
+
+static Status reserve_arena(Session *s, const Plan *p, Err *err)
+{
+    if (p->arena_bytes <= s->arena_bytes && s->arena != NULL) return OK;
+    size_t bytes = (p->arena_bytes + 63) / 64 * 64 + 64;
+    free(s->arena);
+    s->arena_bytes = 0;
+    s->arena = aligned_alloc(64, bytes);
+    if (s->arena == NULL) return err_no_memory(err, "activations");
+    s->arena_bytes = bytes;
+    return OK;
+}
+
+Status session_run(Session *s, const Tensor *inputs, Tensor *outputs, Err *err)
+{
+    Plan *p = NULL;
+    int outputs_count = s->graph->output_count;
+    memset(outputs, 0, (size_t)outputs_count * sizeof *outputs);
+    TRY(check_inputs(s, inputs, err));
+    engine_set_threads(s->threads);
+    TRY(find_plan(s, inputs, &p, err));
+    TRY(reserve_arena(s, p, err));
+    s->last_bytes = p->arena_bytes;
+    Tensor *aligned = alloc_zeroed((size_t)s->feed_count + 1, sizeof *aligned);
+    if (aligned == NULL) return err_no_memory(err, "inputs");
+    Status status = OK;
+    for (int i = 0; i < s->feed_count && status == OK; i++) {
+        aligned[i] = tensor_share(&inputs[i]);
+        status = tensor_align(&aligned[i], err);
+    }
+    if (status == OK) status = plan_execute(s, p, aligned, outputs, err);
+    for (int i = 0; i < s->feed_count; i++) tensor_release(&aligned[i]);
+    free(aligned);
+    for (int i = 0; status != OK && i < outputs_count; i++) tensor_release(&outputs[i]);
+    return status;
+}

@@ -1,0 +1,97 @@
+/* Inside the engine: what a session, its plans and their execution share. */
+#ifndef PARE_ENGINE_SESSION_H
+#define PARE_ENGINE_SESSION_H
+
+#include "engine/dnnl_glue.h"
+#include "engine/engine.h"
+
+#define PLAN_CACHE 8
+
+typedef enum SlotKind {
+    SLOT_ARENA,    /* in the plan's arena */
+    SLOT_INPUT,    /* a graph input: the caller's memory */
+    SLOT_CONSTANT, /* memory of the session or the plan */
+    SLOT_ALIAS,    /* another slot's memory under another shape */
+    SLOT_DYNAMIC,  /* allocated while running: the shape depends on the data */
+} SlotKind;
+
+/* One value in one order of elements. */
+typedef struct Slot {
+    ValueId value;
+    SlotKind kind;
+    const Layout *layout; /* NULL: row-major */
+    int next;             /* the same value in another order; -1: none */
+    int alias;            /* slot whose memory this is, for SLOT_ALIAS */
+    int first, last;      /* steps between which the memory is in use */
+    size_t offset, bytes;
+    Tensor tensor;        /* type and shape, known before running unless dynamic; data is set for a run */
+} Slot;
+
+/* One thing to do. With a kernel: its state and the slots of its operands; without: the node's plain forward. */
+typedef struct Step {
+    NodeId node;
+    const Kernel *kernel;
+    void *state;
+    int *in, *out; /* slots, -1 where left out; out -1: nobody reads it */
+    int in_count, out_count;
+    bool alias;    /* nothing to compute: the output is the input's memory */
+} Step;
+
+typedef struct Plan {
+    Shape *shapes; /* the inputs this plan is for */
+    TypeInfo *types;
+    size_t value_count; /* entries of the tables by value */
+    Tensor *constants; /* [value]: shape arithmetic that is constant at these shapes; data NULL elsewhere */
+    Slot *slots;
+    size_t slot_count, slot_capacity;
+    int *slot_of;  /* [value]: first slot, -1: none */
+    Step *steps;
+    size_t step_count, step_capacity;
+    size_t arena_bytes;
+    uint64_t used; /* for the least recently used one to go */
+} Plan;
+
+struct Session {
+    Graph *graph;
+    SessionOptions options;
+    int threads;
+    ValueId *feeds;
+    int feed_count;
+    Tensor *constants; /* [value]: aligned contents of constants and of what follows from them; data NULL elsewhere */
+    size_t constant_bytes; /* bytes that belong to the session, not to the file */
+    bool *watched;     /* [value] */
+    int watch_count;
+    ObserveFn observe;
+    void *user;
+    Device *device;
+    Plan *plans[PLAN_CACHE];
+    uint64_t tick;
+    size_t last_bytes;
+    uint8_t *arena;
+    size_t arena_bytes;
+};
+
+/* Contents of a value that is constant in this session, and in this plan when it is not NULL; NULL otherwise. */
+static inline const Tensor *session_constant(const Session *s, const Plan *p, ValueId v)
+{
+    if (v == 0) return NULL;
+    if (s->constants[v].data != NULL) return &s->constants[v];
+    return p != NULL && p->constants[v].data != NULL ? &p->constants[v] : NULL;
+}
+
+/* Plans (plan.c). ERR_MEMORY: the activations pass max_mem. */
+Status plan_new(Session *s, const Shape *shapes, Plan **out, Err *err);
+void plan_free(Plan *p);
+/* Assigns offsets in the arena from the slots' lifetimes (memory.c). */
+Status plan_assign_memory(Plan *p, Err *err);
+
+/* Runs a plan (execute.c). */
+Status plan_execute(Session *s, Plan *p, const Tensor *inputs, Tensor *outputs, Err *err);
+/* One node by its plain forward. `in` has one entry per input (NULL: left out); outputs with data are used as they are, others are
+ * allocated by the operator and belong to the caller. */
+Status node_forward(const Graph *g, NodeId id, const Tensor *const *in, Tensor *out, const bool *wanted, Err *err);
+/* Whether anything outside the node itself asks for an output: a reader, a graph output, an observer. */
+bool session_wants(const Session *s, ValueId v);
+int node_opset(const Graph *g, const Node *n);
+
+#endif
