@@ -46,7 +46,8 @@ static Status observe(void *user, ValueId value, const Tensor *t, Err *err)
         tensor_read_floats(t, i, n, block);
         if (!add_block(r, block, n) && tensor_has_nonfinite(t, &bad))
             return err_set(err, ERR_DATA, "'%.*s' turns NaN or infinite at element %lld in samples %lld to %lld: check the data's scale",
-                           STR_ARG(graph_value(s->g, value)->name), (long long)bad, (long long)s->first, (long long)(s->first + s->count - 1));
+                           STR_ARG(graph_value(s->g, value)->name), (long long)bad, (long long)s->first,
+                           (long long)(s->first + s->count - 1));
     }
     r->count += count;
     for (int next = s->next[at - 1]; next != 0; next = s->next[next - 1]) {
@@ -57,7 +58,8 @@ static Status observe(void *user, ValueId value, const Tensor *t, Err *err)
     return OK;
 }
 
-static Status run_batches(Sweep *s, Session *session, Dataset *data, const SweepOptions *o, Tensor *inputs, int feeds, Tensor *outputs, Err *err)
+static Status run_batches(Sweep *s, Session *session, Dataset *data, const SweepOptions *o, Tensor *inputs, int feeds, Tensor *outputs,
+                          Err *err)
 {
     Status status = OK;
     int64_t samples = dataset_samples(data), batch = dataset_batch(data, o->batch);

@@ -1,0 +1,57 @@
+/* Which nodes run in integers, and which values carry 8-bit grids: decided before anything is changed. */
+#ifndef PARE_QUANTIZE_PLAN_H
+#define PARE_QUANTIZE_PLAN_H
+
+#include "graph/pass.h"
+#include "quantize/grid.h"
+
+typedef enum Target { TARGET_PORTABLE, TARGET_VNNI } Target;
+
+typedef struct QuantizeOptions {
+    int mode, calibration, target;
+    bool per_channel, fold, outputs;
+    int64_t samples, batch;
+    StrList ops;
+} QuantizeOptions;
+
+typedef enum Role {
+    ROLE_FLOAT,      /* stays as it is */
+    ROLE_LAYER,      /* weighted: int8 weights, int32 bias, uint8 input */
+    ROLE_ARITHMETIC, /* Add, average pools, Concat: its own output grid */
+    ROLE_POOL,       /* MaxPool: the input's grid, between Dequantize and Quantize */
+    ROLE_MOVE,       /* Reshape, Transpose, Slice, Pad ...: moves the integers themselves */
+} Role;
+
+typedef struct NodePlan {
+    Role role;
+    NodeId clamp;       /* the Relu or Clip after it that the grid's ends replace; 0: none */
+    ValueId out;        /* output 0, or the clamp's */
+    bool out_quantized; /* out carries a grid */
+    int layer;          /* index into layers, ROLE_LAYER only */
+} NodePlan;
+
+typedef struct PlannedLayer {
+    Layer layer;
+    Rows rows;
+    QuantizeOptions options; /* with the rules for this layer */
+    const char *reason;      /* why it stays float; NULL: quantized */
+} PlannedLayer;
+
+typedef struct Plan {
+    Graph *g;
+    NodePlan *nodes;     /* [node] */
+    PlannedLayer *layers;
+    int layer_count;
+    uint32_t value_count; /* of the graph when it was planned */
+    ValueId *root;       /* [value]: whose range its grid comes from; 0: carries none */
+    Grid *grids;         /* [value], roots only, filled after the sweep */
+    int *readers;        /* [value]: reading nodes, captures and graph outputs */
+    NodeId *reader;      /* [value]: one of them */
+} Plan;
+
+Status plan_make(PassContext *c, Plan *p, Err *err);
+void plan_release(Plan *p);
+/* The input operands of a node that carry activations: [0, count). */
+int plan_operands(const Node *n, Role role);
+
+#endif
