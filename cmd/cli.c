@@ -1,5 +1,6 @@
 #include "cmd/cmd.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -75,7 +76,7 @@ static Status read_token(const Call *c, const char *arg, Token *t, Err *err)
     if (arg[1] != '-') {
         for (size_t i = 0; i < sizeof letters / sizeof *letters; i++) {
             if (letters[i].letter == arg[1] && opts_find(c->command->options, letters[i].name, NULL) != NULL) {
-                strcpy(t->name, letters[i].name);
+                snprintf(t->name, sizeof t->name, "%s", letters[i].name);
                 if (arg[2] != '\0') t->value = arg + 2;
                 return OK;
             }

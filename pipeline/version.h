@@ -4,6 +4,8 @@
 
 #include <cjson/cJSON.h>
 
+#include "base/version.h"
+
 #include "base/version.h" /* PARE_VERSION */
 
 /* { "pare": "0.1.0", "onednn": ..., } ; NULL when out of memory. */

@@ -1,0 +1,51 @@
+#include "cmd/cmd.h"
+
+#include <string.h>
+
+#include "pipeline/docs.h"
+#include "pipeline/report.h"
+
+typedef struct DocsCommand {
+    CommonOptions common;
+} DocsCommand;
+
+static const Opt docs_options[] = {
+    COMMON_OPTIONS(DocsCommand),
+    OPT_END,
+};
+
+static Status print_schema(cJSON *schema, StrBuf *b, Err *err)
+{
+    char *text = schema != NULL ? cJSON_Print(schema) : NULL;
+    cJSON_Delete(schema);
+    if (text == NULL) return err_no_memory(err, "a schema");
+    strbuf_printf(b, "%s\n", text);
+    cJSON_free(text);
+    return OK;
+}
+
+static Status run(Call *c, Err *err)
+{
+    const char *kind = c->args[0];
+    if (strcmp(kind, "passes") == 0) docs_passes(&c->out);
+    else if (strcmp(kind, "ops") == 0) docs_ops(&c->out);
+    else if (strcmp(kind, "formats") == 0) docs_formats(&c->out);
+    else if (strcmp(kind, "man") == 0) man_page(&c->out);
+    else if (strcmp(kind, "recipe-schema") == 0) return print_schema(recipe_schema(), &c->out, err);
+    else if (strcmp(kind, "report-schema") == 0) return print_schema(report_schema(), &c->out, err);
+    else return err_set(err, ERR_USAGE, "docs: '%s' is none of passes, ops, formats, man, recipe-schema, report-schema", kind);
+    return OK;
+}
+
+const Command command_docs = {
+    .name = "docs",
+    .args = "passes|ops|formats|man|recipe-schema|report-schema",
+    .summary = "print a generated page of docs/ (for 'make docs')",
+    .details = "  pare docs passes > docs/passes.md\n",
+    .options = docs_options,
+    .options_size = sizeof(DocsCommand),
+    .min_args = 1,
+    .max_args = 1,
+    .hidden = true,
+    .run = run,
+};

@@ -1,0 +1,61 @@
+#include "cmd/cmd.h"
+
+#include "pipeline/infer.h"
+#include "pipeline/model.h"
+
+typedef struct InferCommand {
+    CommonOptions common;
+    const char *data, *output;
+    int64_t batch;
+    bool plain;
+} InferCommand;
+
+static const Opt infer_options[] = {
+    { .name = "data", .type = OPT_STRING, .field = offsetof(InferCommand, data),
+      .help = "inputs: an .npz, a folder of input_k.pb, or a .json data section" },
+    { .name = "output", .type = OPT_STRING, .field = offsetof(InferCommand, output),
+      .help = "the .npz to write, or - for standard output; also -o" },
+    { .name = "batch", .type = OPT_INT, .field = offsetof(InferCommand, batch), .fallback = "0", .min = 0, .max = 1e9, .unit = "samples",
+      .help = "samples in one run; 0: 32, or what the network fixes" },
+    { .name = "plain", .type = OPT_FLAG, .field = offsetof(InferCommand, plain),
+      .help = "run the plain C operators only: slow, and the reference for the fast ones" },
+    COMMON_OPTIONS(InferCommand),
+    OPT_END,
+};
+
+static Status run(Call *c, Err *err)
+{
+    const InferCommand *o = c->options;
+    Model model;
+    Dataset *data = NULL;
+    if (o->data == NULL) return err_set(err, ERR_USAGE, "infer: --data=FILE is missing: the inputs to run on");
+    if (o->output == NULL) return err_set(err, ERR_USAGE, "infer: -o FILE is missing: the .npz to write");
+    if (file_same(o->output, c->args[0]) || file_same(o->output, o->data)) {
+        return err_set(err, ERR_USAGE, "infer: the output '%s' is one of the inputs; choose another name", o->output);
+    }
+    TRY(model_open(c->args[0], c->max_mem, &model, err));
+    DataOptions data_options = { .max_mem = c->max_mem };
+    int threads = engine_set_threads((int)o->common.threads);
+    Status status = dataset_open(o->data, model.graph, &data_options, &data, err);
+    InferOptions options = { .batch = o->batch, .session = { .threads = threads, .plain = o->plain, .max_mem = c->max_mem }, .log = c->log };
+    if (status == OK) status = infer_to_file(model.graph, data, o->output, &options, err);
+    dataset_free(data);
+    model_release(&model);
+    return status;
+}
+
+const Command command_infer = {
+    .name = "infer",
+    .args = "MODEL",
+    .summary = "run a network and write its outputs by their names",
+    .details = "  pare infer model.onnx --data in.npz -o out.npz\n"
+               "  pare infer model.onnx --data test_data_set_0 -o out.npz     a folder of input_k.pb\n"
+               "  pare infer model.onnx --data section.json --batch=1 -o - | ...\n\n"
+               "The arrays of in.npz are named as the network's inputs and have their types; a data section (pare help recipe)\n"
+               "says how other arrays become inputs. Batches are joined along axis 0.\n",
+    .options = infer_options,
+    .options_size = sizeof(InferCommand),
+    .min_args = 1,
+    .max_args = 1,
+    .run = run,
+};

@@ -1,0 +1,70 @@
+#include "cmd/run_options.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static Status read_goals(const Call *c, Recipe *recipe, Err *err)
+{
+    const RunCommand *o = c->options;
+    for (int i = 0; i < GOAL_COUNT; i++) {
+        if (o->goals[i] == NULL) continue;
+        Status status = goals_set(&recipe->goals, goal_options[i].name, o->goals[i], recipe->arena, err);
+        if (status != OK) return err_prefix(err, "%s", c->command->name);
+    }
+    return OK;
+}
+
+static Status read_seed(const char *text, RunOptions *options, Err *err)
+{
+    char *end;
+    if (text == NULL) return OK;
+    double value = strtod(text, &end);
+    if (end == text || *end != '\0' || !(value >= 0 && value <= 9007199254740992.0) || value != (double)(uint64_t)value) {
+        return err_set(err, ERR_USAGE, "seed is '%s', expected a whole number of 0 to 2^53", text);
+    }
+    options->has_seed = true;
+    options->seed = (uint64_t)value;
+    return OK;
+}
+
+static Status show_report(Call *c, const Report *report, Err *err)
+{
+    const RunCommand *o = c->options;
+    if (o->report != NULL && !report->dry_run) TRY(report_write(report, o->report, err));
+    if (o->json) {
+        cJSON *json = report_json(report);
+        char *text = json != NULL ? cJSON_Print(json) : NULL;
+        cJSON_Delete(json);
+        if (text == NULL) return err_no_memory(err, "the report");
+        strbuf_printf(&c->out, "%s\n", text);
+        cJSON_free(text);
+    } else if (!o->common.quiet) {
+        report_print(report, &c->out);
+    }
+    return OK;
+}
+
+Status run_for_command(Call *c, Recipe *recipe, const char *model, Err *err)
+{
+    const RunCommand *o = c->options;
+    Report *report = NULL;
+    RunOptions options = {
+        .model = model, .output = o->output, .dry_run = o->dry_run, .force = o->force, .no_measure = o->no_measure,
+        .want_report = o->report != NULL, .steps = o->steps, .keep_last_good = o->keep_last_good, .threads = (int)o->common.threads,
+        .max_mem = c->max_mem, .cache_dir = o->cache_dir, .log = c->log,
+    };
+    c->out_to_stderr = o->output != NULL && strcmp(o->output, "-") == 0;
+    TRY(read_goals(c, recipe, err));
+    TRY(read_seed(o->seed, &options, err));
+    Status status = run_recipe(recipe, &options, &report, err);
+    if (report != NULL) {
+        Err show_err;
+        Status shown = show_report(c, report, &show_err);
+        if (shown != OK) {
+            *err = show_err;
+            status = shown;
+        }
+    }
+    report_free(report);
+    return status;
+}

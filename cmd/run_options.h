@@ -1,0 +1,39 @@
+/* The options that `pare run` and `pare pass` share: how to run, what to measure, what to write. */
+#ifndef PARE_CMD_RUN_OPTIONS_H
+#define PARE_CMD_RUN_OPTIONS_H
+
+#include "cmd/cmd.h"
+#include "pipeline/runner.h"
+
+typedef struct RunCommand {
+    CommonOptions common;
+    const char *output, *report, *cache_dir;
+    bool json, dry_run, force, steps, no_measure, keep_last_good;
+    const char *seed;
+    const char *goals[GOAL_COUNT]; /* as text, in the order of goal_options */
+    const char *data, *evaluation, *layer; /* pass only */
+} RunCommand;
+
+#define RUN_FLAG(key, member, text) { .name = key, .type = OPT_FLAG, .field = offsetof(RunCommand, member), .help = text }
+#define RUN_TEXT(key, member, text) { .name = key, .type = OPT_STRING, .field = offsetof(RunCommand, member), .help = text }
+#define RUN_OPTIONS \
+    RUN_TEXT("output", output, "the network to write, or - for standard output; also -o"), \
+    RUN_TEXT("report", report, "folder to write report.json and report.md into"), \
+    RUN_FLAG("dry-run", dry_run, "check recipe, patterns and data, predict size and MACs, write nothing"), \
+    RUN_FLAG("json", json, "print the report as JSON"), \
+    RUN_FLAG("steps", steps, "measure after every pass"), \
+    RUN_FLAG("no-measure", no_measure, "sizes and counts only: no latency, energy, accuracy or deflated size"), \
+    RUN_FLAG("keep-last-good", keep_last_good, "when a goal is missed, write the last network that met all of them"), \
+    RUN_FLAG("force", force, "let the output replace an input file"), \
+    RUN_TEXT("seed", seed, "of everything random (default: the recipe's, else 0)"), \
+    RUN_TEXT("cache-dir", cache_dir, "folder to keep calibration statistics in between runs"), \
+    RUN_TEXT("max-accuracy-drop", goals[0], "goal: percentage points of accuracy that may be lost"), \
+    RUN_TEXT("max-size", goals[1], "goal: bytes of the result: 120000, 120k, 1.5M or 32%"), \
+    RUN_TEXT("max-macs", goals[2], "goal: multiply-accumulates: 40M or 50%"), \
+    RUN_TEXT("max-latency-ratio", goals[3], "goal: latency after, divided by before"), \
+    RUN_TEXT("max-energy-ratio", goals[4], "goal: energy after, divided by before")
+
+/* Runs a recipe for a command: goals of the command line laid over the recipe's, report printed and written. */
+Status run_for_command(Call *c, Recipe *recipe, const char *model, Err *err);
+
+#endif

@@ -1,0 +1,191 @@
+#include "pipeline/report.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/file.h"
+#include "pipeline/text.h"
+
+void report_state_init(ReportState *s)
+{
+    static const Sourced none = { .value = NAN };
+    *s = (ReportState){
+        .file_bytes = -1, .deflated_bytes = -1, .parameters = -1, .nonzeros = -1, .weight_bits = NAN, .macs = { -1, -1, -1 },
+        .elementwise = -1, .transcendental = -1, .weight_bytes = -1, .activation_bytes = -1, .latency_ms = { NAN, NAN, NAN },
+        .latency_runs = -1, .energy_j = none, .power_w = none, .carbon_g = none, .samples = -1, .correct = -1, .accuracy = NAN,
+        .accuracy_low = NAN, .accuracy_high = NAN, .cross_entropy = NAN,
+    };
+}
+
+Report *report_new(void)
+{
+    Report *r = calloc(1, sizeof *r);
+    if (r == NULL) return NULL;
+    r->arena = arena_new();
+    if (r->arena == NULL) {
+        free(r);
+        return NULL;
+    }
+    r->format = 1;
+    r->convention = counts_convention;
+    r->data.calibration_samples = r->data.evaluation_samples = -1;
+    report_state_init(&r->before);
+    report_state_init(&r->after);
+    return r;
+}
+
+static void free_entries(ReportEntry *entries, int count)
+{
+    for (int i = 0; i < count; i++) cJSON_Delete(entries[i].numbers);
+    free(entries);
+}
+
+void report_free(Report *r)
+{
+    if (r == NULL) return;
+    for (int i = 0; i < r->step_count; i++) {
+        ReportStep *s = &r->steps[i];
+        cJSON_Delete(s->options);
+        cJSON_Delete(s->layers);
+        free_entries(s->changed, s->changed_count);
+        free_entries(s->skipped, s->skipped_count);
+        free_entries(s->notes, s->note_count);
+        record_release(&s->record);
+        free(s->state.fidelity);
+    }
+    free(r->before.fidelity);
+    free(r->after.fidelity);
+    free(r->steps);
+    free(r->goals);
+    free(r->source);
+    free(r->result);
+    cJSON_Delete(r->recipe);
+    cJSON_Delete(r->versions);
+    arena_unref(r->arena);
+    free(r);
+}
+
+void report_state_counts(ReportState *s, const Counts *c)
+{
+    s->parameters = c->parameters;
+    s->nonzeros = c->nonzeros;
+    s->weight_bits = c->parameters > 0 ? (double)c->parameter_bits / (double)c->parameters : NAN;
+    s->macs = (ReportMacs){ c->macs_float + c->macs_int8, c->macs_float, c->macs_int8 };
+    s->elementwise = c->elementwise;
+    s->transcendental = c->transcendental;
+    s->weight_bytes = c->weight_bytes;
+    s->activation_bytes = c->activation_bytes;
+    if (c->uncounted > 0) snprintf(s->uncounted, sizeof s->uncounted, "%s", c->uncounted_names);
+}
+
+void report_state_latency(ReportState *s, const Latency *l)
+{
+    s->latency_ms = l->ms;
+    s->latency_runs = l->runs;
+    s->energy_j = l->energy_j;
+    s->power_w = l->power_w;
+    s->carbon_g = l->carbon_g;
+}
+
+/* A name as text: what cannot stand in JSON or on a terminal is escaped. */
+static const char *safe_name(Str name, Arena *arena)
+{
+    StrBuf b = { 0 };
+    text_safe(name, &b);
+    Str copy = b.failed ? (Str){ NULL, 0 } : arena_str(arena, (Str){ b.data != NULL ? b.data : "", b.len });
+    strbuf_release(&b);
+    return copy.data;
+}
+
+Status report_state_evaluation(ReportState *s, const Evaluation *e, Arena *arena, Err *err)
+{
+    if (e->has_accuracy) {
+        s->samples = e->samples;
+        s->correct = e->correct;
+        s->accuracy = e->accuracy;
+        s->accuracy_low = e->low;
+        s->accuracy_high = e->high;
+        s->cross_entropy = e->cross_entropy;
+    }
+    if (e->fidelity_count == 0) return OK;
+    free(s->fidelity);
+    s->fidelity_count = 0;
+    s->fidelity = calloc((size_t)e->fidelity_count, sizeof *s->fidelity);
+    if (s->fidelity == NULL) return err_no_memory(err, "the report");
+    for (int i = 0; i < e->fidelity_count; i++) {
+        const Fidelity *f = &e->fidelity[i];
+        const char *name = safe_name(f->output, arena);
+        if (name == NULL) return err_no_memory(err, "the report");
+        s->fidelity[i] = (ReportFidelity){ name, f->sqnr_db, f->cosine, f->max_abs, f->top1_agreement, f->positions };
+        s->fidelity_count = i + 1;
+    }
+    return OK;
+}
+
+static Status add_entry(ReportEntry **list, int *count, const RecordEntry *from, Err *err)
+{
+    ReportEntry *grown = realloc(*list, (size_t)(*count + 1) * sizeof *grown);
+    if (grown == NULL) return err_no_memory(err, "the report");
+    *list = grown;
+    ReportEntry *e = &grown[*count];
+    *e = (ReportEntry){ .object = from->object, .text = from->text, .numbers = cJSON_CreateObject() };
+    ++*count;
+    if (e->numbers == NULL) return err_no_memory(err, "the report");
+    for (int i = 0; i < from->number_count; i++) {
+        double value = from->numbers[i].value;
+        if (isfinite(value)) cJSON_AddNumberToObject(e->numbers, from->numbers[i].name, value);
+        else cJSON_AddNullToObject(e->numbers, from->numbers[i].name);
+    }
+    return OK;
+}
+
+Status report_step_record(ReportStep *step, PassRecord *record, Err *err)
+{
+    step->record = *record;
+    *record = (PassRecord){ 0 };
+    if (step->record.failed) return err_no_memory(err, "the record of a pass");
+    for (size_t i = 0; i < step->record.count; i++) {
+        const RecordEntry *e = &step->record.entries[i];
+        if (e->kind == RECORD_CHANGED) TRY(add_entry(&step->changed, &step->changed_count, e, err));
+        else if (e->kind == RECORD_SKIPPED) TRY(add_entry(&step->skipped, &step->skipped_count, e, err));
+        else TRY(add_entry(&step->notes, &step->note_count, e, err));
+    }
+    return OK;
+}
+
+static Status write_text(const char *folder, const char *name, const char *text, size_t size, Err *err)
+{
+    OutFile *file = NULL;
+    char *path = path_join(folder, name);
+    if (path == NULL) return err_no_memory(err, "a path");
+    Status status = outfile_open(path, &file, err);
+    free(path);
+    if (status != OK) return status;
+    status = outfile_write(file, text, size, err);
+    if (status == OK) return outfile_commit(file, err);
+    outfile_abort(file);
+    return status;
+}
+
+Status report_write(const Report *r, const char *folder, Err *err)
+{
+    struct stat info;
+    StrBuf markdown = { 0 };
+    if (mkdir(folder, 0777) != 0 && (errno != EEXIST || stat(folder, &info) != 0 || !S_ISDIR(info.st_mode))) {
+        return err_set(err, ERR_IO, "report folder %s: %s", folder, errno == EEXIST ? "a file of that name is there" : strerror(errno));
+    }
+    cJSON *json = report_json(r);
+    char *text = json != NULL ? cJSON_Print(json) : NULL;
+    report_print_markdown(r, &markdown);
+    Status status = OK;
+    if (text == NULL || markdown.failed) status = err_no_memory(err, "the report");
+    if (status == OK) status = write_text(folder, "report.json", text, strlen(text), err);
+    if (status == OK) status = write_text(folder, "report.md", markdown.data, markdown.len, err);
+    strbuf_release(&markdown);
+    cJSON_free(text);
+    cJSON_Delete(json);
+    return status;
+}

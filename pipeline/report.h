@@ -1,0 +1,111 @@
+/* The report of a run: plain numbers, filled by the runner, written as JSON by the tables of report_json.c and as text by
+ * report_table.c. Integers below zero, doubles that are not finite and empty texts stand for "not measured" and become null. */
+#ifndef PARE_PIPELINE_REPORT_H
+#define PARE_PIPELINE_REPORT_H
+
+#include "base/hash.h"
+#include "graph/pass.h"
+#include "greenness/counts.h"
+#include "greenness/measure.h"
+#include "pipeline/evaluate.h"
+#include "pipeline/goals.h"
+
+#include <cjson/cJSON.h>
+
+typedef struct ReportMacs {
+    int64_t total, float32, int8;
+} ReportMacs;
+
+typedef struct ReportFidelity {
+    const char *output;
+    double sqnr_db, cosine, max_abs, top1_agreement;
+    int64_t positions;
+} ReportFidelity;
+
+/* One network at one moment. */
+typedef struct ReportState {
+    int64_t file_bytes, deflated_bytes;
+    char sha256[HASH_TEXT];
+    int64_t parameters, nonzeros;
+    double weight_bits;
+    ReportMacs macs;
+    int64_t elementwise, transcendental, weight_bytes, activation_bytes;
+    char uncounted[256];
+    Interval latency_ms;
+    int64_t latency_runs;
+    char latency_note[256]; /* why there is no latency */
+    Sourced energy_j, power_w, carbon_g;
+    int64_t samples, correct;
+    double accuracy, accuracy_low, accuracy_high, cross_entropy;
+    ReportFidelity *fidelity; /* against the network as loaded */
+    int fidelity_count;
+} ReportState;
+
+typedef struct ReportEntry {
+    const char *object, *text;
+    cJSON *numbers;
+} ReportEntry;
+
+typedef struct ReportStep {
+    const char *pass;
+    cJSON *options;          /* in full */
+    cJSON *layers;           /* the rules of the recipe, null when none */
+    double seconds, cpu_seconds;
+    ReportState state;
+    PassRecord record;       /* what the entries point into */
+    ReportEntry *changed, *skipped, *notes;
+    int changed_count, skipped_count, note_count;
+} ReportStep;
+
+typedef struct ReportCost {
+    double seconds, cpu_seconds; /* of the passes alone */
+    int64_t peak_memory;         /* of the whole process, VmHWM */
+} ReportCost;
+
+typedef struct ReportData {
+    const char *calibration, *evaluation, *fidelity; /* what was used: a path, "random inputs ..." */
+    int64_t calibration_samples, evaluation_samples;
+    char calibration_sha256[HASH_TEXT], evaluation_sha256[HASH_TEXT];
+} ReportData;
+
+typedef struct Report {
+    int64_t format;          /* of this document; 1 */
+    bool dry_run;
+    char *source, *result;   /* paths as given */
+    char recipe_sha256[HASH_TEXT];
+    cJSON *recipe, *versions;
+    int64_t seed;
+    ReportState before, after;
+    bool has_after;
+    ReportStep *steps;
+    int step_count;
+    char kept[96];           /* --keep-last-good: the step whose network was written, when it is not the last one */
+    GoalResult *goals;
+    int goal_count;
+    ReportCost cost;
+    ReportData data;
+    MachineInfo machine;
+    const char *convention;
+    Arena *arena;            /* texts */
+} Report;
+
+Report *report_new(void); /* NULL when out of memory */
+void report_free(Report *r);
+void report_state_init(ReportState *s); /* nothing measured */
+void report_state_counts(ReportState *s, const Counts *c);
+Status report_state_evaluation(ReportState *s, const Evaluation *e, Arena *arena, Err *err);
+void report_state_latency(ReportState *s, const Latency *l);
+/* Takes the record's entries apart into changed, skipped and notes; takes the record over. */
+Status report_step_record(ReportStep *step, PassRecord *record, Err *err);
+
+/* Keys in a fixed order. NULL when out of memory. */
+cJSON *report_json(const Report *r);
+/* JSON Schema 2020-12 of that document. */
+cJSON *report_schema(void);
+/* For the terminal: before, after, change; provenance; what each pass did; goals. */
+void report_print(const Report *r, StrBuf *b);
+void report_print_markdown(const Report *r, StrBuf *b);
+/* folder/report.json and folder/report.md; the folder is made when missing. */
+Status report_write(const Report *r, const char *folder, Err *err);
+
+#endif

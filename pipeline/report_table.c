@@ -1,0 +1,218 @@
+/* The report as text: the same rows for the terminal and for Markdown. */
+#include "pipeline/report.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "pipeline/text.h"
+
+#define SHOWN 6 /* entries of a step before "and N more" */
+
+static void percent_change(TextTable *t, double before, double after)
+{
+    if (!(before > 0) || !isfinite(after)) table_cell(t, "%s", "");
+    else if (after > 0 && before / after >= 1.995) table_cell(t, "%.1fx less", before / after);
+    else if (fabs(after - before) < 0.0005 * before) table_cell(t, "%s", "same");
+    else table_cell(t, "%+.1f %%", (after / before - 1) * 100);
+}
+
+static void count_row(TextTable *t, const char *name, int64_t before, int64_t after)
+{
+    char text[32];
+    if (before < 0 && after < 0) return;
+    table_cell(t, "%s", name);
+    text_count(before, text);
+    table_cell(t, "%s", text);
+    text_count(after, text);
+    table_cell(t, "%s", text);
+    percent_change(t, (double)before, after >= 0 ? (double)after : NAN);
+}
+
+static void number_cell(TextTable *t, const char *format, double value)
+{
+    char text[64];
+    snprintf(text, sizeof text, "%.4g", value);
+    if (isfinite(value)) table_cell(t, format, text);
+    else table_cell(t, "%s", "n/a");
+}
+
+static void number_row(TextTable *t, const char *name, double before, double after)
+{
+    if (!isfinite(before) && !isfinite(after)) return;
+    table_cell(t, "%s", name);
+    number_cell(t, "%s", before);
+    number_cell(t, "%s", after);
+    percent_change(t, before, after);
+}
+
+static void latency_cell(TextTable *t, const Interval *i)
+{
+    if (isfinite(i->median)) table_cell(t, "%.4g [%.4g, %.4g]", i->median, i->low, i->high);
+    else table_cell(t, "%s", "n/a");
+}
+
+static void latency_row(TextTable *t, const ReportState *before, const ReportState *after)
+{
+    if (!isfinite(before->latency_ms.median) && !isfinite(after->latency_ms.median)) return;
+    table_cell(t, "%s", "latency, ms at batch 1");
+    latency_cell(t, &before->latency_ms);
+    latency_cell(t, &after->latency_ms);
+    percent_change(t, before->latency_ms.median, after->latency_ms.median);
+}
+
+static void accuracy_cell(TextTable *t, const ReportState *s)
+{
+    if (isfinite(s->accuracy)) table_cell(t, "%.2f %% [%.2f, %.2f]", 100 * s->accuracy, 100 * s->accuracy_low, 100 * s->accuracy_high);
+    else table_cell(t, "%s", "n/a");
+}
+
+static void accuracy_rows(TextTable *t, const ReportState *before, const ReportState *after)
+{
+    if (isfinite(before->accuracy) || isfinite(after->accuracy)) {
+        table_cell(t, "%s", "accuracy");
+        accuracy_cell(t, before);
+        accuracy_cell(t, after);
+        if (isfinite(before->accuracy) && isfinite(after->accuracy)) table_cell(t, "%+.2f points", 100 * (after->accuracy - before->accuracy));
+        else table_cell(t, "%s", "");
+        number_row(t, "cross-entropy, nats", before->cross_entropy, after->cross_entropy);
+    }
+    for (int i = 0; i < after->fidelity_count; i++) {
+        const ReportFidelity *f = &after->fidelity[i];
+        table_cell(t, "same as original: %s", f->output);
+        table_cell(t, "%s", "");
+        if (isfinite(f->top1_agreement)) table_cell(t, "%.2f %% top-1", 100 * f->top1_agreement);
+        else table_cell(t, "cosine %.5f", f->cosine);
+        if (isfinite(f->sqnr_db)) table_cell(t, "%.1f dB SQNR", f->sqnr_db);
+        else table_cell(t, "%s", f->max_abs == 0 ? "equal" : "");
+    }
+}
+
+static void fill_table(TextTable *t, const Report *r)
+{
+    const ReportState *b = &r->before, *a = &r->after;
+    table_init(t, 4, "lrrr");
+    table_cell(t, "%s", "");
+    table_cell(t, "%s", "before");
+    table_cell(t, "%s", r->dry_run ? "predicted" : "after");
+    table_cell(t, "%s", "change");
+    count_row(t, "file bytes", b->file_bytes, a->file_bytes);
+    count_row(t, "deflated bytes", b->deflated_bytes, a->deflated_bytes);
+    count_row(t, "parameters", b->parameters, a->parameters);
+    count_row(t, "non-zero", b->nonzeros, a->nonzeros);
+    number_row(t, "bits a weight", b->weight_bits, a->weight_bits);
+    count_row(t, "MACs", b->macs.total, a->macs.total);
+    count_row(t, "  in float32", b->macs.float32, a->macs.float32);
+    if (b->macs.int8 > 0 || a->macs.int8 > 0) count_row(t, "  in int8", b->macs.int8, a->macs.int8);
+    latency_row(t, b, a);
+    number_row(t, "power, W", b->power_w.value, a->power_w.value);
+    number_row(t, "energy, J a call", b->energy_j.value, a->energy_j.value);
+    number_row(t, "carbon, g CO2e a call", b->carbon_g.value, a->carbon_g.value);
+    accuracy_rows(t, b, a);
+}
+
+/* Where the numbers come from; `bullet` starts each line. */
+static void print_sources(const Report *r, const char *bullet, StrBuf *b)
+{
+    const ReportState *s = r->has_after ? &r->after : &r->before;
+    char memory[32];
+    if (s->macs.total >= 0) strbuf_printf(b, "%sMACs: %s\n", bullet, r->convention);
+    if (s->uncounted[0] != '\0') strbuf_printf(b, "%snot counted: %s\n", bullet, s->uncounted);
+    if (isfinite(s->latency_ms.median)) {
+        strbuf_printf(b, "%slatency: median and 95 %% interval of %lld calls, before and after in turn, %d thread%s, on %s (%s)\n", bullet,
+                      (long long)s->latency_runs, r->machine.threads, r->machine.threads == 1 ? "" : "s", r->machine.cpu, r->machine.isa);
+    } else if (s->latency_note[0] != '\0') {
+        strbuf_printf(b, "%slatency: not measured: %s\n", bullet, s->latency_note);
+    }
+    if (s->energy_j.source[0] != '\0') strbuf_printf(b, "%senergy: %s\n", bullet, s->energy_j.source);
+    if (s->power_w.source[0] != '\0' && strcmp(s->power_w.source, s->energy_j.source) != 0) {
+        strbuf_printf(b, "%spower: %s\n", bullet, s->power_w.source);
+    }
+    if (s->carbon_g.source[0] != '\0') strbuf_printf(b, "%scarbon: %s\n", bullet, s->carbon_g.source);
+    if (isfinite(s->accuracy)) {
+        strbuf_printf(b, "%saccuracy: %lld of %lld right, Wilson 95 %% interval\n", bullet, (long long)s->correct, (long long)s->samples);
+    }
+    if (s->fidelity_count > 0 && r->data.fidelity != NULL) strbuf_printf(b, "%scompared with the original on: %s\n", bullet, r->data.fidelity);
+    if (r->step_count > 0) {
+        text_bytes((double)r->cost.peak_memory, memory);
+        strbuf_printf(b, "%scost of compressing: %.2f s, %.2f s of CPU time, at most %s of memory\n", bullet, r->cost.seconds,
+                      r->cost.cpu_seconds, memory);
+    }
+}
+
+static void print_entries(const char *what, const ReportEntry *entries, int count, const char *indent, StrBuf *b)
+{
+    if (count == 0) return;
+    strbuf_printf(b, "%s%s %d:\n", indent, what, count);
+    for (int i = 0; i < count && i < SHOWN; i++) {
+        strbuf_printf(b, "%s  ", indent);
+        text_safe(str_of(entries[i].object), b);
+        if (entries[i].object[0] != '\0') strbuf_add(b, ": ");
+        text_safe(str_of(entries[i].text), b);
+        strbuf_add(b, "\n");
+    }
+    if (count > SHOWN) strbuf_printf(b, "%s  and %d more\n", indent, count - SHOWN);
+}
+
+static void print_step(const Report *r, int i, StrBuf *b)
+{
+    const ReportStep *s = &r->steps[i];
+    char bytes[32];
+    strbuf_printf(b, "%d. %s, %.2f s", i + 1, s->pass, s->seconds);
+    if (s->state.file_bytes >= 0) {
+        text_bytes((double)s->state.file_bytes, bytes);
+        strbuf_printf(b, ", %s", bytes);
+    }
+    if (isfinite(s->state.latency_ms.median)) strbuf_printf(b, ", %.4g ms", s->state.latency_ms.median);
+    if (isfinite(s->state.accuracy)) strbuf_printf(b, ", accuracy %.2f %%", 100 * s->state.accuracy);
+    strbuf_add(b, "\n");
+    print_entries("changed", s->changed, s->changed_count, "   ", b);
+    print_entries("skipped", s->skipped, s->skipped_count, "   ", b);
+    print_entries("notes", s->notes, s->note_count, "   ", b);
+}
+
+static void print_goals(const Report *r, const char *bullet, StrBuf *b)
+{
+    for (int i = 0; i < r->goal_count; i++) {
+        const GoalResult *g = &r->goals[i];
+        strbuf_printf(b, "%sgoal %s %s: ", bullet, g->name, g->limit);
+        if (isfinite(g->found)) strbuf_printf(b, "%s, found %.6g\n", g->met ? "met" : "MISSED", g->found);
+        else strbuf_add(b, "MISSED, not measured\n");
+    }
+    if (r->kept[0] != '\0') strbuf_printf(b, "%swritten: %s\n", bullet, r->kept);
+}
+
+void report_print(const Report *r, StrBuf *b)
+{
+    TextTable t;
+    if (r->dry_run) strbuf_printf(b, "%s: a dry run, nothing was written\n", r->source);
+    else strbuf_printf(b, "%s -> %s\n", r->source, r->result != NULL ? r->result : "(not written)");
+    if (r->has_after) {
+        fill_table(&t, r);
+        table_print(&t, 0, true, b);
+        table_release(&t);
+        print_sources(r, "", b);
+    }
+    for (int i = 0; i < r->step_count; i++) print_step(r, i, b);
+    print_goals(r, "", b);
+}
+
+void report_print_markdown(const Report *r, StrBuf *b)
+{
+    TextTable t;
+    strbuf_printf(b, "# %s -> %s\n\n", r->source, r->result != NULL ? r->result : "nothing written");
+    if (r->has_after) {
+        fill_table(&t, r);
+        table_print_markdown(&t, b);
+        table_release(&t);
+        strbuf_add(b, "\n");
+        print_sources(r, "- ", b);
+    }
+    if (r->step_count > 0) strbuf_add(b, "\n## Passes\n\n```\n");
+    for (int i = 0; i < r->step_count; i++) print_step(r, i, b);
+    if (r->step_count > 0) strbuf_add(b, "```\n");
+    if (r->goal_count > 0) strbuf_add(b, "\n## Goals\n\n");
+    print_goals(r, "- ", b);
+    strbuf_printf(b, "\nSeed %lld; recipe sha256 %s; source sha256 %s; result sha256 %s; pare %s on %s, %s.\n", (long long)r->seed,
+                  r->recipe_sha256, r->before.sha256, r->after.sha256,
+                  cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(r->versions, "pare")), r->machine.cpu, r->machine.os);
+}

@@ -1,0 +1,412 @@
+#include "pipeline/runner.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "engine/engine.h"
+#include "graph/edit.h"
+#include "pipeline/stage.h"
+#include "pipeline/state.h"
+#include "pipeline/version.h"
+
+typedef struct Run {
+    const Recipe *recipe;
+    const RunOptions *options;
+    Model source, result;
+    Dataset *calibration, *evaluation;
+    Stages stages;
+    Gauge gauge;
+    Graph **graphs;   /* [0]: as loaded (borrowed from source); [i + 1]: after pass i, NULL where it is no longer needed */
+    Model *models;    /* the same networks, saved and loaded again: only where each step is measured */
+    int pass_count;
+    bool measuring;   /* latency, energy, accuracy, deflated size */
+    bool each_step;
+    Report *report;
+} Run;
+
+/* ---- before the first pass ---- */
+
+static Status open_data(const cJSON *section, const Run *run, bool labels, Dataset **out, Err *err)
+{
+    DataOptions options = { .folder = run->recipe->folder, .max_mem = run->options->max_mem, .want_labels = labels };
+    return section != NULL ? dataset_open_json(section, run->source.graph, &options, out, err) : OK;
+}
+
+/* Goals that need numbers which will not be there are refused at once, not missed at the end. */
+static Status check_goals(const Run *run, Err *err)
+{
+    const Goals *g = &run->recipe->goals;
+    bool needs = goals_need_accuracy(g) || goals_need_latency(g);
+    if (needs && run->options->no_measure) {
+        return err_set(err, ERR_USAGE, "goals: accuracy, latency and energy are not known with --no-measure; leave one of them out");
+    }
+    if (goals_need_accuracy(g) && (run->evaluation == NULL || !dataset_has_labels(run->evaluation))) {
+        return err_set(err, ERR_USAGE, "goals: max-accuracy-drop needs evaluation data with labels (\"data\": { \"evaluation\": ... })");
+    }
+    if (run->options->keep_last_good && !goals_any(g)) {
+        return err_set(err, ERR_USAGE, "--keep-last-good has nothing to keep to: the recipe has no goals");
+    }
+    return OK;
+}
+
+static Status check_output(const Run *run, Err *err)
+{
+    const RunOptions *o = run->options;
+    if (o->dry_run) return OK;
+    if (o->output == NULL) {
+        for (int i = 0; i < run->pass_count; i++) {
+            if ((run->recipe->passes[i].pass->flags & PASS_KEEPS_MODEL) == 0) {
+                return err_set(err, ERR_USAGE, "-o FILE is missing: the network to write (or --dry-run to write nothing)");
+            }
+        }
+        return run->pass_count > 0 ? OK : err_set(err, ERR_USAGE, "-o FILE is missing: the network to write");
+    }
+    if (strcmp(o->output, "-") == 0) return OK;
+    if (!o->force && file_same(o->output, o->model)) {
+        return err_set(err, ERR_USAGE, "the output '%s' is the input; choose another name, or --force to replace it", o->output);
+    }
+    char *folder = path_folder(o->output);
+    if (folder == NULL) return err_no_memory(err, "a path");
+    Status status = access(folder, W_OK | X_OK) == 0 ? OK : err_set(err, ERR_IO, "%s: cannot write into folder %s: %s", o->output, folder,
+                                                                   strerror(errno));
+    free(folder);
+    return status;
+}
+
+static const char *data_name(const cJSON *section, Arena *arena)
+{
+    const cJSON *file = cJSON_IsObject(section) ? cJSON_GetObjectItemCaseSensitive(section, "file") : section;
+    return cJSON_IsString(file) ? arena_str(arena, str_of(file->valuestring)).data : NULL;
+}
+
+static Status describe_data(Run *run, Err *err)
+{
+    ReportData *d = &run->report->data;
+    d->calibration = data_name(run->recipe->calibration, run->report->arena);
+    d->evaluation = data_name(run->recipe->evaluation, run->report->arena);
+    d->fidelity = run->gauge.fidelity_name;
+    if (run->calibration != NULL) {
+        d->calibration_samples = dataset_samples(run->calibration);
+        TRY(dataset_hash(run->calibration, d->calibration_sha256, err));
+    }
+    if (run->evaluation != NULL) {
+        d->evaluation_samples = dataset_samples(run->evaluation);
+        TRY(dataset_hash(run->evaluation, d->evaluation_sha256, err));
+    }
+    return OK;
+}
+
+static Status describe_run(Run *run, Err *err)
+{
+    Report *r = run->report;
+    const RunOptions *o = run->options;
+    r->dry_run = o->dry_run;
+    r->source = strdup(o->model);
+    r->result = o->output != NULL && !o->dry_run ? strdup(o->output) : NULL;
+    r->recipe = cJSON_Duplicate(run->recipe->json, true);
+    r->versions = version_json();
+    memcpy(r->recipe_sha256, run->recipe->hash, sizeof r->recipe_sha256);
+    machine_info(&r->machine);
+    r->machine.threads = run->gauge.threads;
+    r->seed = (int64_t)run->gauge.seed;
+    r->steps = calloc((size_t)run->pass_count + 1, sizeof *r->steps);
+    if (r->source == NULL || r->recipe == NULL || r->versions == NULL || r->steps == NULL) return err_no_memory(err, "the report");
+    for (int i = 0; i < run->pass_count; i++) {
+        const RecipePass *p = &run->recipe->passes[i];
+        const cJSON *item = cJSON_GetArrayItem(cJSON_GetObjectItemCaseSensitive(run->recipe->json, "passes"), i);
+        const cJSON *layers = cJSON_GetObjectItemCaseSensitive(item, "layers");
+        ReportStep *s = &r->steps[i];
+        r->step_count = i + 1;
+        report_state_init(&s->state);
+        s->pass = p->pass->name;
+        s->options = recipe_options_json(p);
+        s->layers = layers != NULL ? cJSON_Duplicate(layers, true) : NULL;
+        if (s->options == NULL || (layers != NULL && s->layers == NULL)) return err_no_memory(err, "the report");
+    }
+    return OK;
+}
+
+static Status prepare(Run *run, Err *err)
+{
+    const RunOptions *o = run->options;
+    const Recipe *r = run->recipe;
+    run->pass_count = r->pass_count;
+    TRY(check_output(run, err));
+    run->gauge = (Gauge){ .threads = engine_set_threads(o->threads), .max_mem = o->max_mem, .log = o->log,
+                          .seed = o->has_seed ? o->seed : r->has_seed ? r->seed : 0 };
+    TRY(model_open(o->model, o->max_mem, &run->source, err));
+    TRY(model_hash(&run->source, err));
+    TRY(open_data(r->calibration, run, false, &run->calibration, err));
+    TRY(open_data(r->evaluation, run, true, &run->evaluation, err));
+    TRY(check_goals(run, err));
+    StageOptions options = { .threads = run->gauge.threads, .seed = run->gauge.seed, .max_mem = o->max_mem, .cache_dir = o->cache_dir,
+                             .dry_run = o->dry_run, .log = o->log };
+    TRY(stages_prepare(r, run->source.graph, run->calibration, &options, &run->stages, err));
+    bool asked = run->pass_count > 0 || o->want_report || o->steps || run->evaluation != NULL || goals_any(&r->goals);
+    run->measuring = asked && !o->no_measure && !o->dry_run;
+    run->each_step = o->steps || o->keep_last_good;
+    run->gauge.evaluation = run->evaluation;
+    if (asked) TRY(gauge_init(&run->gauge, run->source.graph, run->calibration, err));
+    TRY(describe_run(run, err));
+    if (asked) TRY(describe_data(run, err));
+    run->graphs = calloc((size_t)run->pass_count + 1, sizeof *run->graphs);
+    run->models = calloc((size_t)run->pass_count + 1, sizeof *run->models);
+    if (run->graphs == NULL || run->models == NULL) return err_no_memory(err, "the passes");
+    run->graphs[0] = run->source.graph;
+    if (run->measuring) TRY(state_evaluate(&run->report->before, &run->source, NULL, &run->gauge, run->report->arena, err));
+    if (!asked) {
+        run->report->before.file_bytes = (int64_t)model_bytes(&run->source);
+        memcpy(run->report->before.sha256, run->source.hash, HASH_TEXT);
+        return OK;
+    }
+    return state_sizes(&run->report->before, &run->source, &run->gauge, run->measuring, err);
+}
+
+/* ---- passes ---- */
+
+/* What is written into every network that leaves: what was done, from what; no time. */
+static Status sign(const Run *run, Graph *g, Err *err)
+{
+    TRY(graph_set_metadata(g, "pare.version", PARE_VERSION, err));
+    TRY(graph_set_metadata(g, "pare.recipe_sha256", run->recipe->hash, err));
+    return graph_set_metadata(g, "pare.source_sha256", run->source.hash, err);
+}
+
+/* Counts of a step, and with --steps everything, from its own saved file. */
+static Status measure_step(Run *run, int i, Err *err)
+{
+    ReportState *state = &run->report->steps[i].state;
+    if (!run->each_step) {
+        Counts counts;
+        TRY(counts_of(run->graphs[i + 1], NULL, &counts, err));
+        report_state_counts(state, &counts);
+        counts_release(&counts);
+        return OK;
+    }
+    Graph *signed_graph = NULL;
+    Model *m = &run->models[i + 1];
+    TRY(graph_clone(run->graphs[i + 1], &signed_graph, err));
+    Status status = sign(run, signed_graph, err);
+    if (status == OK) status = state_reload(signed_graph, run->options->max_mem, NULL, m, err);
+    graph_free(signed_graph);
+    if (status == OK) status = state_sizes(state, m, &run->gauge, run->measuring, err);
+    if (status == OK && run->measuring) status = state_evaluate(state, m, &run->source, &run->gauge, run->report->arena, err);
+    return status;
+}
+
+static Status run_passes(Run *run, Err *err)
+{
+    Report *r = run->report;
+    for (int i = 0; i < run->pass_count; i++) {
+        Stage *stage = &run->stages.items[i];
+        if (log_interrupted(run->options->log)) return err_set(err, ERR_INTERRUPTED, "interrupted");
+        if (run->options->dry_run && (stage->recipe->pass->flags & PASS_KEEPS_MODEL) != 0) { /* all it does is write its file */
+            TRY(graph_clone(run->graphs[i], &run->graphs[i + 1], err));
+        } else {
+            TRY(stage_run(&run->stages, i, run->graphs[i], &run->graphs[i + 1], err));
+        }
+        r->steps[i].seconds = stage->seconds;
+        r->steps[i].cpu_seconds = stage->cpu_seconds;
+        r->cost.seconds += stage->seconds;
+        r->cost.cpu_seconds += stage->cpu_seconds;
+        TRY(report_step_record(&r->steps[i], &stage->record, err));
+        TRY(measure_step(run, i, err));
+        if (i > 0 && !run->each_step) {
+            graph_free(run->graphs[i]);
+            run->graphs[i] = NULL;
+        }
+    }
+    return OK;
+}
+
+/* ---- the result ---- */
+
+static GoalNumbers numbers_of(const ReportState *s)
+{
+    return (GoalNumbers){
+        .bytes = s->file_bytes >= 0 ? (double)s->file_bytes : NAN,
+        .macs = s->macs.total >= 0 ? (double)s->macs.total : NAN,
+        .accuracy = s->accuracy, .latency_ms = s->latency_ms.median, .energy_j = s->energy_j.value,
+    };
+}
+
+static int missed_goals(const Run *run, const ReportState *s, GoalResult results[GOAL_COUNT], int *count)
+{
+    GoalNumbers before = numbers_of(&run->report->before), after = numbers_of(s);
+    int missed = 0;
+    *count = goals_judge(&run->recipe->goals, &before, &after, results);
+    for (int i = 0; i < *count; i++) missed += !results[i].met;
+    return missed;
+}
+
+/* Times the loaded network, all measured steps and the result (when there is one yet) in turn. */
+static Status time_all(Run *run, bool with_result, Err *err)
+{
+    Report *r = run->report;
+    int count = 0;
+    ReportState **states = calloc((size_t)run->pass_count + 2, sizeof *states);
+    const Model **models = calloc((size_t)run->pass_count + 2, sizeof *models);
+    Status status = states != NULL && models != NULL ? OK : err_no_memory(err, "the latency measurement");
+    if (status == OK) {
+        states[count] = &r->before;
+        models[count++] = &run->source;
+        for (int i = 0; i < run->pass_count; i++) {
+            if (run->models[i + 1].graph == NULL) continue;
+            states[count] = &r->steps[i].state;
+            models[count++] = &run->models[i + 1];
+        }
+        if (with_result) {
+            states[count] = &r->after;
+            models[count++] = &run->result;
+        }
+        status = states_latency(states, models, count, &run->gauge, err);
+    }
+    free(states);
+    free(models);
+    return status;
+}
+
+/* The graph to write: the last one, or with --keep-last-good the last that met all goals (when there is one). */
+static Status choose(Run *run, int *chosen, Err *err)
+{
+    GoalResult results[GOAL_COUNT];
+    int count;
+    *chosen = run->pass_count;
+    if (!run->options->keep_last_good) return OK;
+    if (run->measuring && goals_need_latency(&run->recipe->goals)) TRY(time_all(run, false, err));
+    for (int i = run->pass_count; i >= 0; i--) {
+        const ReportState *s = i > 0 ? &run->report->steps[i - 1].state : &run->report->before;
+        if (missed_goals(run, s, results, &count) > 0) continue;
+        *chosen = i;
+        if (i == 0) snprintf(run->report->kept, sizeof run->report->kept, "the network as loaded");
+        else if (i < run->pass_count) snprintf(run->report->kept, sizeof run->report->kept, "pass %d (%s)", i, run->report->steps[i - 1].pass);
+        return OK;
+    }
+    return OK;
+}
+
+/* Everything that was read, so that none of it is written over. */
+static Status save_to(Run *run, Graph *g, const char *path, Err *err)
+{
+    const char **inputs = calloc((size_t)run->source.file_count + 2, sizeof *inputs);
+    if (inputs == NULL) return err_no_memory(err, "a list of files");
+    inputs[0] = run->options->model;
+    for (int i = 0; i < run->source.file_count; i++) inputs[i + 1] = run->source.files[i]->path;
+    SaveOptions options = { .force = run->options->force, .inputs = inputs, .log = run->options->log };
+    Status status = model_save(g, path, &options, err);
+    free(inputs);
+    return status;
+}
+
+/* A network for standard output goes through a temporary place: its numbers come from what was written there. */
+static Status copy_out(const Model *m, Err *err)
+{
+    OutFile *out;
+    if (m->file_count > 1) return err_set(err, ERR_UNSUPPORTED, "standard output takes one file, and this network needs %d", m->file_count);
+    TRY(outfile_open("-", &out, err));
+    Status status = OK;
+    for (size_t at = 0; status == OK && at < m->file->size; at += (size_t)1 << 20) {
+        size_t n = m->file->size - at < (size_t)1 << 20 ? m->file->size - at : (size_t)1 << 20;
+        status = outfile_write(out, m->file->data + at, n, err);
+        mapping_drop(m->file, m->file->data + at, n);
+    }
+    if (status == OK) return outfile_commit(out, err);
+    outfile_abort(out);
+    return status;
+}
+
+/* Saves the chosen graph and loads what was written. */
+static Status write_result(Run *run, int chosen, Err *err)
+{
+    Graph *final = NULL;
+    const RunOptions *o = run->options;
+    bool to_stdout = o->output != NULL && strcmp(o->output, "-") == 0;
+    TRY(graph_clone(run->graphs[chosen], &final, err));
+    Status status = sign(run, final, err);
+    if (status == OK && to_stdout) final->external_data = false;
+    if (status == OK && (o->dry_run || to_stdout)) status = state_reload(final, o->max_mem, o->log, &run->result, err);
+    if (status == OK && to_stdout && !o->dry_run) status = copy_out(&run->result, err);
+    if (status == OK && !o->dry_run && !to_stdout) {
+        status = save_to(run, final, o->output, err);
+        if (status == OK) {
+            status = model_open(o->output, o->max_mem, &run->result, err);
+            if (status != OK) err_prefix(err, "the written network cannot be loaded again");
+            if (status == ERR_DATA) err->code = status = ERR_BUG;
+        }
+    }
+    graph_free(final);
+    return status;
+}
+
+static Status measure_result(Run *run, Err *err)
+{
+    ReportState *after = &run->report->after;
+    bool counted = run->report->before.parameters >= 0;
+    run->report->has_after = true;
+    if (!counted) {
+        TRY(model_hash(&run->result, err));
+        after->file_bytes = (int64_t)model_bytes(&run->result);
+        memcpy(after->sha256, run->result.hash, HASH_TEXT);
+        return OK;
+    }
+    TRY(state_sizes(after, &run->result, &run->gauge, run->measuring, err));
+    if (!run->measuring) return OK;
+    TRY(state_evaluate(after, &run->result, &run->source, &run->gauge, run->report->arena, err));
+    return time_all(run, true, err);
+}
+
+static Status judge(Run *run, Err *err)
+{
+    Report *r = run->report;
+    if (!goals_any(&run->recipe->goals) || run->options->dry_run) return OK;
+    r->goals = calloc(GOAL_COUNT, sizeof *r->goals);
+    if (r->goals == NULL) return err_no_memory(err, "the goals");
+    if (missed_goals(run, &r->after, r->goals, &r->goal_count) == 0 && r->kept[0] == '\0') return OK;
+    if (r->kept[0] != '\0') {
+        return err_set(err, ERR_GOAL, "the last network missed a goal; written was %s, which meets them", r->kept);
+    }
+    for (int i = 0; i < r->goal_count; i++) {
+        const GoalResult *g = &r->goals[i];
+        if (!g->met) return err_set(err, ERR_GOAL, "goal %s missed: %.6g, allowed %s", g->name, g->found, g->limit);
+    }
+    return OK;
+}
+
+static Status run_all(Run *run, Err *err)
+{
+    int chosen;
+    TRY(prepare(run, err));
+    TRY(run_passes(run, err));
+    TRY(choose(run, &chosen, err));
+    if (run->options->output != NULL || run->options->dry_run) {
+        TRY(write_result(run, chosen, err));
+    }
+    TRY(stages_commit(&run->stages, err));
+    if (run->result.graph != NULL) TRY(measure_result(run, err));
+    run->report->cost.peak_memory = peak_memory();
+    return judge(run, err);
+}
+
+Status run_recipe(const Recipe *r, const RunOptions *options, Report **out, Err *err)
+{
+    Run run = { .recipe = r, .options = options, .report = report_new() };
+    *out = NULL;
+    if (run.report == NULL) return err_no_memory(err, "the report");
+    Status status = run_all(&run, err);
+    for (int i = 1; run.graphs != NULL && i <= run.pass_count; i++) graph_free(run.graphs[i]);
+    for (int i = 0; run.models != NULL && i <= run.pass_count; i++) model_release(&run.models[i]);
+    free(run.graphs);
+    free(run.models);
+    gauge_release(&run.gauge);
+    stages_release(&run.stages);
+    dataset_free(run.calibration);
+    dataset_free(run.evaluation);
+    model_release(&run.result);
+    model_release(&run.source);
+    if (status == OK || status == ERR_GOAL) *out = run.report;
+    else report_free(run.report);
+    return status;
+}

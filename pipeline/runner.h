@@ -1,0 +1,27 @@
+/* The spine: load, baseline, passes, save, load again, compare, judge. Only this knows the order of things. */
+#ifndef PARE_PIPELINE_RUNNER_H
+#define PARE_PIPELINE_RUNNER_H
+
+#include "pipeline/recipe.h"
+#include "pipeline/report.h"
+
+typedef struct RunOptions {
+    const char *model, *output; /* output NULL: only for passes that leave the network as it was, or a dry run; "-": standard output */
+    bool dry_run;        /* check, run in memory, predict size and MACs, write nothing */
+    bool force;          /* may replace an input file */
+    bool no_measure;     /* no latency, energy, accuracy or deflated size */
+    bool want_report;    /* measure even when the recipe has no passes */
+    bool steps;          /* measure after every pass */
+    bool keep_last_good; /* when a goal is missed, write the last network that met all of them */
+    int threads;
+    bool has_seed;       /* else the recipe's, else 0 */
+    uint64_t seed;
+    uint64_t max_mem;    /* 0: no limit */
+    const char *cache_dir;
+    Log *log;
+} RunOptions;
+
+/* *out is filled when the status is OK or ERR_GOAL (the file is written, a goal is missed; err names it). Free with report_free. */
+Status run_recipe(const Recipe *r, const RunOptions *options, Report **out, Err *err);
+
+#endif

@@ -1,0 +1,190 @@
+#include "pipeline/stage.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* The context of one pass; graph, scratch and record are the caller's. */
+static PassContext context_of(const Stages *s, Stage *stage, Graph *g, Arena *scratch)
+{
+    return (PassContext){
+        .graph = g,
+        .options = stage->recipe->options,
+        .pass = stage->recipe->pass,
+        .rules = stage->recipe->rules,
+        .rule_count = stage->recipe->rule_count,
+        .calibration = s->calibration,
+        .models = stage->graphs,
+        .model_hashes = stage->hashes,
+        .model_count = stage->model_count,
+        .targets = stage->targets,
+        .record = &stage->record,
+        .log = s->options.log,
+        .scratch = scratch,
+        .seed = s->options.seed,
+        .max_mem = s->options.max_mem,
+        .threads = s->options.threads,
+        .cache_dir = s->options.cache_dir,
+    };
+}
+
+static Status open_models(Stages *s, Stage *stage, const StrList *list, const char *folder, Err *err)
+{
+    stage->models = calloc((size_t)list->count + 1, sizeof *stage->models);
+    stage->graphs = calloc((size_t)list->count + 1, sizeof *stage->graphs);
+    stage->hashes = calloc((size_t)list->count + 1, sizeof *stage->hashes);
+    if (stage->models == NULL || stage->graphs == NULL || stage->hashes == NULL) return err_no_memory(err, "the networks of a pass");
+    for (int i = 0; i < list->count; i++) {
+        char *path = path_join(folder != NULL ? folder : ".", list->items[i]);
+        if (path == NULL) return err_no_memory(err, "a path");
+        Model *m = &stage->models[i];
+        Status status = model_open(folder != NULL ? path : list->items[i], s->options.max_mem, m, err);
+        free(path);
+        if (status != OK) return status;
+        stage->model_count = i + 1;
+        TRY(model_hash(m, err));
+        stage->graphs[i] = m->graph;
+        stage->hashes[i] = m->hash;
+    }
+    return OK;
+}
+
+static Status open_targets(Stages *s, Stage *stage, const char *file, const char *folder, Err *err)
+{
+    if (stage->targets != NULL) return err_set(err, ERR_BUG, "pass '%s' has two options of type file", stage->recipe->pass->name);
+    if (s->options.dry_run) return OK;
+    stage->target_path = file;
+    char *path = path_join(folder != NULL ? folder : ".", file);
+    if (path == NULL) return err_no_memory(err, "a path");
+    Status status = targets_open(folder != NULL ? path : file, true, &stage->targets, err);
+    free(path);
+    return status;
+}
+
+static Status open_options(Stages *s, Stage *stage, const char *folder, Err *err)
+{
+    for (const Opt *o = stage->recipe->pass->options; o->name != NULL; o++) {
+        const void *field = (const char *)stage->recipe->options + o->field;
+        if (o->type == OPT_MODELS) TRY(open_models(s, stage, field, folder, err));
+        if (o->type == OPT_FILE && *(const char *const *)field != NULL) TRY(open_targets(s, stage, *(const char *const *)field, folder, err));
+    }
+    return OK;
+}
+
+static Status check_rules(const PassContext *c, Err *err)
+{
+    Layer *layers = NULL;
+    int count = 0;
+    if (c->rule_count == 0) return OK;
+    TRY(layers_find(c->graph, &layers, &count, err));
+    Status status = pass_check_rules(c, layers, count, err);
+    free(layers);
+    return status;
+}
+
+static Status check_stage(Stages *s, Stage *stage, Graph *g, Err *err)
+{
+    const Pass *pass = stage->recipe->pass;
+    if ((pass->flags & PASS_NEEDS_DATA) != 0 && s->calibration == NULL) {
+        return err_set(err, ERR_USAGE, "no calibration data; add \"data\": { \"calibration\": ... } to the recipe, or --data");
+    }
+    if ((pass->flags & PASS_NEEDS_GRAPH) != 0 && g->order_count == 0) {
+        return err_set(err, ERR_UNSUPPORTED, "the file holds weights only, and this pass needs a network with operators");
+    }
+    Arena *scratch = arena_new();
+    if (scratch == NULL) return err_no_memory(err, "a pass");
+    PassContext c = context_of(s, stage, g, scratch);
+    Status status = check_rules(&c, err);
+    if (status == OK && pass->check != NULL) status = pass->check(&c, err);
+    arena_unref(scratch);
+    return status;
+}
+
+/* "pass 2 (prune): ..." */
+static Status name_stage(const Stage *stage, Status status, Err *err)
+{
+    if (status != OK && status != ERR_INTERRUPTED && err != NULL) {
+        err_prefix(err, "pass %d (%s)", stage->index + 1, stage->recipe->pass->name);
+    }
+    return status;
+}
+
+Status stages_prepare(const Recipe *r, const Graph *g, Dataset *calibration, const StageOptions *options, Stages *out, Err *err)
+{
+    Graph *clone = NULL;
+    *out = (Stages){ .options = *options, .calibration = calibration };
+    out->items = calloc((size_t)r->pass_count + 1, sizeof *out->items);
+    if (out->items == NULL) return err_no_memory(err, "the passes");
+    out->count = r->pass_count;
+    for (int i = 0; i < r->pass_count; i++) out->items[i] = (Stage){ .recipe = &r->passes[i], .index = i };
+    Status status = r->pass_count > 0 ? graph_clone(g, &clone, err) : OK;
+    for (int i = 0; status == OK && i < r->pass_count; i++) {
+        Stage *stage = &out->items[i];
+        status = open_options(out, stage, r->folder, err);
+        if (status == OK) status = check_stage(out, stage, clone, err);
+        name_stage(stage, status, err);
+    }
+    graph_free(clone);
+    if (status != OK) stages_release(out);
+    return status;
+}
+
+Status stage_run(Stages *s, int i, const Graph *g, Graph **out, Err *err)
+{
+    Stage *stage = &s->items[i];
+    const Pass *pass = stage->recipe->pass;
+    Graph *changed = NULL;
+    Arena *scratch = arena_new();
+    *out = NULL;
+    if (scratch == NULL) return err_no_memory(err, "a pass");
+    double wall = clock_seconds(), cpu = cpu_seconds();
+    Status status = graph_clone(g, &changed, err);
+    if (status == OK) {
+        PassContext c = context_of(s, stage, changed, scratch);
+        status = pass->run(&c, err);
+    }
+    progress_end(s->options.log);
+    stage->seconds = clock_seconds() - wall;
+    stage->cpu_seconds = cpu_seconds() - cpu;
+    if (status == OK && stage->record.failed) status = err_no_memory(err, "the record of a pass");
+    if (status == OK && (pass->flags & PASS_KEEPS_MODEL) != 0) {
+        graph_free(changed);
+        changed = NULL;
+        status = graph_clone(g, &changed, err);
+    }
+    if (status == OK) {
+        status = graph_refresh(changed, err);
+        if (status == ERR_DATA) { /* the loaded network was sound: what is wrong now came from the pass */
+            err->code = status = ERR_BUG;
+            err_prefix(err, "the pass left an unsound network");
+        }
+    }
+    arena_unref(scratch);
+    if (status == OK) *out = changed;
+    else graph_free(changed);
+    return name_stage(stage, status, err);
+}
+
+Status stages_commit(Stages *s, Err *err)
+{
+    for (int i = 0; i < s->count; i++) {
+        Targets *targets = s->items[i].targets;
+        s->items[i].targets = NULL;
+        if (targets != NULL) TRY(targets_commit(targets, err));
+    }
+    return OK;
+}
+
+void stages_release(Stages *s)
+{
+    for (int i = 0; i < s->count; i++) {
+        Stage *stage = &s->items[i];
+        if (stage->targets != NULL) targets_abort(stage->targets);
+        for (int k = 0; k < stage->model_count; k++) model_release(&stage->models[k]);
+        free(stage->models);
+        free(stage->graphs);
+        free(stage->hashes);
+        record_release(&stage->record);
+    }
+    free(s->items);
+    *s = (Stages){ 0 };
+}

@@ -1,0 +1,203 @@
+#include "pipeline/state.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define RANDOM_SAMPLES 16
+
+/* Feeds' shapes with every open dimension 1. */
+static void open_shapes(const Graph *g, const ValueId *feeds, int count, Shape *shapes)
+{
+    for (int i = 0; i < count; i++) {
+        shapes[i] = graph_value(g, feeds[i])->shape;
+        if (shapes[i].rank < 0) shapes[i].rank = 0;
+        for (int d = 0; d < shapes[i].rank; d++) {
+            if (shapes[i].dims[d] < 0) shapes[i].dims[d] = 1;
+        }
+    }
+}
+
+/* Random inputs stand in where no data was given. A network they do not fit is measured without: the note says why. */
+static Status random_inputs(Gauge *q, const Graph *g, const ValueId *feeds, Err *err)
+{
+    Shape *shapes = calloc((size_t)q->input_count + 1, sizeof *shapes);
+    if (shapes == NULL) return err_no_memory(err, "input shapes");
+    open_shapes(g, feeds, q->input_count, shapes);
+    Err why;
+    Status status = dataset_random(g, shapes, RANDOM_SAMPLES, q->seed, &q->random, &why);
+    free(shapes);
+    if (status == ERR_MEMORY) return err_set(err, status, "%s", why.text);
+    if (status != OK) {
+        snprintf(q->note, sizeof q->note, "no random inputs: %.200s", why.text);
+        return OK;
+    }
+    q->fidelity = q->random;
+    q->fidelity_name = "random inputs (seeded, standard normal)";
+    return OK;
+}
+
+Status gauge_init(Gauge *q, const Graph *g, Dataset *calibration, Err *err)
+{
+    ValueId none[1];
+    q->input_count = graph_feeds(g, none, 0);
+    ValueId *feeds = calloc((size_t)q->input_count + 1, sizeof *feeds);
+    q->inputs = calloc((size_t)q->input_count + 1, sizeof *q->inputs);
+    Status status = OK;
+    if (feeds == NULL || q->inputs == NULL) {
+        status = err_no_memory(err, "the inputs");
+        goto out;
+    }
+    graph_feeds(g, feeds, q->input_count);
+    q->given = q->evaluation != NULL || calibration != NULL;
+    if (q->evaluation != NULL) {
+        q->fidelity = q->evaluation;
+        q->fidelity_name = "evaluation data";
+    } else if (calibration != NULL) {
+        q->fidelity = calibration;
+        q->fidelity_name = "calibration data";
+    } else if (g->order_count > 0) {
+        TRY_OUT(random_inputs(q, g, feeds, err));
+    } else {
+        snprintf(q->note, sizeof q->note, "the file holds weights only");
+    }
+    if (q->fidelity != NULL) {
+        int64_t batch = dataset_batched(q->fidelity) ? dataset_batch(q->fidelity, 1) : dataset_samples(q->fidelity);
+        status = dataset_read(q->fidelity, 0, batch, q->inputs, NULL, err);
+    }
+out:
+    free(feeds);
+    return status;
+}
+
+void gauge_release(Gauge *q)
+{
+    for (int i = 0; q->inputs != NULL && i < q->input_count; i++) tensor_release(&q->inputs[i]);
+    free(q->inputs);
+    dataset_free(q->random);
+    *q = (Gauge){ 0 };
+}
+
+/* Removes a folder of ours with the files in it. */
+static void remove_folder(const char *folder)
+{
+    DIR *dir = opendir(folder);
+    for (struct dirent *e; dir != NULL && (e = readdir(dir)) != NULL;) {
+        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0) unlinkat(dirfd(dir), e->d_name, 0);
+    }
+    if (dir != NULL) closedir(dir);
+    rmdir(folder);
+}
+
+Status state_reload(Graph *g, uint64_t max_mem, Log *log, Model *out, Err *err)
+{
+    const char *root = getenv("TMPDIR");
+    *out = (Model){ 0 };
+    char *folder = path_join(root != NULL && root[0] != '\0' ? root : "/tmp", "pare-XXXXXX");
+    if (folder == NULL) return err_no_memory(err, "a path");
+    if (mkdtemp(folder) == NULL) {
+        Status status = err_set(err, ERR_IO, "temporary folder %s: %s", folder, strerror(errno));
+        free(folder);
+        return status;
+    }
+    char *path = path_join(folder, "model");
+    SaveOptions save = { .log = log };
+    Status status = path != NULL ? model_save(g, path, &save, err) : err_no_memory(err, "a path");
+    if (status == OK) {
+        status = model_open(path, max_mem, out, err);
+        if (status != OK) err_prefix(err, "the saved network cannot be loaded again");
+        if (status == ERR_DATA) err->code = status = ERR_BUG;
+    }
+    remove_folder(folder); /* the mappings keep what they need */
+    free(path);
+    free(folder);
+    return status;
+}
+
+Status state_sizes(ReportState *s, Model *m, const Gauge *q, bool deflate, Err *err)
+{
+    Counts counts;
+    if (m->hash[0] == '\0') TRY(model_hash(m, err));
+    memcpy(s->sha256, m->hash, sizeof s->sha256);
+    s->file_bytes = (int64_t)model_bytes(m);
+    if (deflate) TRY(model_deflated_bytes(m, q->log, &s->deflated_bytes, err));
+    Shape *shapes = NULL;
+    if (q->fidelity != NULL && q->input_count > 0) {
+        shapes = calloc((size_t)q->input_count, sizeof *shapes);
+        if (shapes == NULL) return err_no_memory(err, "input shapes");
+        for (int i = 0; i < q->input_count; i++) shapes[i] = q->inputs[i].shape;
+    }
+    Status status = counts_of(m->graph, shapes, &counts, err);
+    free(shapes);
+    if (status != OK) return status;
+    report_state_counts(s, &counts);
+    counts_release(&counts);
+    return OK;
+}
+
+Status state_evaluate(ReportState *s, const Model *m, const Model *reference, const Gauge *q, Arena *arena, Err *err)
+{
+    Dataset *data = reference != NULL ? q->fidelity : q->evaluation;
+    Evaluation e = { 0 };
+    if (data == NULL) return OK;
+    EvaluateOptions options = { .threads = q->threads, .max_mem = q->max_mem, .log = q->log };
+    Err why;
+    Status status = evaluate(m->graph, reference != NULL ? reference->graph : NULL, data, &options, &e, &why);
+    if (status != OK && !q->given && status != ERR_INTERRUPTED && status != ERR_MEMORY) {
+        snprintf(s->latency_note, sizeof s->latency_note, "%.250s", why.text); /* our inputs, not the user's: a note, no failure */
+        return OK;
+    }
+    if (status != OK) return err_set(err, status, "%s", why.text);
+    status = report_state_evaluation(s, &e, arena, err);
+    evaluation_release(&e);
+    return status;
+}
+
+Status states_latency(ReportState *const *states, const Model *const *models, int count, const Gauge *q, Err *err)
+{
+    Status status = OK;
+    Session **sessions = calloc((size_t)count, sizeof *sessions);
+    const Tensor **inputs = calloc((size_t)count, sizeof *inputs);
+    Latency *latency = calloc((size_t)count, sizeof *latency);
+    int *which = calloc((size_t)count, sizeof *which), ready = 0;
+    if (sessions == NULL || inputs == NULL || latency == NULL || which == NULL) {
+        status = err_no_memory(err, "the latency measurement");
+        goto out;
+    }
+    for (int i = 0; i < count; i++) {
+        SessionOptions options = { .threads = q->threads, .max_mem = q->max_mem };
+        Err why = { .code = OK };
+        if (q->fidelity == NULL) {
+            snprintf(states[i]->latency_note, sizeof states[i]->latency_note, "%s", q->note);
+        } else if (states[i]->latency_note[0] != '\0') {
+            continue; /* it did not run on these inputs before */
+        } else if (session_new(models[i]->graph, &options, &sessions[ready], &why) != OK) {
+            snprintf(states[i]->latency_note, sizeof states[i]->latency_note, "%.250s", why.text);
+        } else {
+            inputs[ready] = q->inputs;
+            which[ready++] = i;
+        }
+    }
+    if (ready > 0) {
+        MeasureOptions options = { .threads = q->threads, .seed = q->seed, .log = q->log };
+        Err why;
+        status = measure_latency(sessions, inputs, ready, &options, latency, &why);
+        for (int k = 0; status == OK && k < ready; k++) report_state_latency(states[which[k]], &latency[k]);
+        if (status != OK && !q->given && status != ERR_INTERRUPTED && status != ERR_MEMORY) {
+            for (int k = 0; k < ready; k++) snprintf(states[which[k]]->latency_note, sizeof states[0]->latency_note, "%.250s", why.text);
+            status = OK;
+        } else if (status != OK) {
+            err_set(err, status, "%s", why.text);
+        }
+    }
+out:
+    for (int k = 0; k < ready; k++) session_free(sessions[k]);
+    free(sessions);
+    free(inputs);
+    free(latency);
+    free(which);
+    return status;
+}

@@ -1,0 +1,37 @@
+/* Measuring a network from its file: sizes, counts, accuracy and fidelity, latency. */
+#ifndef PARE_PIPELINE_STATE_H
+#define PARE_PIPELINE_STATE_H
+
+#include "data/dataset.h"
+#include "pipeline/model.h"
+#include "pipeline/report.h"
+
+/* What networks are measured with. */
+typedef struct Gauge {
+    int threads;
+    uint64_t seed, max_mem;
+    Log *log;
+    Dataset *evaluation;   /* NULL: none */
+    Dataset *fidelity;     /* evaluation, calibration or random inputs; NULL: none */
+    Dataset *random;       /* owned */
+    const char *fidelity_name;
+    bool given;            /* fidelity inputs are the user's: what fails on them fails the run */
+    Tensor *inputs;        /* one call at batch 1, owned */
+    int input_count;
+    char note[256];        /* why there are no inputs */
+} Gauge;
+
+/* Chooses inputs for fidelity and latency: evaluation data, else calibration data, else seeded random ones. */
+Status gauge_init(Gauge *q, const Graph *g, Dataset *calibration, Err *err);
+void gauge_release(Gauge *q);
+
+/* Saves into an unlinked temporary place and loads from there, as a stranger would. */
+Status state_reload(Graph *g, uint64_t max_mem, Log *log, Model *out, Err *err);
+/* Bytes, hash and counts; deflated size when asked. */
+Status state_sizes(ReportState *s, Model *m, const Gauge *q, bool deflate, Err *err);
+/* Accuracy, and with a reference fidelity to it. */
+Status state_evaluate(ReportState *s, const Model *m, const Model *reference, const Gauge *q, Arena *arena, Err *err);
+/* All networks interleaved. A network that cannot be timed gets a note in its state, and is left out. */
+Status states_latency(ReportState *const *states, const Model *const *models, int count, const Gauge *q, Err *err);
+
+#endif

@@ -1,0 +1,143 @@
+#include "pipeline/text.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+
+void text_count(int64_t n, char text[32])
+{
+    char digits[24];
+    if (n < 0) {
+        snprintf(text, 32, "n/a");
+        return;
+    }
+    int len = snprintf(digits, sizeof digits, "%lld", (long long)n), at = 0;
+    for (int i = 0; i < len; i++) {
+        if (i > 0 && (len - i) % 3 == 0) text[at++] = ',';
+        text[at++] = digits[i];
+    }
+    text[at] = '\0';
+}
+
+static void scaled(double n, const char *const *units, int count, char text[32])
+{
+    int unit = 0;
+    while (unit + 1 < count && fabs(n) >= 999.95) {
+        n /= 1000;
+        unit++;
+    }
+    if (unit == 0) snprintf(text, 32, "%.0f%s", n, units[0]);
+    else snprintf(text, 32, fabs(n) < 9.995 ? "%.2f%s" : "%.1f%s", n, units[unit]);
+}
+
+void text_bytes(double n, char text[32])
+{
+    static const char *const units[] = { " B", " kB", " MB", " GB", " TB" };
+    scaled(n, units, 5, text);
+}
+
+void text_short(double n, char text[32])
+{
+    static const char *const units[] = { "", " k", " M", " G", " T", " P" };
+    scaled(n, units, 6, text);
+}
+
+void text_safe(Str s, StrBuf *b)
+{
+    for (size_t i = 0; i < s.len; i++) {
+        unsigned char c = (unsigned char)s.data[i];
+        if (c < 32 || c == 127) strbuf_printf(b, "\\x%02x", c);
+        else strbuf_add_n(b, &s.data[i], 1);
+    }
+}
+
+void table_init(TextTable *t, int columns, const char *align)
+{
+    *t = (TextTable){ .columns = columns, .align = align };
+}
+
+void table_cell(TextTable *t, const char *format, ...)
+{
+    char *text = NULL;
+    va_list args;
+    va_start(args, format);
+    int len = vasprintf(&text, format, args);
+    va_end(args);
+    if (len < 0 || !array_grow((void **)&t->cells, &t->capacity, t->count + 1, sizeof *t->cells)) {
+        if (len >= 0) free(text);
+        t->failed = true;
+        return;
+    }
+    t->cells[t->count++] = text;
+}
+
+/* Columns on the screen: code points, good enough for the names people give to layers. */
+static int width_of(const char *text)
+{
+    int width = 0;
+    for (; *text != '\0'; text++) width += ((unsigned char)*text & 0xC0) != 0x80;
+    return width;
+}
+
+static void rule_line(const int *widths, int columns, int indent, StrBuf *b)
+{
+    strbuf_printf(b, "%*s", indent, "");
+    for (int c = 0; c < columns; c++) {
+        for (int i = 0; i < widths[c] + (c + 1 < columns ? 2 : 0); i++) strbuf_add(b, i < widths[c] ? "-" : " ");
+    }
+    strbuf_add(b, "\n");
+}
+
+void table_print(const TextTable *t, int indent, bool rule, StrBuf *b)
+{
+    int *widths = calloc((size_t)t->columns, sizeof *widths);
+    if (widths == NULL || t->failed) b->failed = true;
+    for (size_t i = 0; !b->failed && i < t->count; i++) {
+        int w = width_of(t->cells[i]);
+        if (w > widths[i % (size_t)t->columns]) widths[i % (size_t)t->columns] = w;
+    }
+    for (size_t i = 0; !b->failed && i < t->count; i++) {
+        int c = (int)(i % (size_t)t->columns), pad = widths[c] - width_of(t->cells[i]);
+        if (c == 0) strbuf_printf(b, "%*s", indent, "");
+        if (t->align[c] == 'r') strbuf_printf(b, "%*s", pad, "");
+        strbuf_add(b, t->cells[i]);
+        bool last = c + 1 == t->columns;
+        if (last) {
+            while (b->len > 0 && b->data[b->len - 1] == ' ') b->data[--b->len] = '\0';
+            strbuf_add(b, "\n");
+            if (rule && i + 1 == (size_t)t->columns) rule_line(widths, t->columns, indent, b);
+        } else {
+            strbuf_printf(b, "%*s", (t->align[c] == 'l' ? pad : 0) + 2, "");
+        }
+    }
+    free(widths);
+}
+
+void table_print_markdown(const TextTable *t, StrBuf *b)
+{
+    if (t->failed) b->failed = true;
+    for (size_t i = 0; !b->failed && i < t->count; i++) {
+        size_t c = i % (size_t)t->columns;
+        strbuf_add(b, c == 0 ? "| " : " | ");
+        for (const char *at = t->cells[i]; *at != '\0'; at++) {
+            if (*at == '|') strbuf_add(b, "\\");
+            strbuf_add_n(b, at, 1);
+        }
+        if (c + 1 < (size_t)t->columns) continue;
+        strbuf_add(b, " |\n");
+        for (int k = 0; i + 1 == (size_t)t->columns && k < t->columns; k++) {
+            strbuf_printf(b, "|%s%s", t->align[k] == 'r' ? "--:" : "---", k + 1 == t->columns ? "|\n" : "");
+        }
+    }
+}
+
+void table_release(TextTable *t)
+{
+    for (size_t i = 0; i < t->count; i++) free(t->cells[i]);
+    free(t->cells);
+    *t = (TextTable){ 0 };
+}
