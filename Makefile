@@ -120,4 +120,11 @@ $(BUILD)/tests/%: tests/%.c $(BUILD)/libpare.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -MMD -MP -Itests $(LDFLAGS) -o $@ $< $(BUILD)/libpare.a -lcmocka $(LIBS)
 
+$(BUILD)/bench/%: bench/%.c $(BUILD)/libpare.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -MMD -MP $(LDFLAGS) -o $@ $< $(BUILD)/libpare.a $(LIBS)
+
+# the allocator's calls from libpare.a go through the test, which fails each once
+$(BUILD)/tests/unit/test_allocation: override LDFLAGS += $(foreach f,malloc calloc realloc aligned_alloc strdup strndup,-Wl,--wrap=$(f))
+
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
