@@ -347,7 +347,7 @@ static cJSON *option_json(const Opt *o, const void *options)
     case OPT_MODELS:
     case OPT_LIST: {
         const StrList *list = field;
-        return cJSON_CreateStringArray(list->items, list->count);
+        return list->count > 0 ? cJSON_CreateStringArray(list->items, list->count) : cJSON_CreateArray();
     }
     }
     return NULL;
