@@ -30,7 +30,7 @@ static const Opt lowrank_options[] = {
     { .name = "rank", .type = OPT_INT, .field = offsetof(LowrankOptions, rank), .min = 1, .max = 1 << 30,
       .help = "this rank", .per_layer = true },
     { .name = "ratio", .type = OPT_FLOAT, .field = offsetof(LowrankOptions, ratio), .min = 1e-6, .max = 1,
-      .help = "share of the layer's parameters kept: rank = floor(ratio m n / (m + n)), at least 1", .per_layer = true },
+      .help = "share of the layer's parameters kept: rank = floor(ratio m n / (m + n)), at least 1; 1 leaves the layer", .per_layer = true },
     { .name = "energy", .type = OPT_FLOAT, .field = offsetof(LowrankOptions, energy), .min = 1e-6, .max = 1,
       .help = "the smallest rank that keeps this share of the sum of squared singular values (" DEFAULT_ENERGY_TEXT
               " when neither rank, ratio nor energy is given)", .per_layer = true },
@@ -119,6 +119,7 @@ static Status factorize(PassContext *c, const Layer *l, const Matrix *m, const C
     if (choice->way == BY_RANK) rank = choice->options.rank < full ? choice->options.rank : full;
     if (choice->way == BY_RATIO) rank = (int64_t)floor(choice->options.ratio * break_even(m) + 1e-9);
     if (choice->way == BY_RATIO && rank < 1) rank = 1;
+    if (choice->way == BY_RATIO && choice->options.ratio == 1) rank = full; /* all parameters kept: nothing to give up */
     if (full < 1 || (choice->way != BY_ENERGY && !pays(m, rank)) || !pays(m, 1)) { /* no decomposition for nothing */
         record_unpaying(c, l, m, choice->way == BY_ENERGY ? 1 : rank);
         return OK;

@@ -132,7 +132,8 @@ static void layers_only(void **state)
     assert_int_equal(zeros_of(g, "fc1.w"), 60);
     assert_int_equal(zeros_of(g, "head.w"), 30);
     static const char *const kept[] = { "stem.b", "s", "t", "m", "v", "fc1.b", "table" };
-    for (size_t i = 0; i < sizeof kept / sizeof *kept; i++) assert_true(net_same_constant(net_tensor(g, kept[i]), net_tensor(before, kept[i])));
+    for (size_t i = 0; i < sizeof kept / sizeof *kept; i++)
+        assert_true(net_same_constant(net_tensor(g, kept[i]), net_tensor(before, kept[i])));
     assert_int_equal(zeros_of(before, "fc1.w"), 0); /* the clone's buffers are its own */
     assert_near(net_number(net_entry(&record, RECORD_CHANGED, "fc1"), "sparsity"), 0.5, 0);
     assert_non_null(net_entry(&record, RECORD_SKIPPED, "embed"));
