@@ -44,7 +44,7 @@ static Status find_output(const DistillOptions *o, Teacher *t, Err *err)
     t->kind = scores_kind(g, g->outputs[t->output]);
     if (t->kind != SCORES_OTHER) return OK;
     return err_set(err, ERR_UNSUPPORTED,
-                   "teacher '%s': output '%.*s' comes from Sigmoid or Hardmax, which is no distribution over classes; name another by logits",
+                   "teacher '%s': output '%.*s' comes from Sigmoid or Hardmax: no distribution over classes; name another by logits",
                    t->name, STR_ARG(graph_value(g, g->outputs[t->output])->name));
 }
 

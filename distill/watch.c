@@ -134,14 +134,12 @@ static Status write_one(Distill *d, Watch *w, const Batch *batch, Err *err)
     if (w->dropped) return OK;
     if (w->got.type == DT_NONE) return unfit(d, w, "is never computed", err);
     shape_print(&w->got.shape, shape, sizeof shape);
-    bool rows = w->got.shape.rank > 0 && (batch->whole || w->got.shape.dims[0] == batch->ran);
+    bool rows = w->got.shape.rank > 0 && (batch->whole || w->got.shape.dims[0] == batch->count);
     if (!rows || dtype_bits(w->got.type) < 8) {
-        snprintf(what, sizeof what, "has shape %s, not one row for each of %lld samples", shape, (long long)batch->ran);
+        snprintf(what, sizeof what, "has shape %s, not one row for each of %lld samples", shape, (long long)batch->count);
         return unfit(d, w, what, err);
     }
-    Tensor view = w->got;
-    if (!batch->whole && batch->ran != batch->count) view = tensor_rows(&w->got, batch->ran - batch->count, batch->count);
-    TRY(targets_append(d->c->targets, w->array, &view, err));
+    TRY(targets_append(d->c->targets, w->array, &w->got, err));
     tensor_release(&w->got);
     return OK;
 }

@@ -30,7 +30,7 @@ static const Opt lowrank_options[] = {
     { .name = "rank", .type = OPT_INT, .field = offsetof(LowrankOptions, rank), .min = 1, .max = 1 << 30,
       .help = "this rank", .per_layer = true },
     { .name = "ratio", .type = OPT_FLOAT, .field = offsetof(LowrankOptions, ratio), .min = 1e-6, .max = 1,
-      .help = "share of the layer's parameters kept: rank = floor(ratio m n / (m + n)), at least 1; 1 leaves the layer", .per_layer = true },
+      .help = "share of the layer's parameters kept: rank = floor(ratio m n / (m + n)), 1 or more; 1 leaves it", .per_layer = true },
     { .name = "energy", .type = OPT_FLOAT, .field = offsetof(LowrankOptions, energy), .min = 1e-6, .max = 1,
       .help = "the smallest rank that keeps this share of the sum of squared singular values (" DEFAULT_ENERGY_TEXT
               " when neither rank, ratio nor energy is given)", .per_layer = true },

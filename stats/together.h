@@ -8,10 +8,8 @@
 /* One batch. Everything is borrowed for the call. */
 typedef struct Batch {
     int64_t first, count;         /* samples [first, first + count) */
-    int64_t ran;                  /* samples that went through: more than count when the network fixes its batch and the last one overlaps
-                                     the one before; then the first ran - count of what an observer saw are to be left out */
     bool whole;                   /* the arrays are one sample as a whole: axis 0 is no sample axis */
-    const Tensor *const *outputs; /* [network][output], rows of these samples only */
+    const Tensor *const *outputs; /* [network][output] */
     const Tensor *labels;         /* int64, NULL without labels */
 } Batch;
 
@@ -28,7 +26,5 @@ typedef struct TogetherOptions {
  * by position. ERR_DATA when a network has an input that the data does not give, or takes another type; ERR_INTERRUPTED. */
 Status run_together(Session *const *networks, int count, const Graph *owner, Dataset *data, const TogetherOptions *options, BatchFn fn,
                     void *user, Err *err);
-/* A view of `count` entries along axis 0 from `first`; borrowed, buffer NULL. The type has whole bytes. */
-Tensor tensor_rows(const Tensor *t, int64_t first, int64_t count);
 
 #endif
