@@ -1,0 +1,237 @@
+/* Every kernel row against the plain forward, over a table of named shapes. */
+#include "test.h"
+
+#include "build_graph.h"
+#include "engine/kernel.h"
+
+#define MAX_DIMS 6
+
+/* One node over float32 noise. Empty dims: the input is left out. Weights are constants unless `fed`. */
+typedef struct Row {
+    const char *name, *op;
+    int64_t x[MAX_DIMS], w[MAX_DIMS], b[MAX_DIMS];
+    const char *ints[4]; /* "strides=2,2" */
+    int opset;
+    bool fed;
+    const char *behind; /* nodes after it: "Relu", "Clip", "Add" (of the same input through a second Conv), '+' between */
+} Row;
+
+static int rank_of(const int64_t *dims)
+{
+    int rank = 0;
+    while (rank < MAX_DIMS && dims[rank] != 0) rank++;
+    return rank;
+}
+
+/* "name=1,2" or "name=1" or "name=0.5" or "name=TEXT" as the attribute it looks like; a lone number is an INT unless the name is plural. */
+static void set_attribute(Graph *g, NodeId n, const char *text)
+{
+    Err err;
+    char name[32];
+    const char *value = strchr(text, '=') + 1;
+    snprintf(name, sizeof name, "%.*s", (int)(value - text - 1), text);
+    if (value[0] >= 'A' && value[0] <= 'Z') {
+        assert_ok(graph_set_string(g, n, name, str_of(value), &err), &err);
+        return;
+    }
+    if (strchr(value, '.') != NULL) {
+        assert_ok(graph_set_float(g, n, name, (float)atof(value), &err), &err);
+        return;
+    }
+    int64_t list[8];
+    int count = 0;
+    for (const char *at = value; at != NULL && count < 8; at = strchr(at, ',') != NULL ? strchr(at, ',') + 1 : NULL) list[count++] = atoll(at);
+    bool plural = name[strlen(name) - 1] == 's' || strcmp(name, "kernel_shape") == 0;
+    if (plural) assert_ok(graph_set_ints(g, n, name, list, count, &err), &err);
+    else assert_ok(graph_set_int(g, n, name, list[0], &err), &err);
+}
+
+static ValueId behind(Graph *g, const Row *r, ValueId y, ValueId other)
+{
+    char chain[64];
+    snprintf(chain, sizeof chain, "%s", r->behind);
+    int index = 0;
+    for (char *save = NULL, *op = strtok_r(chain, "+", &save); op != NULL; op = strtok_r(NULL, "+", &save)) {
+        char name[16];
+        snprintf(name, sizeof name, "n%d", index++);
+        if (strcmp(op, "Clip") == 0) {
+            ValueId low = build_constant(g, "low", DT_FLOAT, (double[]){ -0.25 }, NULL, 0), high = build_constant(g, "high", DT_FLOAT, (double[]){ 0.5 }, NULL, 0);
+            y = build_node(g, op, name, y, low, high, -1);
+        } else if (strcmp(op, "Add") == 0) {
+            y = build_node(g, op, name, y, other, -1);
+        } else if (strcmp(op, "BatchNormalization") == 0) {
+            int64_t channels[1] = { r->w[0] };
+            ValueId v[4];
+            for (int i = 0; i < 4; i++) {
+                char part[32];
+                snprintf(part, sizeof part, "%s_%d", name, i);
+                v[i] = build_weight(g, part, 50 + (uint64_t)i, channels, 1);
+            }
+            double variance[64];
+            for (int64_t i = 0; i < channels[0]; i++) variance[i] = 0.5 + fabs(build_noise(9, i));
+            v[3] = build_constant(g, "variance", DT_FLOAT, variance, channels, 1);
+            y = build_node(g, op, name, y, v[0], v[1], v[2], v[3], -1);
+        } else {
+            y = build_node(g, op, name, y, -1);
+        }
+    }
+    return y;
+}
+
+static Graph *make(const Row *r)
+{
+    Graph *g = build_new(r->opset != 0 ? r->opset : 17);
+    ValueId in[3] = { build_input(g, "x", DT_FLOAT, r->x, rank_of(r->x)), 0, 0 };
+    if (r->w[0] != 0) in[1] = r->fed ? build_input(g, "w", DT_FLOAT, r->w, rank_of(r->w)) : build_weight(g, "w", 5, r->w, rank_of(r->w));
+    if (r->b[0] != 0) in[2] = r->fed ? build_input(g, "b", DT_FLOAT, r->b, rank_of(r->b)) : build_weight(g, "b", 6, r->b, rank_of(r->b));
+    ValueId other = r->behind != NULL && strstr(r->behind, "Add") != NULL ? build_node(g, r->op, "other", in[0], in[1], in[2], -1) : 0;
+    ValueId y = in[1] == 0   ? build_node(g, r->op, "y", in[0], -1)
+                : in[2] == 0 ? build_node(g, r->op, "y", in[0], in[1], -1)
+                             : build_node(g, r->op, "y", in[0], in[1], in[2], -1);
+    for (int i = 0; i < 4 && r->ints[i] != NULL; i++) {
+        set_attribute(g, build_maker(g, y), r->ints[i]);
+        if (other != 0) set_attribute(g, build_maker(g, other), r->ints[i]);
+    }
+    build_output(g, r->behind != NULL ? behind(g, r, y, other) : y);
+    build_ready(g);
+    return g;
+}
+
+#define X(...) .x = { __VA_ARGS__ }
+#define W(...) .w = { __VA_ARGS__ }
+#define B(...) .b = { __VA_ARGS__ }
+#define A(...) .ints = { __VA_ARGS__ }
+
+static const Row rows[] = {
+    { "plain 3x3", "Conv", X(1, 3, 8, 9), W(4, 3, 3, 3) },
+    { "bias, padding", "Conv", X(3, 3, 8, 9), W(5, 3, 3, 3), B(5), A("pads=1,1,1,1") },
+    { "uneven padding", "Conv", X(1, 4, 8, 9), W(5, 4, 3, 3), B(5), A("pads=0,2,1,0") },
+    { "stride 2", "Conv", X(3, 8, 9, 9), W(16, 8, 3, 3), B(16), A("strides=2,2", "pads=1,1,1,1") },
+    { "stride leaves a rest", "Conv", X(1, 8, 10, 11), W(16, 8, 3, 3), A("strides=3,2", "pads=1,0,1,0") },
+    { "dilated", "Conv", X(1, 8, 12, 12), W(8, 8, 3, 3), A("dilations=2,3", "pads=2,3,2,3") },
+    { "grouped", "Conv", X(3, 12, 6, 6), W(18, 4, 3, 3), B(18), A("group=3", "pads=1,1,1,1") },
+    { "depthwise", "Conv", X(3, 16, 7, 7), W(16, 1, 3, 3), B(16), A("group=16", "pads=1,1,1,1") },
+    { "depthwise, odd channels", "Conv", X(1, 13, 7, 7), W(13, 1, 3, 3), A("group=13", "strides=2,2") },
+    { "depthwise with a multiplier", "Conv", X(1, 6, 7, 7), W(12, 1, 3, 3), A("group=6") },
+    { "1x1", "Conv", X(3, 20, 5, 5), W(10, 20, 1, 1), B(10) },
+    { "one channel", "Conv", X(3, 1, 28, 28), W(20, 1, 5, 5), B(20) },
+    { "odd channels", "Conv", X(3, 7, 5, 5), W(11, 7, 3, 3), B(11), A("pads=1,1,1,1") },
+    { "SAME_UPPER", "Conv", X(1, 3, 7, 8), W(4, 3, 3, 4), A("auto_pad=SAME_UPPER", "strides=2,2") },
+    { "SAME_LOWER", "Conv", X(1, 3, 7, 8), W(4, 3, 2, 4), A("auto_pad=SAME_LOWER") },
+    { "1-D", "Conv", X(3, 5, 17), W(6, 5, 4), B(6), A("strides=2", "pads=1,2") },
+    { "3-D", "Conv", X(1, 3, 5, 6, 7), W(4, 3, 2, 3, 3), B(4), A("pads=0,1,1,1,1,1") },
+    { "weights fed", "Conv", X(1, 4, 6, 6), W(8, 4, 3, 3), B(8), A("pads=1,1,1,1"), .fed = true },
+    { "Relu behind", "Conv", X(3, 3, 8, 8), W(9, 3, 3, 3), B(9), .behind = "Relu" },
+    { "Clip behind", "Conv", X(3, 3, 8, 8), W(9, 3, 3, 3), .behind = "Clip" },
+    { "shortcut behind", "Conv", X(3, 8, 8, 8), W(16, 8, 3, 3), B(16), .behind = "Add" },
+    { "shortcut and Relu", "Conv", X(1, 8, 8, 8), W(16, 8, 3, 3), .behind = "Add+Relu" },
+    { "Relu, shortcut, Clip", "Conv", X(1, 8, 8, 8), W(9, 8, 3, 3), .behind = "Relu+Add+Clip" },
+    { "BatchNormalization behind", "Conv", X(3, 3, 8, 8), W(9, 3, 3, 3), .behind = "BatchNormalization" },
+    { "BatchNormalization, Relu", "Conv", X(3, 3, 8, 8), W(16, 3, 3, 3), B(16), .behind = "BatchNormalization+Relu" },
+    { "BatchNormalization, shortcut, Relu", "Conv", X(1, 8, 8, 8), W(16, 8, 3, 3), .behind = "BatchNormalization+Add+Relu" },
+    { "depthwise, BatchNormalization", "Conv", X(1, 16, 8, 8), W(16, 1, 3, 3), A("group=16"), .behind = "BatchNormalization+Clip" },
+    { "LeakyRelu behind", "Conv", X(1, 8, 6, 6), W(8, 8, 3, 3), .behind = "LeakyRelu" },
+    { "pooling behind", "Conv", X(1, 8, 6, 6), W(9, 8, 3, 3), .behind = "Relu+GlobalAveragePool" },
+    { "Softmax behind", "Conv", X(1, 8, 6, 6), W(9, 8, 3, 3), .behind = "Softmax" },
+    { "transposed", "ConvTranspose", X(1, 3, 5, 6), W(3, 4, 3, 3), B(4) },
+    { "transposed, stride, padding", "ConvTranspose", X(3, 8, 5, 6), W(8, 6, 3, 3), B(6), A("strides=2,2", "pads=1,1,1,1", "output_padding=1,1") },
+    { "transposed, groups", "ConvTranspose", X(1, 8, 5, 5), W(8, 3, 3, 3), A("group=4", "strides=2,3") },
+    { "transposed, dilated", "ConvTranspose", X(1, 4, 5, 5), W(4, 5, 3, 2), A("dilations=2,1") },
+    { "transposed, output_shape", "ConvTranspose", X(1, 4, 5, 5), W(4, 5, 3, 3), A("strides=2,2", "output_shape=10,9") },
+    { "transposed, 1-D", "ConvTranspose", X(3, 4, 9), W(4, 5, 3), A("strides=2") },
+    { "maximum", "MaxPool", X(3, 5, 8, 9), A("kernel_shape=2,2", "strides=2,2") },
+    { "maximum, padding", "MaxPool", X(1, 5, 8, 9), A("kernel_shape=3,3", "strides=2,2", "pads=1,1,1,1") },
+    { "maximum, ceil_mode", "MaxPool", X(1, 5, 8, 8), A("kernel_shape=3,3", "strides=2,2", "ceil_mode=1") },
+    { "maximum, dilated", "MaxPool", X(1, 5, 9, 9), A("kernel_shape=2,2", "dilations=3,2") },
+    { "maximum, 1-D", "MaxPool", X(1, 5, 9), A("kernel_shape=3") },
+    { "average", "AveragePool", X(3, 16, 8, 9), A("kernel_shape=3,2") },
+    { "average, padding left out", "AveragePool", X(1, 5, 8, 9), A("kernel_shape=3,3", "pads=1,1,1,1") },
+    { "average, padding counted", "AveragePool", X(1, 5, 8, 9), A("kernel_shape=3,3", "pads=1,1,1,1", "count_include_pad=1") },
+    { "average, ceil_mode, padding counted", "AveragePool", X(1, 5, 8, 8), A("kernel_shape=3,3", "strides=2,2", "ceil_mode=1", "count_include_pad=1") },
+    { "average, SAME_UPPER", "AveragePool", X(1, 5, 7, 7), A("kernel_shape=2,2", "auto_pad=SAME_UPPER") },
+    { "global average", "GlobalAveragePool", X(3, 13, 7, 6) },
+    { "global maximum", "GlobalMaxPool", X(3, 13, 7, 6) },
+    { "global average, 1-D", "GlobalAveragePool", X(1, 4, 9) },
+    { "softmax", "Softmax", X(3, 10) },
+    { "softmax, middle axis", "Softmax", X(3, 4, 5), A("axis=1") },
+    { "softmax, old, flattening", "Softmax", X(3, 4, 5), A("axis=1"), .opset = 11 },
+    { "softmax, old, last", "Softmax", X(3, 4, 5), A("axis=2"), .opset = 11 },
+    { "log softmax", "LogSoftmax", X(3, 4, 5), A("axis=-1") },
+    { "matrix", "MatMul", X(7, 5), W(5, 9) },
+    { "batch of one matrix", "MatMul", X(2, 3, 7, 5), W(5, 9) },
+    { "batches broadcast", "MatMul", X(2, 1, 7, 5), W(3, 5, 9) },
+    { "vector by matrix", "MatMul", X(5), W(5, 9) },
+    { "matrix by vector", "MatMul", X(2, 7, 5), W(5) },
+    { "vector by vector", "MatMul", X(5), W(5) },
+    { "batch of vectors", "MatMul", X(5), W(3, 5, 2) },
+    { "gemm", "Gemm", X(3, 5), W(5, 9), B(9) },
+    { "gemm, transB", "Gemm", X(3, 5), W(9, 5), B(9), A("transB=1") },
+    { "gemm, transA", "Gemm", X(5, 3), W(5, 9), B(3, 1), A("transA=1") },
+    { "gemm, factors", "Gemm", X(3, 5), W(5, 9), B(3, 9), A("alpha=0.5", "beta=2.0") },
+    { "gemm, no addend", "Gemm", X(3, 5), W(5, 9) },
+    { "gemm, fed", "Gemm", X(3, 5), W(5, 9), B(1), .fed = true },
+};
+
+static void test_rows(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        Graph *g = make(&rows[i]);
+        Tensor plain = build_run(g, 1, 1, true), fast = build_run(g, 1, 1, false);
+        assert_true(shape_eq(&plain.shape, &fast.shape));
+        double distance = build_distance(&fast, &plain);
+        if (!(distance <= 1e-5)) fail_msg("%s '%s': kernels differ from the plain forward by %g", rows[i].op, rows[i].name, distance);
+        tensor_release(&plain);
+        tensor_release(&fast);
+        graph_free(g);
+    }
+}
+
+/* The rows above are worth nothing for a kernel that none of them reaches. */
+static void test_every_kernel_has_rows(void **state)
+{
+    (void)state;
+    for (const Kernel *const *list = kernels_all(); *list != NULL; list++)
+        for (const Kernel *k = *list; k->name != NULL; k++) {
+            bool found = strcmp(k->op, "BatchNormalization") == 0 || strcmp(k->op, "Mul") == 0; /* their own tests below */
+            for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+                found = found || strcmp(rows[i].op, k->op) == 0 || (rows[i].behind != NULL && strstr(rows[i].behind, k->op) != NULL);
+            if (!found) fail_msg("no row for the %s kernel of %s", k->name, k->op);
+        }
+}
+
+/* Elementwise kernels take data in the library's order: behind two convolutions whose results are also wanted, so that nothing fuses. */
+static void test_blocked_elementwise(void **state)
+{
+    (void)state;
+    static const char *const ops[] = { "Relu", "LeakyRelu", "Clip", "BatchNormalization", "Add", "Mul" };
+    for (size_t i = 0; i < sizeof ops / sizeof *ops; i++) {
+        static const Row conv = { "", "Conv", X(3, 8, 6, 6), W(13, 8, 3, 3) };
+        Graph *g = build_new(17);
+        ValueId x = build_input(g, "x", DT_FLOAT, conv.x, 4), w = build_weight(g, "w", 1, conv.w, 4), v = build_weight(g, "v", 2, conv.w, 4);
+        ValueId a = build_node(g, "Conv", "a", x, w, -1), b = build_node(g, "Conv", "b", x, v, -1);
+        Row r = conv;
+        r.behind = ops[i];
+        ValueId y = strcmp(ops[i], "Mul") == 0 ? build_node(g, "Mul", "y", a, b, -1) : behind(g, &r, a, b);
+        build_output(g, y);
+        build_output(g, a);
+        build_output(g, b);
+        build_ready(g);
+        Tensor plain = build_run(g, 1, 1, true), fast = build_run(g, 1, 1, false);
+        double distance = build_distance(&fast, &plain);
+        if (!(distance <= 1e-5)) fail_msg("%s: %g", ops[i], distance);
+        tensor_release(&plain);
+        tensor_release(&fast);
+        graph_free(g);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_rows),
+        cmocka_unit_test(test_every_kernel_has_rows),
+        cmocka_unit_test(test_blocked_elementwise),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
