@@ -99,8 +99,8 @@ def main():
     good = all([compare(label(path), path) for path in networks()])
     with tempfile.TemporaryDirectory() as folder:
         pruned, quantized = f"{folder}/pruned.onnx", f"{folder}/quantized.onnx"
-        pare("-q", "pass", "prune", "--sparsity=0.6", DIGITS / "digits.onnx", "-o", pruned)
-        pare("-q", "pass", "quantize", f"--data={DIGITS / 'calib.npz'}", pruned, "-o", quantized)
+        pare("pass", "prune", "-q", "--sparsity=0.6", DIGITS / "digits.onnx", "-o", pruned)
+        pare("pass", "quantize", "-q", f"--data={DIGITS / 'calib.npz'}", pruned, "-o", quantized)
         good = compare("digits, pruned", pruned) and good
         good = compare("digits, pruned and quantized", quantized) and good
         macs = inspect(quantized)["macs"]
