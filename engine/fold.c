@@ -4,6 +4,7 @@
 
 #include "base/bytes.h"
 #include "base/hash.h"
+#include "graph/opset.h"
 
 #define MAX_ROUNDS 64 /* each round removes a node or more; chains are folded within one */
 
@@ -133,5 +134,5 @@ Status fold_graph(Graph *g, const FoldOptions *options, PassRecord *record, Err 
         TRY(engine_infer(g, err));
     }
     if (options->batchnorm) fold_affine_report(&f);
-    return OK;
+    return opset_settle_ir(g, err);
 }

@@ -105,6 +105,16 @@ Status opset_raise(Graph *g, int64_t version, PassRecord *record, Err *err)
     return OK;
 }
 
+Status opset_settle_ir(Graph *g, Err *err)
+{
+    if (g->ir_version >= 4) return OK;
+    for (ValueId v = 1; v <= g->value_count; v++) {
+        unsigned flags = graph_value(g, v)->flags;
+        if (flags & VALUE_INITIALIZER && !(flags & VALUE_INPUT)) return opset_raise_ir(g, 4, err);
+    }
+    return OK;
+}
+
 Status opset_raise_ir(Graph *g, int64_t version, Err *err)
 {
     if (g->ir_version >= version) return OK;

@@ -13,5 +13,7 @@ Status opset_raise(Graph *g, int64_t version, PassRecord *record, Err *err);
 
 /* Raises the IR version. From 4 on, initializers that are listed as inputs would be defaults a caller may override: they leave the list. */
 Status opset_raise_ir(Graph *g, int64_t version, Err *err);
+/* IR 3 wants every initializer among the inputs: a graph that was given others becomes IR 4. For passes that add constants. */
+Status opset_settle_ir(Graph *g, Err *err);
 
 #endif

@@ -145,7 +145,8 @@ Status apply_plan(Plan *p, const Weights *w, Err *err)
         goto out;
     }
     memcpy(order, p->g->order, sizeof *order * count);
-    for (uint32_t i = 0; i < count; i++) TRY_OUT(apply_node(&a, w, order[i], err));
+    for (uint32_t i = 0; i < count; i++)
+        if (order[i] <= p->node_count) TRY_OUT(apply_node(&a, w, order[i], err));
 out:
     free(a.quantized);
     free(a.dequantized);

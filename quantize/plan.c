@@ -250,7 +250,7 @@ Status plan_make(PassContext *c, Plan *p, Err *err)
     const QuantizeOptions *o = c->options;
     Status status = OK;
     size_t values = (size_t)g->value_count + 1;
-    *p = (Plan){ .g = g, .value_count = g->value_count };
+    *p = (Plan){ .g = g, .value_count = g->value_count, .node_count = g->node_count };
     p->nodes = alloc_zeroed((size_t)g->node_count + 1, sizeof *p->nodes);
     p->root = alloc_zeroed(values, sizeof *p->root);
     p->grids = alloc_zeroed(values, sizeof *p->grids);

@@ -42,7 +42,7 @@ typedef struct Plan {
     NodePlan *nodes;     /* [node] */
     PlannedLayer *layers;
     int layer_count;
-    uint32_t value_count; /* of the graph when it was planned */
+    uint32_t value_count, node_count; /* of the graph when it was planned: what is added later has no entry */
     ValueId *root;       /* [value]: whose range its grid comes from; 0: carries none */
     Grid *grids;         /* [value], roots only, filled after the sweep */
     int *readers;        /* [value]: reading nodes, captures and graph outputs */
