@@ -15,7 +15,7 @@
 #include "base/version.h"
 
 static const Opt distill_options[] = {
-    { .name = "output", .type = OPT_FILE, .field = offsetof(DistillOptions, output), .help = "the .npz that the targets are written to" },
+    { .name = "targets", .type = OPT_FILE, .field = offsetof(DistillOptions, targets), .help = "the .npz that the targets are written to" },
     { .name = "teacher", .type = OPT_MODELS, .field = offsetof(DistillOptions, teacher),
       .help = "networks that teach (default: the network as it stands here)" },
     { .name = "weights", .type = OPT_LIST, .field = offsetof(DistillOptions, weights),
@@ -39,7 +39,7 @@ static Status distill_check(const PassContext *c, Err *err)
     Teacher *teachers;
     Watch *watches;
     int teacher_count, watch_count;
-    if (o->output == NULL) return err_set(err, ERR_USAGE, "output is not given: it names the .npz for the targets");
+    if (o->targets == NULL) return err_set(err, ERR_USAGE, "targets is not given: it names the .npz for the targets");
     if (c->rule_count > 0) return err_set(err, ERR_USAGE, "layers: distill takes no rules, it leaves the network as it is");
     TRY(teachers_choose(c, &teachers, &teacher_count, err));
     return watches_choose(c, teachers, teacher_count, &watches, &watch_count, err);
@@ -111,7 +111,7 @@ static Status run_teachers(Distill *d, Err *err)
 static Status distill_run(PassContext *c, Err *err)
 {
     Distill d = { .c = c, .options = c->options };
-    if (c->targets == NULL) return err_set(err, ERR_USAGE, "output is not given: it names the .npz for the targets");
+    if (c->targets == NULL) return err_set(err, ERR_USAGE, "targets is not given: it names the .npz for the targets");
     if (c->calibration == NULL) return err_set(err, ERR_USAGE, "no calibration data is given");
     d.class_axis = dataset_class_axis(c->calibration);
     TRY(teachers_choose(c, &d.teachers, &d.teacher_count, err));
@@ -140,7 +140,7 @@ const Pass pass_distill = {
         "Tensors named by `tensors` are added as `tensor:NAME` (`tensor:TEACHER:NAME` with several teachers). The file also holds\n"
         "pare_version, data_sha256, teacher_N_sha256, teacher_N_weight, temperature, samples and class_axis; texts are arrays of bytes.\n"
         "Without teachers the network teaches as it stands at this place of the recipe: put distill first to be taught by the original.\n"
-        "Example: pare pass distill --teacher=big.onnx --temperature=4 --output=targets.npz --data=calib.npz small.onnx -o same.onnx",
+        "Example: pare pass distill --teacher=big.onnx --temperature=4 --targets=targets.npz --data=calib.npz small.onnx -o same.onnx",
     .flags = PASS_KEEPS_MODEL | PASS_NEEDS_DATA | PASS_NEEDS_GRAPH,
     .options = distill_options,
     .options_size = sizeof(DistillOptions),

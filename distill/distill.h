@@ -9,7 +9,7 @@
 #include "stats/together.h"
 
 typedef struct DistillOptions {
-    const char *output;   /* the .npz */
+    const char *targets;  /* the .npz */
     StrList teacher, weights, tensors;
     const char *logits;   /* name of the output; NULL: the first */
     double temperature;

@@ -61,7 +61,7 @@ static Status distill(Graph *g, Graph **models, int model_count, const char *con
     assert_ok(targets_open(target_path, true, &targets, err), err);
     PassContext with = { .threads = 1, .calibration = data, .models = models, .model_hashes = hashes, .model_count = model_count,
                          .targets = targets };
-    const char *all[16] = { "output", "targets.npz" };
+    const char *all[16] = { "targets", "targets.npz" };
     for (int i = 0; set[i] != NULL; i++) {
         all[2 + i] = set[i];
         all[3 + i] = NULL;
