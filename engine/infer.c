@@ -123,18 +123,31 @@ static TypeInfo meet(TypeInfo a, TypeInfo b)
     return a;
 }
 
+/* One branch. While the condition is open, one that cannot run at these shapes is merely not the one that will be taken. */
+static Status infer_branch(Scope *s, Graph *body, bool taken, TypeInfo *out, int count)
+{
+    Err ignored, *err = s->err;
+    if (!taken) s->err = &ignored;
+    Status status = infer_body(s, body, NULL, 0, out, count);
+    s->err = err;
+    if (status == OK || taken) return status;
+    for (int i = 0; i < count; i++) out[i] = (TypeInfo){ DT_NONE, SHAPE_UNKNOWN };
+    return status == ERR_MEMORY ? err_no_memory(err, "shape inference") : OK;
+}
+
 static Status infer_if(Scope *s, const Node *n, TypeInfo *out)
 {
     Graph *yes = body_of(n, "then_branch"), *no = body_of(n, "else_branch");
     if (yes == NULL || no == NULL || n->output_count == 0) return OK;
+    const Tensor *condition = scope_constant(s, node_input(n, 0));
+    bool known = condition != NULL && tensor_count(condition) == 1, truth = known && tensor_get_int(condition, 0) != 0;
     TypeInfo *other = alloc_array((size_t)n->output_count, sizeof *other);
     if (other == NULL) return err_no_memory(s->err, "shape inference");
-    Status status = infer_body(s, yes, NULL, 0, out, n->output_count);
-    if (status == OK) status = infer_body(s, no, NULL, 0, other, n->output_count);
-    const Tensor *condition = scope_constant(s, node_input(n, 0));
+    Status status = infer_branch(s, yes, truth, out, n->output_count);
+    if (status == OK) status = infer_branch(s, no, known && !truth, other, n->output_count);
     for (int i = 0; status == OK && i < n->output_count; i++) {
-        if (condition == NULL || tensor_count(condition) != 1) out[i] = meet(out[i], other[i]);
-        else if (tensor_get_int(condition, 0) == 0) out[i] = other[i];
+        if (!known) out[i] = meet(out[i], other[i]);
+        else if (!truth) out[i] = other[i];
     }
     free(other);
     return status;

@@ -163,6 +163,10 @@ static Status infer_reshape(InferCall *c)
     }
     if (x->rank < 0) return OK;
     if (open_count == 1 && !solve_open(x, out, open, &out->dims[open])) out->dims[open] = DIM_UNKNOWN;
+    if (out->rank <= 1) {
+        c->out_ints[0] = c->ints[0];
+        c->out_ints[0].scalar = out->rank == 0;
+    }
     return open_count <= 1 ? check_reshape(c, x, out, open) : OK;
 }
 
