@@ -26,7 +26,7 @@ static inline bool wire_is_tensor_data(uint32_t field)
 static inline size_t wire_put_varint(uint8_t out[WIRE_VARINT_MAX], uint64_t value)
 {
     size_t n = 0;
-    while (value >= 0x80) {
+    while (value >= 0x80 && n < WIRE_VARINT_MAX - 1) {
         out[n++] = (uint8_t)(value | 0x80);
         value >>= 7;
     }
