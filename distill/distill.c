@@ -66,7 +66,8 @@ static Status write_notes(Distill *d, Err *err)
     for (int i = 0; i < d->teacher_count; i++) {
         const Teacher *teacher = &d->teachers[i];
         const char *source = teacher->kind == SCORES_LOGITS ? "logits" : "log probabilities";
-        snprintf(name, sizeof name, "teacher_%d_sha256", i); /* of its file; of the network's contents when it has none */
+        /* of the teacher's file; the network itself, perhaps changed by passes before, is no file: then of its contents */
+        snprintf(name, sizeof name, d->c->model_count > 0 ? "teacher_%d_sha256" : "teacher_%d_contents_sha256", i);
         TRY(targets_note(t, name, teacher->hash, err));
         snprintf(name, sizeof name, "teacher_%d_weight", i);
         TRY(targets_number(t, name, teacher->weight, err));
@@ -138,7 +139,8 @@ const Pass pass_distill = {
         "`probabilities` = softmax(logits / temperature) as float32, or with top-k `top_indices`, `top_logits` and `top_probabilities`.\n"
         "An ensemble's probabilities are the weighted mean of its members' at the temperature, its logits the weighted mean of theirs.\n"
         "Tensors named by `tensors` are added as `tensor:NAME` (`tensor:TEACHER:NAME` with several teachers). The file also holds\n"
-        "pare_version, data_sha256, teacher_N_sha256, teacher_N_weight, temperature, samples and class_axis; texts are arrays of bytes.\n"
+        "pare_version, data_sha256, teacher_N_sha256 (of its file; teacher_0_contents_sha256 for the network itself), teacher_N_weight,\n"
+        "temperature, samples and class_axis; texts are arrays of bytes.\n"
         "Without teachers the network teaches as it stands at this place of the recipe: put distill first to be taught by the original.\n"
         "Example: pare pass distill --teacher=big.onnx --temperature=4 --targets=targets.npz --data=calib.npz small.onnx -o same.onnx",
     .flags = PASS_KEEPS_MODEL | PASS_NEEDS_DATA | PASS_NEEDS_GRAPH,

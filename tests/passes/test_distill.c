@@ -147,7 +147,7 @@ static void one_teacher(void **state)
             expect_text(z, "pare_version", PARE_VERSION);
             char hash[HASH_TEXT];
             assert_ok(graph_digest(g, hash, &err), &err);
-            expect_text(z, "teacher_0_sha256", hash);
+            expect_text(z, "teacher_0_contents_sha256", hash);
             assert_near(net_number(net_entry(&record, RECORD_NOTE, "targets"), "accuracy"), 0.8, 1e-12); /* the last is a tie of 0 and 1 */
             tensor_release(&logits);
             tensor_release(&probabilities);
