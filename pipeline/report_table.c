@@ -175,7 +175,8 @@ static void print_goals(const Report *r, const char *bullet, StrBuf *b)
     for (int i = 0; i < r->goal_count; i++) {
         const GoalResult *g = &r->goals[i];
         strbuf_printf(b, "%sgoal %s %s: ", bullet, g->name, g->limit);
-        if (isfinite(g->found)) strbuf_printf(b, "%s, found %.6g\n", g->met ? "met" : "MISSED", g->found);
+        if (r->dry_run && !isfinite(g->found)) strbuf_add(b, "not known before the run\n");
+        else if (isfinite(g->found)) strbuf_printf(b, "%s, %s %.6g\n", g->met ? "met" : "MISSED", r->dry_run ? "predicted" : "found", g->found);
         else strbuf_add(b, "MISSED, not measured\n");
     }
     if (r->kept[0] != '\0') strbuf_printf(b, "%swritten: %s\n", bullet, r->kept);

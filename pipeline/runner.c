@@ -76,10 +76,35 @@ static Status check_output(const Run *run, Err *err)
     return status;
 }
 
+/* Whether the output is one of the files that are read: data, teachers. The network itself is seen to where it is saved. */
+static Status check_not_read(const Run *run, const char *file, Err *err)
+{
+    if (file == NULL || run->options->output == NULL || run->options->force || run->options->dry_run) return OK;
+    char *path = path_join(run->recipe->folder != NULL ? run->recipe->folder : ".", file);
+    if (path == NULL) return err_no_memory(err, "a path");
+    bool same = file_same(path, run->options->output);
+    free(path);
+    if (!same) return OK;
+    return err_set(err, ERR_USAGE, "the output '%s' is also read; choose another name, or --force to replace it", run->options->output);
+}
+
 static const char *data_name(const cJSON *section, Arena *arena)
 {
     const cJSON *file = cJSON_IsObject(section) ? cJSON_GetObjectItemCaseSensitive(section, "file") : section;
     return cJSON_IsString(file) ? arena_str(arena, str_of(file->valuestring)).data : NULL;
+}
+
+static Status check_teachers(const Run *run, Err *err)
+{
+    for (int i = 0; i < run->pass_count; i++) {
+        const RecipePass *p = &run->recipe->passes[i];
+        for (const Opt *o = p->pass->options; o->name != NULL; o++) {
+            if (o->type != OPT_MODELS) continue;
+            const StrList *list = (const StrList *)(const void *)((const char *)p->options + o->field);
+            for (int k = 0; k < list->count; k++) TRY(check_not_read(run, list->items[k], err));
+        }
+    }
+    return OK;
 }
 
 static Status describe_data(Run *run, Err *err)
@@ -139,6 +164,9 @@ static Status prepare(Run *run, Err *err)
                           .seed = o->has_seed ? o->seed : r->has_seed ? r->seed : 0 };
     TRY(model_open(o->model, o->max_mem, &run->source, err));
     TRY(model_hash(&run->source, err));
+    TRY(check_not_read(run, data_name(r->calibration, r->arena), err));
+    TRY(check_not_read(run, data_name(r->evaluation, r->arena), err));
+    TRY(check_teachers(run, err));
     TRY(open_data(r->calibration, run, false, &run->calibration, err));
     TRY(open_data(r->evaluation, run, true, &run->evaluation, err));
     TRY(check_goals(run, err));
@@ -318,14 +346,14 @@ static Status copy_out(const Model *m, Err *err)
     return status;
 }
 
-/* Saves the chosen graph and loads what was written. */
+/* Saves the chosen graph and loads what was written. A network that goes out as it came in is not signed: nothing was done to it. */
 static Status write_result(Run *run, int chosen, Err *err)
 {
     Graph *final = NULL;
     const RunOptions *o = run->options;
     bool to_stdout = o->output != NULL && strcmp(o->output, "-") == 0;
     TRY(graph_clone(run->graphs[chosen], &final, err));
-    Status status = sign(run, final, err);
+    Status status = chosen > 0 || run->pass_count == 0 ? sign(run, final, err) : OK;
     if (status == OK && to_stdout) final->external_data = false;
     if (status == OK && (o->dry_run || to_stdout)) status = state_reload(final, o->max_mem, o->log, &run->result, err);
     if (status == OK && to_stdout && !o->dry_run) status = copy_out(&run->result, err);
@@ -361,10 +389,11 @@ static Status measure_result(Run *run, Err *err)
 static Status judge(Run *run, Err *err)
 {
     Report *r = run->report;
-    if (!goals_any(&run->recipe->goals) || run->options->dry_run) return OK;
+    if (!goals_any(&run->recipe->goals)) return OK;
     r->goals = calloc(GOAL_COUNT, sizeof *r->goals);
     if (r->goals == NULL) return err_no_memory(err, "the goals");
-    if (missed_goals(run, &r->after, r->goals, &r->goal_count) == 0 && r->kept[0] == '\0') return OK;
+    int missed = missed_goals(run, &r->after, r->goals, &r->goal_count);
+    if (run->options->dry_run || (missed == 0 && r->kept[0] == '\0')) return OK; /* a prediction misses nothing */
     if (r->kept[0] != '\0') {
         return err_set(err, ERR_GOAL, "the last network missed a goal; written was %s, which meets them", r->kept);
     }

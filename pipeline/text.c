@@ -46,12 +46,27 @@ void text_short(double n, char text[32])
     scaled(n, units, 6, text);
 }
 
+/* Bytes of the UTF-8 character at `s` (RFC 3629: shortest form, no surrogates); 0 when it is none. */
+static size_t utf8_length(const unsigned char *s, size_t left)
+{
+    size_t n = s[0] < 0x80 ? 1 : s[0] >= 0xC2 && s[0] < 0xE0 ? 2 : s[0] >= 0xE0 && s[0] < 0xF0 ? 3 : s[0] >= 0xF0 && s[0] < 0xF5 ? 4 : 0;
+    if (n == 0 || n > left) return 0;
+    for (size_t i = 1; i < n; i++) {
+        if ((s[i] & 0xC0) != 0x80) return 0;
+    }
+    bool overlong = (s[0] == 0xE0 && s[1] < 0xA0) || (s[0] == 0xF0 && s[1] < 0x90);
+    bool outside = (s[0] == 0xED && s[1] >= 0xA0) || (s[0] == 0xF4 && s[1] >= 0x90);
+    return overlong || outside ? 0 : n;
+}
+
 void text_safe(Str s, StrBuf *b)
 {
-    for (size_t i = 0; i < s.len; i++) {
-        unsigned char c = (unsigned char)s.data[i];
-        if (c < 32 || c == 127) strbuf_printf(b, "\\x%02x", c);
-        else strbuf_add_n(b, &s.data[i], 1);
+    for (size_t i = 0; i < s.len;) {
+        const unsigned char *c = (const unsigned char *)&s.data[i];
+        size_t n = utf8_length(c, s.len - i);
+        bool control = *c < 32 || *c == 127 || (n == 2 && c[0] == 0xC2 && c[1] < 0xA0);
+        if (n == 0 || control) strbuf_printf(b, "\\x%02x", *c), i++;
+        else strbuf_add_n(b, &s.data[i], n), i += n;
     }
 }
 

@@ -71,6 +71,7 @@ np.savez(path("bad_nan.npz"), x=bad, label=label[:4])
 save("custom.onnx", [helper.make_node("Relu", ["x"], ["r"], name="relu"),
                      helper.make_node("Sparkle", ["r"], ["y"], name="sparkle", domain="example.org")],
      [value("x", ["N", 4])], [value("y", ["N", 4])], {}, domains=["example.org"])
+np.savez(path("custom.npz"), x=x[:4, 0, 0])
 save("cycle.onnx", [helper.make_node("Add", ["x", "b"], ["a"], name="first"), helper.make_node("Relu", ["a"], ["b"], name="second")],
      [value("x", [4])], [value("b", [4])], {})
 save("duplicate.onnx", [helper.make_node("Relu", ["x"], ["y"], name="one"), helper.make_node("Neg", ["x"], ["y"], name="two")],
