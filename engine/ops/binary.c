@@ -118,7 +118,9 @@ BITS(bit_and, p & q)
 BITS(bit_or, p | q)
 BITS(bit_xor, p ^ q)
 BITS(shift_left, q >= 8 * sizeof p ? 0 : (uint64_t)p << q)
-BITS(shift_right, q >= 8 * sizeof p ? 0 : p >> q)
+/* Signed numbers shift their sign in; past the width (a negative count is past it too) only the sign is left. */
+#define PAST_WIDTH ((uint64_t)q >= 8 * sizeof p)
+NUMBERS(shift_right, p + 0 * q, PAST_WIDTH ? (p < 0 ? -1 : 0) : p >> q, PAST_WIDTH ? 0 : p >> q)
 
 /* fmod takes the sign of the dividend, mod that of the divisor (as Python's). */
 NUMBERS(fmod, fmod(p, q), q == 0 || q == -1 ? 0 : p % q, q == 0 ? 0 : p % q)
@@ -194,6 +196,7 @@ static Status forward_bit_shift(OpCall *c)
 {
     Str direction = node_string(c->node, "direction", "");
     if (str_is(direction, "LEFT")) return run_pair(c, shift_left_rows, forward_bit_shift);
+    if (dtype_is_float(c->in[0]->type)) return op_bad_type(c, c->in[0]->type);
     if (str_is(direction, "RIGHT")) return run_pair(c, shift_right_rows, forward_bit_shift);
     return op_fail(c, ERR_DATA, "direction '%.*s' is neither LEFT nor RIGHT", STR_ARG(direction));
 }

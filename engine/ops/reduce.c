@@ -174,7 +174,7 @@ static Status run_reduce(OpCall *c, ReduceOp op, Status (*forward)(OpCall *))
     int64_t axes[MAX_RANK];
     bool mask[MAX_RANK], logical = x->type == DT_BOOL && (op == R_MAX || op == R_MIN);
     int count;
-    if (!dtype_is_float(x->type) && !dtype_is_integer(x->type) && !logical) return op_bad_type(c, x->type);
+    if (dtype_size(x->type) == 0 || (!dtype_is_float(x->type) && !dtype_is_integer(x->type) && !logical)) return op_bad_type(c, x->type);
     TRY(opcall_prepare(c));
     Tensor *y = &c->out[0];
     ListState state = call_list(c, 1, "axes", axes, MAX_RANK, &count);
@@ -183,7 +183,7 @@ static Status run_reduce(OpCall *c, ReduceOp op, Status (*forward)(OpCall *))
     ReducePlan p;
     plan_reduce(&p, &x->shape, mask);
     if (p.each == 0 && p.outputs > 0 && (op == R_MAX || op == R_MIN) && !dtype_is_float(x->type)) { /* the type's least or largest value */
-        for (int64_t i = 0; i < p.outputs; i++) tensor_set(y, i, op == R_MAX ? -INFINITY : INFINITY);
+        for (int64_t i = 0; i < p.outputs; i++) tensor_set(y, i, logical ? op == R_MIN : op == R_MAX ? -INFINITY : INFINITY);
         return OK;
     }
 #pragma omp parallel for schedule(static) if (p.outputs * p.each >= PARALLEL_FROM)

@@ -403,7 +403,7 @@ static Status move_blocks(OpCall *c, const Tensor *deep, bool deeper)
     size_t size = dtype_size(deep->type);
     if (size == 0) return op_bad_type(c, deep->type);
     int64_t n = deep->shape.dims[0], h = deep->shape.dims[2], w = deep->shape.dims[3], channels = deep->shape.dims[1] / (b * b);
-    bool crd = str_is(node_string(c->node, "mode", "DCR"), "CRD") && !deeper;
+    bool crd = str_is(node_string(c->node, "mode", "DCR"), "CRD");
     int64_t plane = h * w, per_c = crd ? b * b * plane : plane, per_bw = crd ? plane : channels * plane;
     const int64_t dims[6] = { n, channels, b, b, h, w };
     const int64_t deep_strides[6] = { channels * b * b * plane, per_c, b * per_bw, per_bw, w, 1 };
