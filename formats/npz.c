@@ -195,7 +195,7 @@ Status npz_slice(Npz *z, int i, int axis, int64_t first, int64_t count, void *ou
         size_t at = m->start + (o * length + (size_t)first) * inner;
         memcpy(to + o * run, m->ready->data + at, run);
         if (touched == 0) pending = at;
-        touched += run + DROP_AROUND; /* what a fault brings in besides */
+        touched += run + 65536; /* what a fault usually brings in besides */
         if (touched > (size_t)8 << 20 || o + 1 == outer) {
             npz_drop(m->ready, pending, at + run - pending);
             touched = 0;

@@ -79,8 +79,9 @@ Status npz_prepare(Npz *z, NpzMember *m, Err *err);
 /* Inflates the first `want` bytes of a deflated member. */
 Status npz_inflate_head(const Npz *z, const NpzMember *m, uint8_t *out, size_t want, size_t *got, Err *err);
 
-/* Gives back pages around [start, start + size) of a mapping: a fault brings in neighbours too, up to DROP_AROUND. */
-#define DROP_AROUND ((size_t)65536)
+/* Gives back pages around [start, start + size) of a mapping. A fault brings in neighbours too: those of the page cache's unit that it
+ * lies in, which is at most DROP_AROUND large and aligned to its size. */
+#define DROP_AROUND ((size_t)2 << 20)
 void npz_drop(const Mapping *m, size_t start, size_t size);
 
 #endif
