@@ -174,12 +174,14 @@ static Status move_outside(Saver *s, bool attributes)
 
 static Status choose_places(Saver *s)
 {
-    bool to_stdout = strcmp(s->path, "-") == 0, wanted = s->options->external || s->builder.graph->external_data;
+    bool wanted = false; /* some weight is to lie outside */
+    for (size_t i = 0; i < s->builder.count; i++) wanted |= s->builder.payloads[i].external;
+    wanted &= s->options->external || s->builder.graph->external_data;
     if (!wanted) {
         TRY(pack(s));
         if (splice_size(s->splice) <= MODEL_LIMIT) return OK;
     }
-    if (to_stdout) {
+    if (strcmp(s->path, "-") == 0) {
         return err_set(s->err, ERR_USAGE, "the model needs a file for its weights beside it (%s), which standard output has not; name an output file",
                        wanted ? "external data" : "it passes 2 GiB");
     }
@@ -245,6 +247,13 @@ static Status write_files(Saver *s)
     return outfile_commit(model, s->err);
 }
 
+static uint64_t weight_bytes(const OnnxBuilder *b)
+{
+    uint64_t total = 0;
+    for (size_t i = 0; i < b->count; i++) total += b->payloads[i].tensor->bytes;
+    return total;
+}
+
 Status onnx_save(Graph *g, const char *path, const SaveOptions *options, Err *err)
 {
     Saver s = { .options = options, .path = path, .err = err };
@@ -255,7 +264,7 @@ Status onnx_save(Graph *g, const char *path, const SaveOptions *options, Err *er
     }
     TRY_OUT(onnx_build_model(&s.builder, g, err));
     TRY_OUT(choose_places(&s));
-    progress_begin(options->log, "saving", 0);
+    progress_begin(options->log, "saving", (int64_t)weight_bytes(&s.builder));
     status = write_files(&s);
     progress_end(options->log);
 out:

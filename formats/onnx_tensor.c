@@ -154,8 +154,8 @@ Status onnx_tensor_load(OnnxFile *f, const Onnx__TensorProto *t, const char *wha
     Subject s = { .what = what, .name = str_of_bytes(t->name), .err = err };
     TRY(onnx_tensor_shape(t, what, out, err));
     const OnnxPayload *p = t->has_payload && t->payload < f->payload_count ? &f->payloads[t->payload] : NULL;
-    const ScanPart *parts = p != NULL ? &f->parts[p->parts.first] : NULL, *used = NULL;
     size_t count = p != NULL ? p->parts.count : 0, same = 0;
+    const ScanPart *parts = count > 0 ? &f->parts[p->parts.first] : NULL, *used = NULL;
     if (out->type == DT_NONE) return OK;
     if (p != NULL && p->external != NULL) return view(&s, out, p->external, TENSOR_RAW_DATA, p->data, p->size);
     for (size_t i = 0; i < count; i++) {
