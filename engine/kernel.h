@@ -24,6 +24,7 @@ typedef struct KernelSite {
     const Layout *given[KERNEL_OPERANDS]; /* the order in which each input is there already */
     const Node *follower[KERNEL_FOLLOWERS]; /* set by the plan: nodes fused behind, in order; the last one's output is out[0] */
     int follower_count;
+    DType made; /* type of the node's own first output, before the followers */
     /* filled by prepare */
     const Layout *take[KERNEL_OPERANDS]; /* the order wanted for each input; preset to row-major */
     bool unused[KERNEL_OPERANDS];        /* inputs that were packed: not to be passed to run */

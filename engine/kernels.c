@@ -4,7 +4,7 @@
 #include "engine/dnnl_glue.h"
 #include "engine/products.h"
 
-static const Kernel *const lists[] = { kernels_conv, kernels_pool, kernels_pointwise, kernels_product, NULL };
+static const Kernel *const lists[] = { kernels_conv, kernels_pool, kernels_pointwise, kernels_quantize, kernels_product, NULL };
 
 const Kernel *const *kernels_all(void)
 {

@@ -160,6 +160,7 @@ static bool site_init(const Builder *b, const Node *n, KernelSite *site)
         site->out[i] = b->plan->types[n->outputs[i]];
         if (!shape_known(&site->out[i].shape)) return false;
     }
+    site->made = site->out[0].type;
     return true;
 }
 
@@ -183,7 +184,7 @@ static void fuse_followers(Builder *b, const Kernel *kernel, KernelSite *site)
         ValueId extra = 0; /* the operand that is neither `between` nor constant */
         for (int i = 0; i < next->input_count; i++)
             if (next->inputs[i] != between && next->inputs[i] != 0 && graph_value(s->graph, next->inputs[i])->tensor == NULL) extra = next->inputs[i];
-        if (made->type != site->out[0].type || !shape_eq(&made->shape, &site->out[0].shape)) return;
+        if (!shape_eq(&made->shape, &site->out[0].shape)) return;
         if (extra != 0) {
             const TypeInfo *other = &b->plan->types[extra];
             if (b->plan->slot_of[extra] < 0 || site->input_count == KERNEL_OPERANDS) return; /* made later than this node */

@@ -72,20 +72,13 @@ static Status check_zero_point(const OpCall *c)
     return OK;
 }
 
-/* The common case: float32 to a byte with one parameter. Clamped as floats first, so that the conversion is always defined; NaN gives
- * the zero point's side of zero as max(min()) leaves it: the low end. */
-static void quantize_bytes(const float *x, int64_t count, float scale, int64_t zero, int64_t low, int64_t high, bool is_signed, uint8_t *out)
+/* The common case: float32 to a byte with one parameter, the same low eight bits whether the byte is signed or not. */
+static void quantize_bytes(const float *x, int64_t count, float scale, int64_t zero, int64_t low, int64_t high, uint8_t *out)
 {
     float least = (float)(low - zero), most = (float)(high - zero);
     int32_t shift = (int32_t)zero;
-    (void)is_signed; /* the low eight bits are the same either way */
 #pragma omp parallel for simd schedule(static) if (count > PARALLEL_FROM)
-    for (int64_t i = 0; i < count; i++) {
-        float v = rintf(x[i] / scale);
-        v = v > least ? v : least;
-        v = v < most ? v : most;
-        out[i] = (uint8_t)((int32_t)v + shift);
-    }
+    for (int64_t i = 0; i < count; i++) out[i] = (uint8_t)((int32_t)quant_round(x[i] / scale, least, most) + shift);
 }
 
 static Status quantize_forward(OpCall *c)
@@ -105,7 +98,7 @@ static Status quantize_forward(OpCall *c)
             int64_t from = (o * q.count + k) * q.inner;
             if (fast) {
                 quantize_bytes(tensor_floats(x) + from, q.inner, tensor_floats(scale)[k], zero != NULL ? tensor_get_int(zero, k) : 0, low, high,
-                               low < 0, c->out[0].data + from);
+                               c->out[0].data + from);
                 continue;
             }
             for (int64_t i = 0; i < q.inner; i++) {
@@ -194,7 +187,7 @@ static Status dynamic_forward(OpCall *c)
     }
     float scale = high == low ? 1 : (high - low) / 255;
     float zero = rintf(fminf(fmaxf(-low / scale, 0), 255));
-    quantize_bytes(tensor_floats(x), count, scale, (int64_t)zero, 0, 255, false, c->out[0].data);
+    quantize_bytes(tensor_floats(x), count, scale, (int64_t)zero, 0, 255, c->out[0].data);
     if (c->output_count > 1) tensor_floats(&c->out[1])[0] = scale;
     if (c->output_count > 2) c->out[2].data[0] = (uint8_t)zero;
     return OK;

@@ -18,4 +18,13 @@ Status quant_layout(const OpCall *c, const Shape *x, const Tensor *scale, QuantL
 /* Smallest and largest integer of a quantized type; false for other types. */
 bool quant_range(DType t, int64_t *low, int64_t *high);
 
+/* round(v) half to even, kept within [least, most] (whole numbers below 2^22); NaN gives least. Adding and taking away 1.5 * 2^23 leaves
+ * no fraction; this vectorizes where rintf is a call. */
+static inline float quant_round(float v, float least, float most)
+{
+    v = v > least ? v : least;
+    v = v < most ? v : most;
+    return (v + 12582912.0F) - 12582912.0F;
+}
+
 #endif

@@ -1,0 +1,76 @@
+/* QuantizeLinear with the DequantizeLinear behind it, per tensor: x -> (saturate(round(x / scale) + zero) - zero) * scale in one pass,
+ * in whatever order the elements are. The integers between are never stored; the result is the two operators' to the last bit. */
+#include <stdlib.h>
+
+#include "engine/dnnl_private.h"
+#include "engine/ops/common.h"
+#include "engine/ops/quantize.h"
+
+typedef struct Rounding {
+    Layout layout; /* of both sides, unless row-major */
+    int64_t count;
+    float scale, least, most; /* least and most: the ends of the integer range less the zero point */
+} Rounding;
+
+static bool rounding_accept(const KernelSite *s)
+{
+    const Tensor *scale = s->constant[1], *zero = s->input_count > 2 ? s->constant[2] : NULL;
+    if (!site_float(s, 0) || scale == NULL || scale->type != DT_FLOAT || tensor_count(scale) != 1 || scale->shape.rank > 1) return false;
+    if (s->input_count > 2 && s->value[2] != 0 && zero == NULL) return false;
+    return (s->out[0].type == DT_UINT8 || s->out[0].type == DT_INT8) && tensor_get(scale, 0) > 0;
+}
+
+static bool same_constant(const Tensor *a, const Tensor *b)
+{
+    if (a == NULL || b == NULL) return a == b;
+    return a->type == b->type && tensor_count(a) == 1 && tensor_count(b) == 1 && tensor_get(a, 0) == tensor_get(b, 0);
+}
+
+static bool rounding_fuse(const KernelSite *s, const Node *n)
+{
+    if (s->follower_count > 0 || n->domain.len != 0 || !str_is(n->type, "DequantizeLinear") || n->inputs[0] != s->node->outputs[0]) return false;
+    if (node_int(n, "output_dtype", DT_FLOAT) != DT_FLOAT || node_input(n, 1) == 0) return false;
+    bool zero_constant = node_input(n, 2) == 0 || node_constant(s->graph, n, 2) != NULL;
+    return zero_constant && same_constant(s->constant[1], node_constant(s->graph, n, 1)) &&
+           same_constant(s->input_count > 2 ? s->constant[2] : NULL, node_constant(s->graph, n, 2));
+}
+
+static Status rounding_prepare(KernelSite *s, void **state)
+{
+    int64_t low, high, count;
+    if (s->follower_count == 0 || !quant_range(s->made, &low, &high) ||
+        !shape_count(&s->in[0].shape, &count))
+        return err_set(s->err, ERR_UNSUPPORTED, "nothing to round");
+    Rounding *r = calloc(1, sizeof *r);
+    if (r == NULL) return err_no_memory(s->err, "kernel state");
+    const Tensor *zero = s->input_count > 2 ? s->constant[2] : NULL;
+    int64_t shift = zero != NULL ? tensor_get_int(zero, 0) : 0;
+    r->scale = (float)tensor_get(s->constant[1], 0);
+    r->least = (float)(low - shift);
+    r->most = (float)(high - shift);
+    r->count = count;
+    if (s->given[0] != NULL) {
+        r->layout = *s->given[0];
+        r->count = (int64_t)(layout_bytes(s->given[0]) / sizeof(float));
+        s->take[0] = s->make[0] = &r->layout;
+    }
+    for (int i = 1; i < s->input_count; i++) s->unused[i] = true;
+    *state = r;
+    return OK;
+}
+
+static Status rounding_run(void *state, const void *const *in, void *const *out, Err *err)
+{
+    (void)err;
+    const Rounding *r = state;
+    const float *x = in[0];
+    float *y = out[0], scale = r->scale, least = r->least, most = r->most;
+#pragma omp parallel for simd schedule(static) if (r->count > PARALLEL_FROM)
+    for (int64_t i = 0; i < r->count; i++) y[i] = quant_round(x[i] / scale, least, most) * scale;
+    return OK;
+}
+
+const Kernel kernels_quantize[] = {
+    { "rounding", "QuantizeLinear", rounding_accept, rounding_prepare, rounding_run, free, rounding_fuse },
+    { .name = NULL },
+};
