@@ -67,6 +67,7 @@ enum {
     PASS_NEEDS_GRAPH = 2,  /* cannot run on weights alone */
     PASS_USES_DATA = 4,    /* takes calibration data when given */
     PASS_KEEPS_MODEL = 8,  /* leaves the network as it was (writes targets) */
+    PASS_CHECKS_RULES = 16, /* its check tries the patterns itself: they may name more than layers (Gather tables) */
 };
 
 typedef struct Pass {

@@ -245,7 +245,7 @@ const Pass pass_lowrank = {
         "Stride and padding stay with the first layer, NAME.u, the bias with the second, NAME.v. A layer that does not become smaller\n"
         "is left as it is and listed with its break-even rank; so are larger kernels, groups, shared and quantized weights.\n"
         "Example: pare pass lowrank --energy=0.9 model.onnx -o thin.onnx",
-    .flags = PASS_NEEDS_GRAPH,
+    .flags = PASS_NEEDS_GRAPH | PASS_CHECKS_RULES,
     .options = lowrank_options,
     .options_size = sizeof(LowrankOptions),
     .check = lowrank_check,

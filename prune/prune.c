@@ -264,6 +264,7 @@ const Pass pass_prune = {
         "pruned once, and their rules must agree. Quantized weights are skipped: prune first, then quantize (zero stays zero).\n"
         "The tensors stay dense: the deflated size falls, the file's size and the time on dense kernels do not.\n"
         "Example: pare pass prune --sparsity=0.8 model.onnx -o pruned.onnx",
+    .flags = PASS_CHECKS_RULES,
     .options = prune_options,
     .options_size = sizeof(PruneOptions),
     .check = prune_check,

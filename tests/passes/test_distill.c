@@ -123,7 +123,7 @@ static void one_teacher(void **state)
     for (size_t t = 0; t < 4; t++) {
         for (int batch = 1; batch <= 5; batch += 2) {
             Err err;
-            char batch_text[8];
+            char batch_text[16];
             PassRecord record = { 0 };
             Graph *g = teacher(0, 0, 0, false);
             snprintf(batch_text, sizeof batch_text, "%d", batch);
