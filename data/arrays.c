@@ -116,8 +116,8 @@ static Status check_fit(Dataset *d, const Graph *g, int feed, Err *err)
     if (fixed < 0) return OK;
     if (fixed == 0) return err_set(err, ERR_DATA, "input '%s' of the network takes 0 samples", f->name);
     if (d->fixed > 0 && d->fixed != fixed)
-        return err_set(err, ERR_DATA, "input '%s' takes %lld samples in a call, another takes %lld: give a \"sample-axis\" for each, or null", f->name,
-                       (long long)fixed, (long long)d->fixed);
+        return err_set(err, ERR_DATA, "input '%s' takes %lld samples in a call, another takes %lld: give each a "
+                       "\"sample-axis\", or null", f->name, (long long)fixed, (long long)d->fixed);
     d->fixed = fixed;
     return OK;
 }
@@ -144,7 +144,8 @@ static Status open_inputs(Dataset *d, const Graph *g, const DataOptions *options
         d->specs[k].sampling.whole |= whole;
         const Sampling *sampling = &d->specs[k].sampling;
         if (sampling->whole && (sampling->given & SAMPLE_SELECTS))
-            return err_set(err, ERR_USAGE, "data section, input '%s': samples cannot be chosen where \"sample-axis\" is null (of labels they can, in the object \"label\")", d->feeds[k].name);
+            return err_set(err, ERR_USAGE, "data section, input '%s': samples cannot be chosen where \"sample-axis\" is null (of "
+                           "labels they can, in the object \"label\")", d->feeds[k].name);
         TRY(source_init(&d->inputs[k], d->file, arrays[k], &d->specs[k], d->feeds[k].type, sampling->whole, err));
         d->inputs[k].expect_nonfinite = options->expect_nonfinite;
         d->inputs[k].max_mem = options->max_mem;
@@ -155,8 +156,8 @@ static Status open_inputs(Dataset *d, const Graph *g, const DataOptions *options
     d->batched = d->inputs[0].axis >= 0;
     d->samples = d->inputs[0].picks.count;
     if (d->fixed > 1 && d->samples % d->fixed != 0)
-        return err_set(err, ERR_DATA, "%lld samples do not fill calls of %lld, which the network fixes; take \"first\": %lld", (long long)d->samples,
-                       (long long)d->fixed, (long long)(d->samples / d->fixed * d->fixed));
+        return err_set(err, ERR_DATA, "%lld samples do not fill calls of %lld, which the network fixes; take \"first\": %lld",
+                       (long long)d->samples, (long long)d->fixed, (long long)(d->samples / d->fixed * d->fixed));
     return OK;
 }
 
@@ -275,7 +276,8 @@ static Status open_sources(Dataset *d, const Graph *g, const DataOptions *option
     return sort_samples(d, err);
 }
 
-Status dataset_open_section(Section *section, const char *path, Mapping *file, const Graph *g, const DataOptions *options, Dataset **out, Err *err)
+Status dataset_open_section(Section *section, const char *path, Mapping *file, const Graph *g, const DataOptions *options, Dataset **out,
+                            Err *err)
 {
     Dataset *d = NULL;
     Status status = dataset_new(g, &arrays_kind, &d, err);
@@ -296,7 +298,8 @@ Status dataset_open_section(Section *section, const char *path, Mapping *file, c
     if (d->file_path == NULL || d->specs == NULL || d->inputs == NULL || d->expected == NULL || d->expected_specs == NULL) {
         status = err_no_memory(err, "a data set");
     } else {
-        status = file != NULL ? npz_open_mapping(file, path, options->max_mem, &d->file, err) : npz_open(path, options->max_mem, &d->file, err);
+        status = file != NULL ? npz_open_mapping(file, path, options->max_mem, &d->file, err)
+                              : npz_open(path, options->max_mem, &d->file, err);
     }
     if (status == OK) {
         status = open_sources(d, g, options, err);

@@ -144,6 +144,21 @@ Status convert_values(const Tensor *in, DType to, const Affine *affine, uint64_t
     return OK;
 }
 
+/* One row of the result: elements `stride` bytes apart in the source. */
+static void gather_row(uint8_t *to, const uint8_t *from, int64_t count, size_t stride, size_t item)
+{
+    switch (item) { /* a constant size lets the copy be one load and store */
+    case 1:
+        for (int64_t k = 0; k < count; k++) to[k] = from[(size_t)k * stride];
+        break;
+    case 4:
+        for (int64_t k = 0; k < count; k++) memcpy(to + 4 * k, from + (size_t)k * stride, 4);
+        break;
+    default:
+        for (int64_t k = 0; k < count; k++) memcpy(to + (size_t)k * item, from + (size_t)k * stride, item);
+    }
+}
+
 Status convert_transpose(const Tensor *in, const int *perm, Tensor *out, Err *err)
 {
     Shape shape = { .rank = in->shape.rank };
@@ -162,8 +177,8 @@ Status convert_transpose(const Tensor *in, const int *perm, Tensor *out, Err *er
     size_t offset = 0, inner = shape.rank > 0 ? step[shape.rank - 1] : item;
     uint8_t *to = out->data;
     for (int64_t i = 0; i < n; i += last) {
-        const uint8_t *from = in->data + offset;
-        for (int64_t k = 0; k < last; k++, to += item, from += inner) memcpy(to, from, item);
+        gather_row(to, in->data + offset, last, inner, item);
+        to += (size_t)last * item;
         for (int a = shape.rank - 2; a >= 0; a--) {
             offset += step[a];
             if (++at[a] < shape.dims[a]) break;

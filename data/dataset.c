@@ -21,7 +21,8 @@ static Status copy_feeds(const Graph *g, Dataset *d, Err *err)
     for (int i = 0; i < count; i++) {
         const Value *v = graph_value(g, ids[i]);
         Feed *f = &d->feeds[d->feed_count++];
-        if (memchr(v->name.data, 0, v->name.len) != NULL) return err_set(err, ERR_UNSUPPORTED, "network input '%s' has a NUL in its name", v->name.data);
+        if (memchr(v->name.data, 0, v->name.len) != NULL)
+            return err_set(err, ERR_UNSUPPORTED, "network input '%s' has a NUL in its name", v->name.data);
         *f = (Feed){ .name = strndup(v->name.data, v->name.len), .type = v->type, .shape = v->shape };
         if (f->name == NULL) return err_no_memory(err, "a data set");
     }
@@ -78,7 +79,8 @@ static Status open_json_file(const char *path, const Mapping *m, const Graph *g,
     cJSON *json = cJSON_ParseWithLengthOpts((const char *)m->data, m->size, &end, false);
     if (json == NULL) {
         char *text = strndup((const char *)m->data, m->size);
-        Status status = text == NULL ? err_no_memory(err, "a data section") : not_json(path, text, text + (end - (const char *)m->data), err);
+        Status status = text == NULL ? err_no_memory(err, "a data section")
+                                     : not_json(path, text, text + (end - (const char *)m->data), err);
         free(text);
         return status;
     }
@@ -170,7 +172,8 @@ int64_t dataset_batch(const Dataset *d, int64_t want)
 Status dataset_read(Dataset *d, int64_t first, int64_t count, Tensor *inputs, Tensor *labels, Err *err)
 {
     if (first < 0 || count < 1 || first > d->samples - count || (d->one_by_one && count != 1))
-        return err_set(err, ERR_BUG, "samples [%lld, %lld) of %lld were asked for", (long long)first, (long long)(first + count), (long long)d->samples);
+        return err_set(err, ERR_BUG, "samples [%lld, %lld) of %lld were asked for", (long long)first, (long long)(first + count),
+                       (long long)d->samples);
     for (int i = 0; i < d->feed_count; i++) inputs[i] = (Tensor){ 0 };
     if (labels != NULL) *labels = (Tensor){ 0 };
     Status status = d->kind->read(d, first, count, inputs, err);

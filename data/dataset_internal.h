@@ -56,7 +56,8 @@ struct Dataset {
 /* A dataset with the feeds of `g` and nothing else. */
 Status dataset_new(const Graph *g, const DatasetKind *kind, Dataset **out, Err *err);
 /* Opens the file that an initialised section names, or takes the `file` already mapped. Takes the section over in every case. */
-Status dataset_open_section(Section *section, const char *path, Mapping *file, const Graph *g, const DataOptions *options, Dataset **out, Err *err);
+Status dataset_open_section(Section *section, const char *path, Mapping *file, const Graph *g, const DataOptions *options, Dataset **out,
+                            Err *err);
 Status dataset_open_folder(const char *path, const Graph *g, const DataOptions *options, Dataset **out, Err *err);
 
 /* Whether an array fits an input as it is: type (4-bit inputs: one value a byte) and dimensions; axis 0 may hold any number of samples. */

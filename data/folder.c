@@ -74,8 +74,8 @@ static Status check_input(const Dataset *d, const Graph *g, int k, const DataOpt
         return err_set(err, ERR_DATA, "%s: no input_%d.pb, which input '%s' (%s) needs", d->file_path, k, f->name, wanted);
     shape_print(&t->shape, made, sizeof made);
     if ((f->type != DT_NONE && f->type != t->type) || !feed_dims_fit(f, &t->shape, -1))
-        return err_set(err, ERR_DATA, "%s: the tensor for input '%s' is %s %s, the input wants %s", d->file_path, f->name, dtype_name(t->type), made,
-                       wanted);
+        return err_set(err, ERR_DATA, "%s: the tensor for input '%s' is %s %s, the input wants %s", d->file_path, f->name,
+                       dtype_name(t->type), made, wanted);
     if (!options->expect_nonfinite && dtype_is_float(t->type) && tensor_has_nonfinite(t, &bad))
         return err_set(err, ERR_DATA, "%s: the tensor for input '%s': element %lld is %g, expected a finite number", d->file_path, f->name,
                        (long long)bad, tensor_get(t, bad));

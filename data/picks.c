@@ -14,7 +14,8 @@ static Status read_rows(const char *name, int64_t total, Npz *file, const char *
     if (!dtype_is_integer(a->type) || a->shape.rank != 1) {
         char shape[128];
         shape_print(&a->shape, shape, sizeof shape);
-        return err_set(err, ERR_DATA, "%s: rows '%s' are %s %s, expected one axis of integer indices", what, name, dtype_name(a->type), shape);
+        return err_set(err, ERR_DATA, "%s: rows '%s' are %s %s, expected one axis of integer indices", what, name, dtype_name(a->type),
+                       shape);
     }
     Tensor t = { 0 };
     TRY(npz_tensor(file, i, &t, err));

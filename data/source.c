@@ -158,8 +158,25 @@ static Status bad_value(const Source *s, int64_t first, const Tensor *gathered, 
     char index[256];
     print_index(s, first, &gathered->shape, i, index, sizeof index);
     if (dtype_is_integer(gathered->type))
-        return err_set(err, ERR_DATA, "%s: element %s is %lld, expected %s", s->what, index, (long long)tensor_get_int(gathered, i), expected);
+        return err_set(err, ERR_DATA, "%s: element %s is %lld, expected %s", s->what, index, (long long)tensor_get_int(gathered, i),
+                       expected);
     return err_set(err, ERR_DATA, "%s: element %s is %g, expected %s", s->what, index, tensor_get(gathered, i), expected);
+}
+
+/* As tensor_has_nonfinite; float32, the common case, without a call for each element. */
+static bool find_nonfinite(const Tensor *t, int64_t *index)
+{
+    if (t->type == DT_FLOAT) {
+        int64_t n = tensor_count(t);
+        bool found = false;
+        for (int64_t i = 0; i < n; i++) {
+            uint32_t bits;
+            memcpy(&bits, t->data + 4 * i, 4);
+            found |= (bits & 0x7F800000u) == 0x7F800000u;
+        }
+        if (!found) return false;
+    }
+    return tensor_has_nonfinite(t, index);
 }
 
 Status source_read(Source *s, int64_t first, int64_t count, Tensor *out, Err *err)
@@ -171,8 +188,11 @@ Status source_read(Source *s, int64_t first, int64_t count, Tensor *out, Err *er
     int64_t bad = -1;
     Status status = convert_values(&raw, s->type, &affine, s->max_mem, &values, &bad, err);
     if (status == OK && bad >= 0) status = bad_value(s, first, &raw, bad, dtype_name(s->type), err);
-    if (status == OK && !s->expect_nonfinite && dtype_is_float(s->type) && tensor_has_nonfinite(&values, &bad))
-        status = bad_value(s, first, affine_active(&affine) && !tensor_has_nonfinite(&raw, &bad) ? &values : &raw, bad, "a finite number", err);
+    if (status == OK && !s->expect_nonfinite && find_nonfinite(&values, &bad)) {
+        int64_t ignored;
+        bool in_file = find_nonfinite(&raw, &ignored); /* else the cast or the scaling overflowed */
+        status = bad_value(s, first, in_file ? &raw : &values, bad, "a finite number", err);
+    }
     tensor_release(&raw);
     if (status == OK && s->moved) {
         Tensor laid = { 0 };

@@ -184,7 +184,8 @@ Status suggest_section(const Dataset *d, const Graph *g, int feed, int array, Er
     if (print_section(d, &section)) {
         strbuf_printf(&b, "write a data section: %s", section.data != NULL ? section.data : "");
     } else {
-        strbuf_printf(&b, "no simple change makes it fit; a data section with \"array\", \"transpose\" or \"expand\" for input '%s' says how",
+        strbuf_printf(&b, "no simple change makes it fit; a data section with \"array\", \"transpose\" or \"expand\" for input '%s' "
+                          "says how",
                       d->feeds[feed].name);
     }
     Status status = b.failed || section.failed ? err_no_memory(err, "a message") : err_set(err, ERR_DATA, "%s", b.data);

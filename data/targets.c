@@ -57,7 +57,8 @@ Status targets_append(Targets *t, const char *name, const Tensor *rows, Err *err
         if (strcmp(t->series[i].name, name) == 0) s = &t->series[i];
     }
     if (rows->shape.rank < 1) return err_set(err, ERR_DATA, "%s: target '%s' has no axis that counts samples", t->path, name);
-    if (dtype_bits(rows->type) < 8) return err_set(err, ERR_UNSUPPORTED, "%s: target '%s' of type %s", t->path, name, dtype_name(rows->type));
+    if (dtype_bits(rows->type) < 8)
+        return err_set(err, ERR_UNSUPPORTED, "%s: target '%s' of type %s", t->path, name, dtype_name(rows->type));
     if (s == NULL) TRY(new_series(t, name, rows, &s, err));
     Shape row = rows->shape;
     row.dims[0] = s->row.dims[0];
@@ -65,8 +66,8 @@ Status targets_append(Targets *t, const char *name, const Tensor *rows, Err *err
         char had[160], got[160];
         shape_print(&s->row, had, sizeof had);
         shape_print(&rows->shape, got, sizeof got);
-        return err_set(err, ERR_DATA, "%s: target '%s' was %s %s, now %s %s: rows of one shape and type are needed", t->path, name, dtype_name(s->type),
-                       had, dtype_name(rows->type), got);
+        return err_set(err, ERR_DATA, "%s: target '%s' was %s %s, now %s %s: rows of one shape and type are needed", t->path, name,
+                       dtype_name(s->type), had, dtype_name(rows->type), got);
     }
     return npz_writer_rows(t->writer, s->array, rows->data, rows->shape.dims[0], err);
 }

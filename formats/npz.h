@@ -25,7 +25,8 @@ const NpzArray *npz_array(const Npz *z, int i);
 int npz_find(const Npz *z, const char *name); /* -1: none */
 /* The whole array as a tensor: a view of mapped bytes where it can be (possibly unaligned), else its own copy. Big-endian swapped. */
 Status npz_tensor(Npz *z, int i, Tensor *out, Err *err);
-/* Rows [first, first+count) along axis 0, copied into `out` (allocated by the caller: count rows, packed, native order). Drops pages behind itself. */
+/* Rows [first, first+count) along axis 0, copied into `out` (allocated by the caller: count rows, packed, native order).
+ * Drops pages behind itself. */
 Status npz_rows(Npz *z, int i, int64_t first, int64_t count, void *out, Err *err);
 /* The same along any axis: indices [first, first+count) of `axis`, packed in C order. */
 Status npz_slice(Npz *z, int i, int axis, int64_t first, int64_t count, void *out, Err *err);
@@ -37,7 +38,8 @@ const Mapping *npz_mapping(const Npz *z); /* the file's bytes, for hashing */
  * (compress false) or deflated. No time is written: the same arrays give the same bytes. */
 typedef struct NpzWriter NpzWriter;
 Status npz_writer_open(const char *path, bool compress, NpzWriter **out, Err *err);
-/* Declares an array; shape.dims[0] is ignored and counted from the rows appended. A scalar (rank 0) takes one row. Returns its handle in *array. */
+/* Declares an array; shape.dims[0] is ignored and counted from the rows appended. A scalar (rank 0) takes one row.
+ * Returns its handle in *array. */
 Status npz_writer_array(NpzWriter *w, const char *name, DType type, const Shape *shape, int *array, Err *err);
 /* `data`: packed rows in native order; 4- and 2-bit types one value a byte, as they are stored. */
 Status npz_writer_rows(NpzWriter *w, int array, const void *data, int64_t rows, Err *err);

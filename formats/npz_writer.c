@@ -175,7 +175,8 @@ static Status make_header(const Pending *p, uint64_t start, StrBuf *b, Err *err)
 {
     strbuf_add_n(b, "\x93NUMPY\1\0\0\0", 10);
     strbuf_printf(b, "{'descr': '%s', 'fortran_order': False, 'shape': (", dtype_numpy(p->type));
-    for (int i = 0; i < p->shape.rank; i++) strbuf_printf(b, i == 0 ? "%lld," : i + 1 == p->shape.rank ? " %lld" : " %lld,", (long long)p->shape.dims[i]);
+    for (int i = 0; i < p->shape.rank; i++)
+        strbuf_printf(b, i == 0 ? "%lld," : i + 1 == p->shape.rank ? " %lld" : " %lld,", (long long)p->shape.dims[i]);
     strbuf_add(b, "), }");
     while (!b->failed && (start + b->len + 1) % ALIGNMENT != 0) strbuf_add(b, " ");
     strbuf_add(b, "\n");

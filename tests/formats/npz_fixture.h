@@ -151,7 +151,8 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-    static const char *const names[] = { "lone.npy", "f.npy", "h.npy", "hostile.npz", "d.npz", "bomb.npz", "out.npz", "again.npz", "old.npz", "names.npz" };
+    static const char *const names[] = { "lone.npy", "f.npy", "h.npy", "hostile.npz", "d.npz", "bomb.npz", "out.npz", "again.npz",
+        "old.npz", "names.npz" };
     (void)state;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) unlink(temp_path(names[i]));
     return rmdir(folder);

@@ -20,7 +20,8 @@ static const TypeRow type_rows[] = {
     { ">u2", DT_UINT16, "\0\0\0\1\377\377\200\0\0\2\1\0", 2, { 0, 1, 65535, 32768, 2, 256 } },
     { "<i4", DT_INT32, "\1\0\0\0\2\0\0\0\3\0\0\0\377\377\377\377\0\0\0\200\0\1\0\0", 4, { 1, 2, 3, -1, -2147483648.0, 256 } },
     { ">u4", DT_UINT32, "\0\0\0\1\0\0\0\2\0\0\0\3\377\377\377\377\200\0\0\0\0\0\1\0", 4, { 1, 2, 3, 4294967295.0, 2147483648.0, 256 } },
-    { ">i8", DT_INT64, "\0\0\0\0\0\0\0\1\0\0\0\0\0\0\0\2\377\377\377\377\377\377\377\377\0\0\0\0\0\0\1\0\0\0\0\0\0\0\0\0\0\0\0\1\0\0\0\0", 8,
+    { ">i8", DT_INT64, "\0\0\0\0\0\0\0\1\0\0\0\0\0\0\0\2\377\377\377\377\377\377\377\377\0\0\0\0\0\0\1\0\0\0\0\0\0\0\0\0\0\0\0\1\0\0\0\0",
+      8,
       { 1, 2, -1, 256, 0, 4294967296.0 } },
     { "<u8", DT_UINT64, "\1\0\0\0\0\0\0\0\2\0\0\0\0\0\0\0\3\0\0\0\0\0\0\0\0\1\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\1\0\0\0", 8,
       { 1, 2, 3, 256, 0, 4294967296.0 } },
@@ -68,7 +69,8 @@ static void test_types(void **state)
                 size_t from = fortran ? k % 2 * 3 + k / 2 : k;
                 memcpy(data + k * row->item, row->bytes + from * row->item, row->item);
             }
-            snprintf(header, sizeof header, "{'descr': '%s', 'fortran_order': %s, 'shape': (2, 3), }\n", row->descr, fortran ? "True" : "False");
+            snprintf(header, sizeof header, "{'descr': '%s', 'fortran_order': %s, 'shape': (2, 3), }\n", row->descr,
+                fortran ? "True" : "False");
             size_t size = make_npy(npy, way % 3 + 1, header, data, 6 * row->item);
             Err err;
             Npz *z = NULL;
@@ -135,7 +137,8 @@ static const HeaderRow header_rows[] = {
     { "call", "{'descr': '<f4', 'fortran_order': bool(0), 'shape': (2,)}\n", ERR_DATA, "'fortran_order' is malformed" },
     { "number for shape", "{'descr': '<f4', 'fortran_order': False, 'shape': (2)}\n", ERR_DATA, "'shape' is malformed" },
     { "negative", "{'descr': '<f4', 'fortran_order': False, 'shape': (-2,)}\n", ERR_DATA, "'shape' is malformed" },
-    { "dimension overflows", "{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999999999999,)}\n", ERR_DATA, "'shape' is malformed" },
+    { "dimension overflows", "{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999999999999,)}\n", ERR_DATA,
+      "'shape' is malformed" },
     { "product overflows", "{'descr': '<f4', 'fortran_order': False, 'shape': (4294967296, 4294967296)}\n", ERR_DATA, "overflows" },
     { "trailing text", "{'descr': '<f4', 'fortran_order': False, 'shape': (2,)} + {}\n", ERR_DATA, "exactly" },
     { "too few bytes", "{'descr': '<f4', 'fortran_order': False, 'shape': (3,)}\n", ERR_DATA, "takes 12 bytes, 8 are there" },
@@ -199,7 +202,8 @@ static const HostileRow hostile_rows[] = {
     { "inflates to less", "a.npy", NULL, { .method = -1, .size = 4 }, true, ERR_DATA, OK, "takes 24 bytes, 28 are there" },
     { "packed too short", "a.npy", NULL, { .method = -1, .packed = -5 }, true, OK, ERR_DATA, "damaged" },
     { "zip64", "a.npy", "b.npy", { .method = -1, .wide = true }, true, OK, OK, NULL },
-    { "zip64 lies", "a.npy", NULL, { .method = -1, .wide = true, .packed = INT64_MAX, .size = INT64_MAX }, false, ERR_DATA, OK, "truncated or damaged" },
+    { "zip64 lies", "a.npy", NULL, { .method = -1, .wide = true, .packed = INT64_MAX, .size = INT64_MAX }, false, ERR_DATA, OK,
+      "truncated or damaged" },
     { "zip64 offset", "a.npy", NULL, { .method = -1, .wide = true, .offset = INT64_MAX }, false, ERR_DATA, OK, "past the members' end" },
 };
 

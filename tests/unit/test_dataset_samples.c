@@ -1,4 +1,4 @@
-/* Which samples are read and what comes with them: labels, seeded choices, batches, expected outputs, hashes, other kinds of data; memory. */
+/* Which samples are read and what comes with them: labels, seeded choices, batches, expected outputs, hashes, random data; memory. */
 #include "unit/dataset_fixture.h"
 
 #include "data/targets.h"
@@ -36,7 +36,8 @@ static void test_whole_labels(void **state)
     (void)state;
     check_labels("x:1:N,3 square:1:N,N", "\"t.npz\"", 4, (int64_t[]){ 0, 1, 2, 3 });
     check_labels("x:1:N,3 square:1:N,N", FILE_KEY "\"label\": {\"rows\": \"pick\", \"first\": 2}}", 4, (int64_t[]){ 0, -1, -1, 3 });
-    check_labels("x:1:N,3", FILE_KEY "\"sample-axis\": null, \"ignore-label\": 255, \"label\": {\"every\": 2}}", 4, (int64_t[]){ 0, 255, 2, 255 });
+    check_labels("x:1:N,3", FILE_KEY "\"sample-axis\": null, \"ignore-label\": 255, \"label\": {\"every\": 2}}", 4, (int64_t[]){ 0, 255, 2,
+        255 });
 }
 
 /* The choice depends on the seed alone, comes in the file's order, and is the same on every machine. */
@@ -46,8 +47,10 @@ static void test_shuffle(void **state)
     Err err;
     double chosen[4][10];
     static const char *const sections[4] = {
-        FILE_KEY "\"first\": 10, \"shuffle\": true, \"seed\": 1, \"label\": null}", FILE_KEY "\"first\": 10, \"shuffle\": true, \"seed\": 1, \"label\": null}",
-        FILE_KEY "\"first\": 10, \"shuffle\": true, \"seed\": 2, \"label\": null}", FILE_KEY "\"every\": 10, \"shuffle\": true, \"seed\": 1, \"label\": null}",
+        FILE_KEY "\"first\": 10, \"shuffle\": true, \"seed\": 1, \"label\": null}",
+            FILE_KEY "\"first\": 10, \"shuffle\": true, \"seed\": 1, \"label\": null}",
+        FILE_KEY "\"first\": 10, \"shuffle\": true, \"seed\": 2, \"label\": null}",
+            FILE_KEY "\"every\": 10, \"shuffle\": true, \"seed\": 1, \"label\": null}",
     };
     for (int s = 0; s < 4; s++) {
         Graph *g;
@@ -200,7 +203,8 @@ static void test_files(void **state)
         fclose(f);
         Status status = dataset_open(temp_path(rows[r].name), g, &labelled, &d, &err);
         unlink(temp_path(rows[r].name));
-        if (status != rows[r].status || (status != OK && strstr(err.text, rows[r].message) == NULL)) fail_msg("%s: %d %s", rows[r].name, status, err.text);
+        if (status != rows[r].status || (status != OK && strstr(err.text, rows[r].message) == NULL)) fail_msg("%s: %d %s", rows[r].name,
+            status, err.text);
         if (status == OK) dataset_free(d);
     }
     free_graph(g);
