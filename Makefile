@@ -7,7 +7,6 @@ OPT ?= -O2
 SANITIZE ?=
 export BUILD
 
-VERSION := $(shell sed -nE 's/^\#define VERSION "(.*)"/\1/p' base/version.h)
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wpointer-arith -Wwrite-strings
 override CFLAGS += -std=c11 -D_GNU_SOURCE $(OPT) -g -fopenmp -fvisibility=hidden -fPIC -ffp-contract=off -I. -I$(BUILD) $(WARN) $(SANITIZE)
 LIBS := -ldnnl -lopenblas -llapacke -lprotobuf-c -lcjson -lz -lmd -lm
