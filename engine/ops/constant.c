@@ -138,13 +138,16 @@ static Status forward_constant_of_shape(OpCall *c)
     if (out->type == DT_NONE) return op_fail(c, ERR_DATA, "its input is no shape");
     const Attr *a = node_attr(c->node, "value");
     size_t size = dtype_size(out->type);
-    if (a == NULL || out->bytes == 0) {
+    if (a == NULL || a->type != ATTR_TENSOR || a->tensor == NULL || out->bytes == 0) {
         if (out->bytes > 0) memset(out->data, 0, out->bytes);
         return OK;
     }
     if (size == 0) return op_bad_type(c, out->type);
     const int64_t zeros[1] = { 0 }, one[1] = { 1 }, count[1] = { tensor_count(out) };
-    copy_strided(size, 1, count, out->data, one, a->tensor->data, zeros);
+    int64_t value[2] = { 0, 0 }; /* aligned: the attribute may lie anywhere in the file */
+    if (size > sizeof value) return op_bad_type(c, out->type);
+    memcpy(value, a->tensor->data, size);
+    copy_strided(size, 1, count, out->data, one, (const uint8_t *)value, zeros);
     return OK;
 }
 
