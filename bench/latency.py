@@ -4,10 +4,11 @@
     make && make build/bench/serve
     build/venv/bin/python bench/latency.py [--threads 2] [--seconds 5] [--batch 1] MODEL.onnx ...
 
-(`make interop` makes build/venv; any Python with numpy and onnxruntime will do.) Each round times a window of calls of either, in an order drawn
-anew; the ratio is the median over rounds of pare / ONNX Runtime with its 95 % bootstrap interval, so below 1 pare is faster. The
+(`make interop` makes build/venv; any Python with numpy and onnxruntime will do.) Each round times a window of calls of either, in an order
+drawn anew; the ratio is the median over rounds of pare / ONNX Runtime with its 95 % bootstrap interval, so below 1 pare is faster. The
 inputs are seeded: normal numbers, or zeros and ones for integers. ORT / ORT in the last column is the same measurement of ONNX Runtime
-against itself: what lies inside its interval cannot be told apart on this machine.
+against itself: what lies inside its interval cannot be told apart on this machine. Needs an idle machine: with other work on its cores,
+threads that wait for each other at every layer mostly wait.
 """
 import argparse
 import os

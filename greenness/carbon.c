@@ -4,14 +4,14 @@
 #include <stdio.h>
 #include <string.h>
 
-/* International Energy Agency, Electricity 2025: analysis and forecast to 2027: 445 g CO2 per kWh in 2024, the world's average over what power
- * stations emit while generating. Factors of whole life cycles are some 5 to 10 % higher; those of single countries run from 30 to 700. */
+/* International Energy Agency, Electricity 2025: analysis and forecast to 2027: 445 g CO2 per kWh in 2024, the world's average over what
+ * power stations emit while generating. Factors of whole life cycles are higher; those of single countries run from 30 to 700. */
 const GridFactor carbon_world = { 445, "world", 2024, "CO2 at generation", "IEA Electricity 2025" };
 
 const double carbon_pue = 1.0;
 
-/* Green Algorithms' figure for a core of a processor that is not in its table (Lannelongue, Grealey, Inouye, Advanced Science 2021): thermal design
- * power by core; its table of 95 processors runs from 1.6 to 23.8 W with a median of 10.8 W. Right within a factor of about two. */
+/* Green Algorithms' figure for a core of a processor that is not in its table (Lannelongue, Grealey, Inouye, Advanced Science 2021): thermal
+ * design power by core; its table of 95 processors runs from 1.6 to 23.8 W, median 10.8 W. Right within a factor of about two. */
 const double energy_watts_per_core = 12.0;
 
 Sourced carbon_of_energy(const Sourced *joules, double g_per_kwh)
@@ -27,8 +27,8 @@ Sourced carbon_of_energy(const Sourced *joules, double g_per_kwh)
     if (g_per_kwh > 0)
         snprintf(out.source, sizeof out.source, "modelled: %s energy x %g g/kWh (as given), PUE %.1f", energy, factor, carbon_pue);
     else
-        snprintf(out.source, sizeof out.source, "modelled: %s energy x %g g/kWh (%s %d, %s, %s), PUE %.1f", energy, factor, carbon_world.region,
-                 carbon_world.year, carbon_world.basis, carbon_world.source, carbon_pue);
+        snprintf(out.source, sizeof out.source, "modelled: %s energy x %g g/kWh (%s %d, %s, %s), PUE %.1f", energy, factor,
+                 carbon_world.region, carbon_world.year, carbon_world.basis, carbon_world.source, carbon_pue);
     return out;
 }
 
@@ -36,6 +36,7 @@ Sourced energy_of_cpu_time(double cpu_seconds, double watts_per_core, const char
 {
     double watts = watts_per_core > 0 ? watts_per_core : energy_watts_per_core;
     Sourced out = { .value = cpu_seconds * watts };
-    snprintf(out.source, sizeof out.source, "modelled: CPU time x %g W/core; adds nothing to time%s%s", watts, reason[0] != '\0' ? "; " : "", reason);
+    snprintf(out.source, sizeof out.source, "modelled: CPU time x %g W/core; adds nothing to time%s%s", watts,
+             reason[0] != '\0' ? "; " : "", reason);
     return out;
 }

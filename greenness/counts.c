@@ -12,7 +12,8 @@
 #include "greenness/parameters.h"
 
 const char counts_convention[] =
-    "1 MAC = one multiply-add of Conv, ConvTranspose, Gemm, MatMul or a recurrent cell; zero padding counted, biases not; at batch 1 unless said";
+    "1 MAC = one multiply-add of Conv, ConvTranspose, Gemm, MatMul or a recurrent cell; zero padding counted, biases not; "
+    "at batch 1 unless said";
 
 static void add_saturated(int64_t *sum, int64_t value)
 {
@@ -26,7 +27,10 @@ static void name_uncounted(Counts *c, const Graph *g, const Node *n)
     char entry[128];
     Str label = node_label(g, n);
     int length = snprintf(entry, sizeof entry, "%s%.*s '%.*s'", used > 0 ? ", " : "", STR_ARG(n->type), STR_ARG(label));
-    if (length > 0 && (size_t)length < sizeof entry && (size_t)length < room) memcpy(c->uncounted_names + used, entry, (size_t)length + 1);
+    if (length <= 0 || (size_t)length >= sizeof entry || (size_t)length >= room) return;
+    for (int i = 0; i < length; i++) /* names in files may hold anything; these are printed */
+        if ((unsigned char)entry[i] < 0x20 || entry[i] == 0x7f) entry[i] = '?';
+    memcpy(c->uncounted_names + used, entry, (size_t)length + 1);
 }
 
 /* Whether input i of the node is an 8-bit tensor behind a DequantizeLinear. */
@@ -160,7 +164,8 @@ static void count_node(const Graph *g, const Known *known, NodeId id, Counts *c)
         add_saturated(&c->transcendental, row.cost.transcendental);
         add_saturated(&c->activation_bytes, kept_bytes(types, n, known->requantized));
     }
-    if (row.parameters > 0 || row.cost.macs > 0 || row.cost.elementwise > 0 || row.cost.transcendental > 0) c->layers[c->layer_count++] = row;
+    if (row.parameters > 0 || row.cost.macs > 0 || row.cost.elementwise > 0 || row.cost.transcendental > 0)
+        c->layers[c->layer_count++] = row;
 }
 
 Status counts_of(const Graph *g, const Shape *shapes, Counts *out, Err *err)

@@ -14,7 +14,9 @@ typedef struct LayerCount {
 } LayerCount;
 
 typedef struct Counts {
-    int64_t parameters, nonzeros;   /* elements of all initializers and Constant tensors that are weights: float and quantized; scales and zero points, shapes apart */
+    /* Elements of constants of rank 1 or more that are read as data: floats and quantized ones; scales, zero points and settings of ops
+     * apart (greenness/parameters.h). A quantized element is zero where it equals its zero point. */
+    int64_t parameters, nonzeros;
     int64_t parameter_bits;         /* sum of element bits: parameter_bits / parameters is the mean weight width */
     int64_t macs_float, macs_int8;  /* at batch `batch` */
     int64_t elementwise, transcendental;

@@ -106,7 +106,8 @@ void machine_info(MachineInfo *m)
         && !find_line("/sys/firmware/devicetree/base/model", "", m->cpu, sizeof m->cpu))
         snprintf(m->cpu, sizeof m->cpu, "%s", named ? u.machine : "unknown");
     char distribution[48];
-    if (!find_line("/etc/os-release", "PRETTY_NAME", distribution, sizeof distribution)) snprintf(distribution, sizeof distribution, "Linux");
+    if (!find_line("/etc/os-release", "PRETTY_NAME", distribution, sizeof distribution))
+        snprintf(distribution, sizeof distribution, "Linux");
     snprintf(m->os, sizeof m->os, "%s, %.12s %.60s", distribution, named ? u.sysname : "", named ? u.release : "");
     size_t used = strlen(m->os);
     while (used > 0 && (m->os[used - 1] == ' ' || m->os[used - 1] == ',')) m->os[--used] = '\0';

@@ -93,8 +93,8 @@ static Status precise_enough(Subject *subjects, int count, int rounds, uint64_t 
     return OK;
 }
 
-static Status time_rounds(Subject *subjects, int *order, int count, int min_runs, int max_runs, double seconds, const MeasureOptions *o, Rng *rng,
-                          int *rounds, Err *err)
+static Status time_rounds(Subject *subjects, int *order, int count, int min_runs, int max_runs, double seconds, const MeasureOptions *o,
+                          Rng *rng, int *rounds, Err *err)
 {
     double started = clock_seconds();
     bool enough = false;
@@ -193,7 +193,8 @@ static void subject_release(Subject *s)
     free(s->scratch);
 }
 
-Status measure_latency(Session *const *sessions, const Tensor *const *inputs, int count, const MeasureOptions *options, Latency *out, Err *err)
+Status measure_latency(Session *const *sessions, const Tensor *const *inputs, int count, const MeasureOptions *options,
+                       Latency *out, Err *err)
 {
     const MeasureOptions *o = options;
     int min_runs = o->min_runs > 0 ? o->min_runs : DEFAULT_MIN_RUNS;

@@ -16,8 +16,8 @@ from common import DIGITS, inspect, label, networks, pare
 
 SETTINGS = {
     "QuantizeLinear": {1, 2}, "DequantizeLinear": {1, 2}, "QLinearConv": {1, 2, 4, 5, 6, 7}, "QLinearMatMul": {1, 2, 4, 5, 6, 7},
-    "ConvInteger": {2, 3}, "MatMulInteger": {2, 3}, "Resize": {1, 2, 3}, "Upsample": {1}, "Clip": {1, 2}, "Pad": {1, 2, 3}, "Dropout": {1, 2},
-    "OneHot": {1, 2},
+    "ConvInteger": {2, 3}, "MatMulInteger": {2, 3}, "Resize": {1, 2, 3}, "Upsample": {1}, "Clip": {1, 2}, "Pad": {1, 2, 3},
+    "Dropout": {1, 2}, "OneHot": {1, 2},
 }
 FLOATS = {TensorProto.FLOAT: 32, TensorProto.FLOAT16: 16, TensorProto.BFLOAT16: 16, TensorProto.DOUBLE: 64}
 NARROW = {TensorProto.INT8: 8, TensorProto.UINT8: 8, TensorProto.INT4: 4, TensorProto.UINT4: 4}
@@ -89,8 +89,10 @@ def compare(name, path):
     found = inspect(path)
     expected = {
         "parameters": totals["parameters"], "nonzeros": totals["nonzeros"], "weight_bytes": totals["bytes"],
-        "weight_bits": totals["bits"] / totals["parameters"] if totals["parameters"] else 0, "file_bytes": pathlib.Path(path).stat().st_size}
-    differences = [f"{key} {found[key]}, second count {value}" for key, value in expected.items() if abs(found[key] - value) > 1e-9 * abs(value)]
+        "weight_bits": totals["bits"] / totals["parameters"] if totals["parameters"] else 0,
+        "file_bytes": pathlib.Path(path).stat().st_size}
+    differences = [f"{key} {found[key]}, second count {value}" for key, value in expected.items()
+                   if abs(found[key] - value) > 1e-9 * abs(value)]
     print(f"{name}: " + ("; ".join(differences) or f"{totals['parameters']} parameters, {totals['nonzeros']} not zero: the same"))
     return not differences
 

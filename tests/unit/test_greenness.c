@@ -65,8 +65,8 @@ typedef struct SumCase {
 static const SumCase sum_cases[] = {
     { "one package", { { "intel-rapl:0", "package-0", "1000000", "3500000" } }, 2.5, "1 package" },
     { "cores and uncore are part of the package",
-      { { "intel-rapl:0", "package-0", "0", "2000000" }, { "intel-rapl:0:0", "core", "0", "1500000" }, { "intel-rapl:0:1", "uncore", "0", "100000" } },
-      2, "1 package" },
+      { { "intel-rapl:0", "package-0", "0", "2000000" }, { "intel-rapl:0:0", "core", "0", "1500000" },
+        { "intel-rapl:0:1", "uncore", "0", "100000" } }, 2, "1 package" },
     { "dram stands below its package and is added",
       { { "intel-rapl:0", "package-0", "0", "2000000" }, { "intel-rapl:0:0", "dram", "0", "500000" } }, 2.5, "1 package + dram" },
     { "two sockets, both drams of one name",
@@ -81,7 +81,8 @@ static const SumCase sum_cases[] = {
     { "mmio alone counts",
       { { "intel-rapl-mmio:0", "package-0", "0", "1000000" }, { "intel-rapl-mmio:0:0", "dram", "0", "300000" } }, 1.3, "1 package + dram" },
     { "a counter that wraps", { { "intel-rapl:0", "package-0", "262143328000", "999" } }, 1850e-6, "1 package" },
-    { "other controllers are not ours", { { "intel-rapl:0", "package-0", "0", "10" }, { "dtpm:0", "package-0", "0", "1000000" } }, 1e-5, "1 package" },
+    { "other controllers are not ours",
+      { { "intel-rapl:0", "package-0", "0", "10" }, { "dtpm:0", "package-0", "0", "1000000" } }, 1e-5, "1 package" },
 };
 
 static void test_sums(void **state)
