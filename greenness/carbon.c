@@ -10,7 +10,7 @@ const GridFactor carbon_world = { 445, "world", 2024, "CO2 at generation", "IEA 
 
 const double carbon_pue = 1.0;
 
-/* Green Algorithms' figure for a core of a processor that is not in its table (Lannelongue, Grealey, Inouye, Advanced Science 2021): thermal
+/* Green Algorithms' figure for a core of a processor that is not in its table (Lannelongue et al., Advanced Science 2021): thermal
  * design power by core; its table of 95 processors runs from 1.6 to 23.8 W, median 10.8 W. Right within a factor of about two. */
 const double energy_watts_per_core = 12.0;
 

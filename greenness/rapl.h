@@ -17,7 +17,7 @@ typedef struct RaplZone {
 
 /* All zones whose sum is the energy of the machine's processors and memory: every package, and every dram zone, which stands below its
  * package in the tree but is not part of its energy. Cores and uncore are part of the package and left out; psys (the platform) holds
- * all of them and is used only where there is no package; a package under intel-rapl-mmio that intel-rapl also shows is the same counter. */
+ * all of them and is used only where there is no package; an intel-rapl-mmio package that intel-rapl also shows is the same counter. */
 typedef struct Rapl {
     RaplZone zones[RAPL_ZONES];
     int count;
