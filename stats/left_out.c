@@ -7,7 +7,8 @@
 
 #define MAX_STEPS 32
 
-/* Walks back from a computed weight along first inputs to the constant it is made from; 0 when it comes from an activation. */
+/* Walks back from a computed weight along first inputs, the others being constants (a shape, a scale), to the constant it is made
+ * from; 0 when it comes from an activation. */
 static ValueId constant_behind(const Graph *g, ValueId v, bool *quantized)
 {
     *quantized = false;
@@ -16,6 +17,9 @@ static ValueId constant_behind(const Graph *g, ValueId v, bool *quantized)
         if (value->tensor != NULL) return v;
         if (value->producer == 0) return 0;
         const Node *n = graph_node(g, value->producer);
+        for (int i = 1; i < n->input_count; i++) {
+            if (n->inputs[i] != 0 && graph_value(g, n->inputs[i])->tensor == NULL) return 0;
+        }
         if (str_is(n->type, "DequantizeLinear")) *quantized = true;
         v = node_input(n, 0);
     }

@@ -254,6 +254,25 @@ static void quantized_weights_are_skipped(void **state)
     graph_free(before);
 }
 
+/* Attention: the second operand comes from a table, but by way of the input. It is no layer, and not listed as one left out. */
+static void products_of_activations_are_no_layers(void **state)
+{
+    (void)state;
+    Err err;
+    PassRecord record = { 0 };
+    Graph *g = net_new(17);
+    ValueId index = net_feed(g, "index", DT_INT64, DIMS(3));
+    ValueId rows = NODE(g, "Gather", "embed", "a", net_constant(g, "table", DT_FLOAT, DIMS(8, 4), NULL), index);
+    ValueId scores = NODE(g, "MatMul", "scores", "b", rows, NODE(g, "Transpose", "t", "c", rows));
+    net_output(g, scores);
+    net_done(g);
+    assert_ok(net_pass(&pass_prune, g, NULL, NULL, 0, NULL, &record, &err), &err);
+    assert_null(net_entry(&record, RECORD_SKIPPED, "scores"));
+    assert_int_equal(zeros_of(g, "table"), 0);
+    record_release(&record);
+    graph_free(g);
+}
+
 static void errors_name_the_object(void **state)
 {
     (void)state;
@@ -339,6 +358,7 @@ int main(void)
         cmocka_unit_test(rules),
         cmocka_unit_test(shared_weight_is_decided_once),
         cmocka_unit_test(quantized_weights_are_skipped),
+        cmocka_unit_test(products_of_activations_are_no_layers),
         cmocka_unit_test(errors_name_the_object),
         cmocka_unit_test(laws),
         cmocka_unit_test(weights_without_nodes),
