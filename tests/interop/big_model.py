@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """Makes networks of 1 GB and checks the peak resident memory (VmHWM) of loading and saving them.
 
-usage: big_model.py [--tool PROGRAM] [--megabytes N] [--folder DIR]
+usage: big_model.py [--tool PROGRAM | --pare PROGRAM] [--megabytes N] [--folder DIR]
+
+--tool: run as PROGRAM IN OUT; --pare: the command-line program, run with an empty recipe.
 
 Three files: 100 tensors, a single tensor, and 100 tensors beside the model. The limit is 1.3 times the file; with the data outside,
 a tenth of it. The files are written directly, without building the model in memory."""
@@ -89,11 +91,19 @@ CASES = (("100 tensors", 100, False, 1.3), ("1 tensor", 1, False, 1.3), ("100 te
 PROGRAM = 32 << 20  # what the program takes whatever the file: code, libraries, buffers
 
 
+def command(args, folder, source, target):
+    if args.pare is None:
+        return [args.tool, source, target]
+    recipe = pathlib.Path(folder, "recipe.json")
+    recipe.write_text('{ "passes": [] }')
+    return [args.pare, "run", str(recipe), source, "-o", target, "-q"]
+
+
 def run_case(args, megabytes, label, tensors, external, limit):
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
         source, target = os.path.join(folder, "big.onnx"), os.path.join(folder, "again.onnx")
         write_model(source, tensors, megabytes << 20, external)
-        peak = peak_of([args.tool, source, target])
+        peak = peak_of(command(args, folder, source, target))
         size = sum(p.stat().st_size for p in pathlib.Path(folder).glob("big.onnx*"))
         written = sum(p.stat().st_size for p in pathlib.Path(folder).glob("again.onnx*"))
         problem = ""
@@ -110,6 +120,7 @@ def run_case(args, megabytes, label, tensors, external, limit):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--tool", default=str(pathlib.Path(__file__).resolve().parents[2] / "build/tests/tools/resave"))
+    parser.add_argument("--pare", default=None)
     parser.add_argument("--megabytes", type=int, default=1024)
     parser.add_argument("--folder", default=None, help="where the files go while the test runs (twice the size)")
     args = parser.parse_args()
