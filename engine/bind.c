@@ -33,9 +33,12 @@ const Op *engine_find_op(Str domain, Str type)
     return found;
 }
 
-/* Trailing inputs that are left out do not count. */
+/* Trailing inputs that are left out do not count; the required ones, and any of a list without end, must be there. */
 static bool arity_fits(const Op *op, const Node *n)
 {
+    for (int i = 0; i < n->input_count; i++) {
+        if (n->inputs[i] == 0 && (i < op->min_inputs || op->max_inputs < 0)) return false;
+    }
     int inputs = n->input_count;
     while (inputs > op->min_inputs && n->inputs[inputs - 1] == 0) inputs--;
     int outputs = n->output_count;

@@ -264,7 +264,8 @@ static Status run_many(OpCall *c, RowFn (*rows)(DType))
     RowFn row = rows(c->in[0]->type);
     if (row == NULL) return op_bad_type(c, c->in[0]->type);
     for (int i = 0; i < c->input_count; i++) {
-        if (c->in[i]->type != out->type) return op_fail(c, ERR_DATA, "its inputs are %s and %s", dtype_name(out->type), dtype_name(c->in[i]->type));
+        if (c->in[i]->type != out->type)
+            return op_fail(c, ERR_DATA, "its inputs are %s and %s", dtype_name(out->type), dtype_name(c->in[i]->type));
     }
     spread(c->in[0], out);
     for (int i = 1; i < c->input_count; i++) broadcast_rows(out, c->in[i], out, row);
@@ -381,7 +382,8 @@ static Status infer_prelu(InferCall *c)
 static void cost_many(const CostCall *c, OpCost *out)
 {
     int64_t count;
-    if (c->output_count > 0 && shape_count(&c->out[0].shape, &count)) out->elementwise = count * (c->input_count > 1 ? c->input_count - 1 : 1);
+    if (c->output_count > 0 && shape_count(&c->out[0].shape, &count))
+        out->elementwise = count * (c->input_count > 1 ? c->input_count - 1 : 1);
 }
 
 #define BINARY(type, since, infer, forward) OP_ENTRY(type, since, 0, 2, 2, 1, 1, 0, infer, forward, NULL)

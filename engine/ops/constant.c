@@ -116,7 +116,8 @@ static Status infer_constant_of_shape(InferCall *c)
     c->out[0].type = value != NULL ? value->type : DT_FLOAT;
     Shape *shape = &c->out[0].shape;
     if (c->ints[0].count >= 0) {
-        if (!shape_of_ints(&c->ints[0], shape)) return op_fail(c, ERR_DATA, "its input is no shape: a negative size or more than %d axes", MAX_RANK);
+        if (!shape_of_ints(&c->ints[0], shape))
+            return op_fail(c, ERR_DATA, "its input is no shape: a negative size or more than %d axes", MAX_RANK);
     } else if (c->in[0].shape.rank == 1 && c->in[0].shape.dims[0] >= 0 && c->in[0].shape.dims[0] <= MAX_RANK) {
         shape->rank = (int)c->in[0].shape.dims[0];
         for (int d = 0; d < shape->rank; d++) shape->dims[d] = DIM_UNKNOWN;
@@ -268,7 +269,8 @@ static Status infer_range(InferCall *c)
     c->out[0].shape = (Shape){ .rank = 1, .dims = { DIM_UNKNOWN } };
     const Ints *start = &c->ints[0], *limit = &c->ints[1], *delta = &c->ints[2];
     if (c->constant[0] != NULL && c->constant[1] != NULL && c->constant[2] != NULL) return range_count(c, &c->out[0].shape.dims[0]);
-    bool counts = start->count == 1 && !start->symbol[0] && start->at[0] == 0 && delta->count == 1 && !delta->symbol[0] && delta->at[0] == 1;
+    bool counts = start->count == 1 && !start->symbol[0] && start->at[0] == 0 && delta->count == 1 && !delta->symbol[0] &&
+        delta->at[0] == 1;
     if (counts && limit->count == 1 && limit->symbol[0]) c->out[0].shape.dims[0] = limit->at[0];
     return OK;
 }

@@ -27,7 +27,8 @@ static Status infer_gather(InferCall *c)
     int axis;
     c->out[0].type = c->in[0].type;
     if (x->rank < 0 || indices->rank < 0) return OK;
-    if (!axis_fix(node_int(c->node, "axis", 0), x->rank, &axis)) return op_fail(c, ERR_DATA, "its axis is outside a tensor of rank %d", x->rank);
+    if (!axis_fix(node_int(c->node, "axis", 0), x->rank, &axis))
+        return op_fail(c, ERR_DATA, "its axis is outside a tensor of rank %d", x->rank);
     Shape *out = &c->out[0].shape;
     if (x->rank + indices->rank - 1 > MAX_RANK) return op_fail(c, ERR_UNSUPPORTED, "its result would have more than %d axes", MAX_RANK);
     out->rank = 0;
@@ -243,7 +244,8 @@ static Status scatter_start(OpCall *c, Reduction *r)
 {
     const Tensor *x = c->in[0];
     if (dtype_size(x->type) == 0) return op_bad_type(c, x->type);
-    if (c->in[2]->type != x->type) return op_fail(c, ERR_DATA, "data is %s, updates are %s", dtype_name(x->type), dtype_name(c->in[2]->type));
+    if (c->in[2]->type != x->type)
+        return op_fail(c, ERR_DATA, "data is %s, updates are %s", dtype_name(x->type), dtype_name(c->in[2]->type));
     if (!reduction_of(c->node, r)) return op_fail(c, ERR_UNSUPPORTED, "its reduction is not none, add, mul, max or min");
     TRY(opcall_prepare(c));
     if (x->bytes > 0) memcpy(c->out[0].data, x->data, x->bytes);
@@ -280,10 +282,12 @@ static Status forward_scatter_nd(OpCall *c)
     TRY(scatter_start(c, &r));
     const Tensor *x = c->in[0], *t = c->in[1], *updates = c->in[2];
     int64_t width = t->shape.rank > 0 ? t->shape.dims[t->shape.rank - 1] : 0;
-    if (width < 1 || width > x->shape.rank) return op_fail(c, ERR_DATA, "tuples of %lld indices do not fit data of rank %d", (long long)width, x->shape.rank);
+    if (width < 1 || width > x->shape.rank)
+        return op_fail(c, ERR_DATA, "tuples of %lld indices do not fit data of rank %d", (long long)width, x->shape.rank);
     int64_t tuples = shape_span(&t->shape, 0, t->shape.rank - 1), block = shape_span(&x->shape, (int)width, x->shape.rank);
     int64_t total;
-    if (!mul_i64(tuples, block, &total) || total != tensor_count(updates)) return op_fail(c, ERR_DATA, "the updates do not have the size the indices ask for");
+    if (!mul_i64(tuples, block, &total) || total != tensor_count(updates))
+        return op_fail(c, ERR_DATA, "the updates do not have the size the indices ask for");
     if (total == 0) return OK;
     int64_t *offsets = alloc_array((size_t)tuples + 1, sizeof *offsets);
     if (offsets == NULL) return err_no_memory(c->err, "indices");
@@ -427,13 +431,15 @@ static Status forward_reverse(OpCall *c)
     int64_t batch = node_int(c->node, "batch_axis", 1), time = node_int(c->node, "time_axis", 0);
     size_t size = dtype_size(x->type);
     if (size == 0) return op_bad_type(c, x->type);
-    if (x->shape.rank < 2 || (batch != 0 && batch != 1) || (time != 0 && time != 1) || batch == time || tensor_count(lengths) != x->shape.dims[batch])
+    if (x->shape.rank < 2 || (batch != 0 && batch != 1) || (time != 0 && time != 1) || batch == time ||
+        tensor_count(lengths) != x->shape.dims[batch])
         return op_fail(c, ERR_DATA, "its axes or lengths do not fit the input");
     int64_t steps = x->shape.dims[time], batches = x->shape.dims[batch];
     size_t block = size * (size_t)shape_span(&x->shape, 2, x->shape.rank);
     for (int64_t b = 0; b < batches; b++) {
         int64_t length = tensor_get_int(lengths, b);
-        if (length < 0 || length > steps) return op_fail(c, ERR_DATA, "a sequence of %lld in %lld steps", (long long)length, (long long)steps);
+        if (length < 0 || length > steps)
+            return op_fail(c, ERR_DATA, "a sequence of %lld in %lld steps", (long long)length, (long long)steps);
         for (int64_t t = 0; t < steps; t++) {
             int64_t from = t < length ? length - 1 - t : t;
             int64_t to_at = time == 0 ? t * batches + b : b * steps + t, from_at = time == 0 ? from * batches + b : b * steps + from;

@@ -9,7 +9,8 @@
     X(ops_unary)       /* Relu, Sigmoid, Exp, Sqrt, Clip, LeakyRelu, Gelu ... */ \
     X(ops_binary)      /* Add, Mul, Pow, Equal, Where, Min, Max, And ... */ \
     X(ops_shape)       /* Shape, Size, Reshape, Flatten, Squeeze, Unsqueeze, Expand, Transpose, DepthToSpace ... */ \
-    X(ops_slice)       /* Slice, Split, Concat, Pad, Tile ... */ \
+    X(ops_slice)       /* Slice, Split, Concat */ \
+    X(ops_pad)         /* Pad, Tile */ \
     X(ops_gather)      /* Gather, GatherElements, GatherND, Scatter*, OneHot ... */ \
     X(ops_reduce)      /* ReduceSum ..., ArgMax, ArgMin, CumSum, TopK */ \
     X(ops_resize)      /* Resize, Upsample */ \

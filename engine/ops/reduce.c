@@ -218,7 +218,8 @@ static Status infer_arg(InferCall *c)
     int axis;
     c->out[0].type = DT_INT64;
     if (x->rank < 0) return OK;
-    if (!axis_fix(node_int(c->node, "axis", 0), x->rank, &axis)) return op_fail(c, ERR_DATA, "its axis is outside a tensor of rank %d", x->rank);
+    if (!axis_fix(node_int(c->node, "axis", 0), x->rank, &axis))
+        return op_fail(c, ERR_DATA, "its axis is outside a tensor of rank %d", x->rank);
     mask[axis] = true;
     c->out[0].shape = reduced_shape(x, mask, node_int(c->node, "keepdims", 1) != 0);
     return OK;
@@ -285,7 +286,8 @@ static Status forward_cum_sum(OpCall *c)
     Tensor *y = &c->out[0];
     int axis;
     if (!dtype_is_float(x->type) && !dtype_is_integer(x->type)) return op_bad_type(c, x->type);
-    if (tensor_count(t) != 1 || !axis_fix(tensor_get_int(t, 0), x->shape.rank, &axis)) return op_fail(c, ERR_DATA, "its axis is no axis of the input");
+    if (tensor_count(t) != 1 || !axis_fix(tensor_get_int(t, 0), x->shape.rank, &axis))
+        return op_fail(c, ERR_DATA, "its axis is no axis of the input");
     bool exclusive = node_int(c->node, "exclusive", 0) != 0, reverse = node_int(c->node, "reverse", 0) != 0;
     int64_t size = x->shape.dims[axis], inner = shape_span(&x->shape, axis + 1, x->shape.rank), outer = shape_span(&x->shape, 0, axis);
     for (int64_t row = 0; row < outer * inner; row++) {
@@ -316,7 +318,8 @@ static Status infer_top_k(InferCall *c)
     c->out[0].type = c->in[0].type;
     if (c->output_count > 1) c->out[1].type = DT_INT64;
     if (x->rank < 0) return OK;
-    if (!axis_fix(node_int(c->node, "axis", -1), x->rank, &axis)) return op_fail(c, ERR_DATA, "its axis is outside a tensor of rank %d", x->rank);
+    if (!axis_fix(node_int(c->node, "axis", -1), x->rank, &axis))
+        return op_fail(c, ERR_DATA, "its axis is outside a tensor of rank %d", x->rank);
     ListState state = infer_list(c, 1, "k", k, 1, &count);
     if (state == LIST_KNOWN && (count != 1 || k[0] < 0 || (x->dims[axis] >= 0 && k[0] > x->dims[axis])))
         return op_fail(c, ERR_DATA, "k %lld of an axis of size %lld", (long long)k[0], (long long)x->dims[axis]);

@@ -4,7 +4,8 @@
 #include <math.h>
 #include <stdlib.h>
 
-typedef enum CoordMode { HALF_PIXEL, PYTORCH_HALF_PIXEL, ALIGN_CORNERS, ASYMMETRIC, TF_CROP, TF_HALF_PIXEL_NN, HALF_PIXEL_SYMMETRIC } CoordMode;
+typedef enum CoordMode { HALF_PIXEL, PYTORCH_HALF_PIXEL, ALIGN_CORNERS, ASYMMETRIC, TF_CROP, TF_HALF_PIXEL_NN,
+                         HALF_PIXEL_SYMMETRIC } CoordMode;
 typedef enum Mode { NEAREST, LINEAR, CUBIC } Mode;
 typedef enum NearestMode { ROUND_PREFER_FLOOR, ROUND_PREFER_CEIL, FLOOR, CEIL } NearestMode;
 
@@ -167,7 +168,8 @@ static Status read_settings(const OpCall *c, const Target *t, Settings *s)
     for (int d = 0; d < MAX_RANK; d++) s->roi_end[d] = 1;
     if (s->coord != TF_CROP) return OK;
     const Tensor *roi = c->input_count > 1 ? c->in[1] : NULL;
-    if (roi == NULL || tensor_count(roi) != 2 * t->axis_count) return op_fail(c, ERR_DATA, "its roi must have %d entries", 2 * t->axis_count);
+    if (roi == NULL || tensor_count(roi) != 2 * t->axis_count)
+        return op_fail(c, ERR_DATA, "its roi must have %d entries", 2 * t->axis_count);
     for (int i = 0; i < t->axis_count; i++) {
         s->roi_start[t->axes[i]] = tensor_get(roi, i);
         s->roi_end[t->axes[i]] = tensor_get(roi, t->axis_count + i);
@@ -383,7 +385,8 @@ static Status call_target(const OpCall *c, Target *t)
     TRY(find_target(&infer, t));
     if (!t->known || !shape_known(&t->out)) return op_fail(c, ERR_DATA, "neither its scales nor its sizes are given");
     for (int d = 0; d < t->out.rank; d++) {
-        if (c->in[0]->shape.dims[d] == 0 && t->out.dims[d] > 0) return op_fail(c, ERR_DATA, "axis %d is empty: there is nothing to resize", d);
+        if (c->in[0]->shape.dims[d] == 0 && t->out.dims[d] > 0)
+            return op_fail(c, ERR_DATA, "axis %d is empty: there is nothing to resize", d);
     }
     return OK;
 }

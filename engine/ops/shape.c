@@ -258,7 +258,8 @@ static Status infer_expand(InferCall *c)
         shape.rank = target->count;
         for (int d = 0; d < shape.rank; d++) {
             shape.dims[d] = target->at[d];
-            if (!target->symbol[d] && target->at[d] < 0) return op_fail(c, ERR_DATA, "its shape input holds %lld", (long long)target->at[d]);
+            if (!target->symbol[d] && target->at[d] < 0)
+                return op_fail(c, ERR_DATA, "its shape input holds %lld", (long long)target->at[d]);
         }
     } else if (c->in[1].shape.rank == 1 && c->in[1].shape.dims[0] >= 0 && c->in[1].shape.dims[0] <= MAX_RANK) {
         shape.rank = (int)c->in[1].shape.dims[0];

@@ -211,7 +211,8 @@ static void test_evaluate(void **state)
     Tensor out[1];
     ValueId y = build_node(g, "Add", "y", ints(g, "a", 2, INTS(1, 2)), ints(g, "b", 1, INTS(40)), -1);
     ValueId big = build_node(g, "ConstantOfShape", "big", ints(g, "size", 2, INTS(1000000, 1000000)), -1);
-    ValueId x = build_input(g, "x", DT_INT64, DIMS(2)), z = build_node(g, "Add", "z", y, x, -1), odd = build_node(g, "Mystery", "odd", y, -1);
+    ValueId x = build_input(g, "x", DT_INT64, DIMS(2)), z = build_node(g, "Add", "z", y, x, -1),
+        odd = build_node(g, "Mystery", "odd", y, -1);
     build_output(g, z);
     engine_bind(g);
     assert_ok(engine_evaluate(g, build_maker(g, y), 1 << 20, out, &err), &err);

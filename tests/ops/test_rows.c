@@ -66,7 +66,8 @@ static const Row rows[] = {
     { "clip by attributes", "Clip", 6, { F32(1, D(3), D(-9, 1, 9)) }, 1, { A_FLOAT("min", -1), A_FLOAT("max", 6) },
       F32(1, D(3), D(-1, 1, 6)), OK },
     { "clip without bounds", "Clip", 13, { F32(1, D(2), D(-9, 9)) }, 1, { { 0 } }, F32(1, D(2), D(-9, 9)), OK },
-    { "clip upper only, int8", "Clip", 13, { I8(1, D(3), D(-9, 1, 9)), NONE, I8(0, D(0), D(2)) }, 3, { { 0 } }, I8(1, D(3), D(-9, 1, 2)), OK },
+    { "clip upper only, int8", "Clip", 13, { I8(1, D(3), D(-9, 1, 9)), NONE, I8(0, D(0), D(2)) }, 3, { { 0 } }, I8(1, D(3), D(-9, 1, 2)),
+      OK },
     { "not", "Not", 1, { BOOL(1, D(2), D(0, 1)) }, 1, { { 0 } }, BOOL(1, D(2), D(1, 0)), OK },
     { "bitwise not int8", "BitwiseNot", 18, { I8(1, D(2), D(0, 5)) }, 1, { { 0 } }, I8(1, D(2), D(-1, -6)), OK },
     { "is inf, positive only", "IsInf", 10, { F32(1, D(3), D(INFINITY, -INFINITY, 1)) }, 1, { A_INT("detect_negative", 0) },
@@ -79,7 +80,8 @@ static const Row rows[] = {
     { "mul uint8 wraps", "Mul", 14, { U8(1, D(2), D(16, 3)), U8(1, D(2), D(17, 3)) }, 2, { { 0 } }, U8(1, D(2), D(16, 9)), OK },
     { "div int32 towards zero", "Div", 14, { I32(1, D(3), D(-7, 7, 5)), I32(1, D(3), D(2, -2, 0)) }, 2, { { 0 } },
       I32(1, D(3), D(-3, -3, 0)), OK },
-    { "div least by -1", "Div", 14, { I32(1, D(1), D(-2147483648.0)), I32(1, D(1), D(-1)) }, 2, { { 0 } }, I32(1, D(1), D(-2147483648.0)), OK },
+    { "div least by -1", "Div", 14, { I32(1, D(1), D(-2147483648.0)), I32(1, D(1), D(-1)) }, 2, { { 0 } }, I32(1, D(1), D(-2147483648.0)),
+      OK },
     { "mod takes the divisor's sign", "Mod", 13, { I32(1, D(3), D(-7, 7, -6)), I32(1, D(3), D(3, -3, 3)) }, 2, { { 0 } },
       I32(1, D(3), D(2, -2, 0)), OK },
     { "fmod takes the dividend's sign", "Mod", 13, { F32(1, D(2), D(-7.5, 7.5)), F32(1, D(2), D(2, -2)) }, 2, { A_INT("fmod", 1) },
@@ -91,7 +93,8 @@ static const Row rows[] = {
     { "mean of two", "Mean", 13, { F32(1, D(2), D(1, 2)), F32(1, D(2), D(3, 6)) }, 2, { { 0 } }, F32(1, D(2), D(2, 4)), OK },
     { "max float16", "Max", 13, { F16(1, D(2), D(1, 5)), F16(1, D(2), D(3, 2)) }, 2, { { 0 } }, F16(1, D(2), D(3, 5)), OK },
     { "equal bool", "Equal", 13, { BOOL(1, D(2), D(1, 0)), BOOL(1, D(2), D(1, 1)) }, 2, { { 0 } }, BOOL(1, D(2), D(1, 0)), OK },
-    { "greater or equal int64", "GreaterOrEqual", 16, { I64(1, D(2), D(1, 2)), I64(0, D(0), D(2)) }, 2, { { 0 } }, BOOL(1, D(2), D(0, 1)), OK },
+    { "greater or equal int64", "GreaterOrEqual", 16, { I64(1, D(2), D(1, 2)), I64(0, D(0), D(2)) }, 2, { { 0 } }, BOOL(1, D(2), D(0, 1)),
+      OK },
     { "xor", "Xor", 7, { BOOL(1, D(2), D(1, 0)), BOOL(1, D(1), D(1)) }, 2, { { 0 } }, BOOL(1, D(2), D(0, 1)), OK },
     { "bitwise xor", "BitwiseXor", 18, { I32(1, D(1), D(6)), I32(1, D(1), D(3)) }, 2, { { 0 } }, I32(1, D(1), D(5)), OK },
     { "shift past the width", "BitShift", 11, { U8(1, D(2), D(129, 1)), U8(1, D(2), D(1, 9)) }, 2, { A_STR("direction", "LEFT") },
@@ -103,9 +106,11 @@ static const Row rows[] = {
     { "add of shapes that do not fit", "Add", 14, { F32(1, D(2), D(1, 2)), F32(1, D(3), D(1, 2, 3)) }, 2, { { 0 } }, NONE, ERR_DATA },
     { "add of two types", "Add", 14, { F32(1, D(1), D(1)), F64(1, D(1), D(1)) }, 2, { { 0 } }, NONE, ERR_DATA },
     /* constants and casts */
-    { "cast float to int8 truncates", "Cast", 13, { F32(1, D(3), D(-2.9, 2.9, 0.2)) }, 1, { A_INT("to", DT_INT8) }, I8(1, D(3), D(-2, 2, 0)), OK },
+    { "cast float to int8 truncates", "Cast", 13, { F32(1, D(3), D(-2.9, 2.9, 0.2)) }, 1, { A_INT("to", DT_INT8) },
+      I8(1, D(3), D(-2, 2, 0)), OK },
     { "cast float to bool", "Cast", 13, { F32(1, D(3), D(0, 0.5, NAN)) }, 1, { A_INT("to", DT_BOOL) }, BOOL(1, D(3), D(0, 1, 1)), OK },
-    { "range backwards", "Range", 11, { I64(0, D(0), D(5)), I64(0, D(0), D(0)), I64(0, D(0), D(-2)) }, 3, { { 0 } }, I64(1, D(3), D(5, 3, 1)), OK },
+    { "range backwards", "Range", 11, { I64(0, D(0), D(5)), I64(0, D(0), D(0)), I64(0, D(0), D(-2)) }, 3, { { 0 } },
+      I64(1, D(3), D(5, 3, 1)), OK },
     { "range without a step", "Range", 11, { I64(0, D(0), D(5)), I64(0, D(0), D(0)), I64(0, D(0), D(0)) }, 3, { { 0 } }, NONE, ERR_DATA },
     { "eye below the diagonal", "EyeLike", 9, { F32(2, D(2, 3), D(0)) }, 1, { A_INT("k", -1), A_INT("dtype", DT_INT64) },
       I64(2, D(2, 3), D(0, 0, 0, 1, 0, 0)), OK },
@@ -114,23 +119,27 @@ static const Row rows[] = {
     { "shape of a part", "Shape", 15, { F32(3, D(2, 1, 3), D(0)) }, 1, { A_INT("start", -2), A_INT("end", 3) }, I64(1, D(2), D(1, 3)), OK },
     { "reshape copies and solves", "Reshape", 13, { I64(3, D(2, 1, 3), D(1, 2, 3, 4, 5, 6)), I64(1, D(2), D(0, -1)) }, 2, { { 0 } },
       I64(2, D(2, 3), D(1, 2, 3, 4, 5, 6)), OK },
-    { "reshape allowzero", "Reshape", 14, { F32(2, D(0, 3), D(0)), I64(1, D(2), D(3, 0)) }, 2, { A_INT("allowzero", 1) }, F32(2, D(3, 0), D(0)), OK },
+    { "reshape allowzero", "Reshape", 14, { F32(2, D(0, 3), D(0)), I64(1, D(2), D(3, 0)) }, 2, { A_INT("allowzero", 1) },
+      F32(2, D(3, 0), D(0)), OK },
     { "reshape of the wrong size", "Reshape", 13, { F32(1, D(4), D(0)), I64(1, D(2), D(3, -1)) }, 2, { { 0 } }, NONE, ERR_DATA },
     { "squeeze by attribute", "Squeeze", 11, { F32(3, D(1, 2, 1), D(1, 2)) }, 1, { A_INTS("axes", 1, -1) }, F32(2, D(1, 2), D(1, 2)), OK },
     { "squeeze by input", "Squeeze", 13, { F32(3, D(1, 2, 1), D(1, 2)), I64(1, D(1), D(0)) }, 2, { { 0 } }, F32(2, D(2, 1), D(1, 2)), OK },
     { "squeeze of a wide axis", "Squeeze", 13, { F32(2, D(1, 2), D(1, 2)), I64(1, D(1), D(1)) }, 2, { { 0 } }, NONE, ERR_DATA },
-    { "unsqueeze by attribute", "Unsqueeze", 11, { F32(1, D(2), D(1, 2)) }, 1, { A_INTS("axes", 2, 0, 2) }, F32(3, D(1, 2, 1), D(1, 2)), OK },
+    { "unsqueeze by attribute", "Unsqueeze", 11, { F32(1, D(2), D(1, 2)) }, 1, { A_INTS("axes", 2, 0, 2) }, F32(3, D(1, 2, 1), D(1, 2)),
+      OK },
     { "transpose int8", "Transpose", 13, { I8(2, D(2, 3), D(1, 2, 3, 4, 5, 6)) }, 1, { { 0 } }, I8(2, D(3, 2), D(1, 4, 2, 5, 3, 6)), OK },
     { "transpose int4", "Transpose", 21, { { DT_INT4, 2, D(3, 1), D(-8, 3, 7) } }, 1, { { 0 } }, { DT_INT4, 2, D(1, 3), D(-8, 3, 7) }, OK },
     { "expand with a one", "Expand", 13, { F32(2, D(2, 1), D(1, 2)), I64(1, D(3), D(2, 1, 2)) }, 2, { { 0 } },
       F32(3, D(2, 2, 2), D(1, 1, 2, 2, 1, 1, 2, 2)), OK },
-    { "flatten at the last axis", "Flatten", 13, { F32(2, D(2, 2), D(1, 2, 3, 4)) }, 1, { A_INT("axis", -1) }, F32(2, D(2, 2), D(1, 2, 3, 4)), OK },
+    { "flatten at the last axis", "Flatten", 13, { F32(2, D(2, 2), D(1, 2, 3, 4)) }, 1, { A_INT("axis", -1) },
+      F32(2, D(2, 2), D(1, 2, 3, 4)), OK },
     /* slices */
     { "slice by attributes", "Slice", 9, { I32(2, D(2, 3), D(1, 2, 3, 4, 5, 6)) }, 1,
       { A_INTS("starts", 1, -2), A_INTS("ends", 1, 99), A_INTS("axes", 1, 1) }, I32(2, D(2, 2), D(2, 3, 5, 6)), OK },
     { "slice to nothing", "Slice", 13, { I32(1, D(4), D(1, 2, 3, 4)), I64(1, D(1), D(-1)), I64(1, D(1), D(-99)), NONE }, 3, { { 0 } },
       I32(1, D(0), D(0)), OK },
-    { "split unevenly", "Split", 18, { F32(1, D(5), D(1, 2, 3, 4, 5)) }, 1, { A_INT("num_outputs", 1) }, F32(1, D(5), D(1, 2, 3, 4, 5)), OK },
+    { "split unevenly", "Split", 18, { F32(1, D(5), D(1, 2, 3, 4, 5)) }, 1, { A_INT("num_outputs", 1) }, F32(1, D(5), D(1, 2, 3, 4, 5)),
+      OK },
     { "concat of the wrong size", "Concat", 13, { F32(2, D(1, 2), D(0)), F32(2, D(1, 3), D(0)) }, 2, { A_INT("axis", 0) }, NONE, ERR_DATA },
     { "concat along the last axis", "Concat", 13, { I8(2, D(2, 1), D(1, 2)), I8(2, D(2, 2), D(3, 4, 5, 6)) }, 2, { A_INT("axis", -1) },
       I8(2, D(2, 3), D(1, 3, 4, 2, 5, 6)), OK },
@@ -140,13 +149,16 @@ static const Row rows[] = {
       F32(2, D(1, 3), D(9, 1, 2)), OK },
     { "pad reflect", "Pad", 13, { I64(1, D(3), D(1, 2, 3)), I64(1, D(2), D(2, 1)) }, 2, { A_STR("mode", "reflect") },
       I64(1, D(6), D(3, 2, 1, 2, 3, 2)), OK },
-    { "pad wrap", "Pad", 19, { F32(1, D(3), D(1, 2, 3)), I64(1, D(2), D(1, 2)) }, 2, { A_STR("mode", "wrap") }, F32(1, D(6), D(3, 1, 2, 3, 1, 2)), OK },
-    { "tile", "Tile", 13, { F32(2, D(1, 2), D(1, 2)), I64(1, D(2), D(2, 2)) }, 2, { { 0 } }, F32(2, D(2, 4), D(1, 2, 1, 2, 1, 2, 1, 2)), OK },
+    { "pad wrap", "Pad", 19, { F32(1, D(3), D(1, 2, 3)), I64(1, D(2), D(1, 2)) }, 2, { A_STR("mode", "wrap") },
+      F32(1, D(6), D(3, 1, 2, 3, 1, 2)), OK },
+    { "tile", "Tile", 13, { F32(2, D(1, 2), D(1, 2)), I64(1, D(2), D(2, 2)) }, 2, { { 0 } }, F32(2, D(2, 4), D(1, 2, 1, 2, 1, 2, 1, 2)),
+      OK },
     /* gather and scatter */
     { "gather a scalar from the end", "Gather", 13, { F32(2, D(2, 2), D(1, 2, 3, 4)), I64(0, D(0), D(-1)) }, 2, { A_INT("axis", 1) },
       F32(1, D(2), D(2, 4)), OK },
     { "gather outside", "Gather", 13, { F32(1, D(2), D(1, 2)), I64(1, D(1), D(2)) }, 2, { { 0 } }, NONE, ERR_DATA },
-    { "scatter elements, largest", "ScatterElements", 18, { F32(1, D(3), D(5, 5, 5)), I64(1, D(3), D(0, 0, 2)), F32(1, D(3), D(7, 6, 1)) }, 3,
+    { "scatter elements, largest", "ScatterElements", 18, { F32(1, D(3), D(5, 5, 5)), I64(1, D(3), D(0, 0, 2)), F32(1, D(3), D(7, 6, 1)) },
+      3,
       { A_STR("reduction", "max") }, F32(1, D(3), D(7, 5, 5)), OK },
     { "scatter nd adds twice", "ScatterND", 16, { I32(1, D(3), D(1, 1, 1)), I64(2, D(2, 1), D(1, 1)), I32(1, D(2), D(2, 3)) }, 3,
       { A_STR("reduction", "add") }, I32(1, D(3), D(1, 6, 1)), OK },
@@ -154,29 +166,36 @@ static const Row rows[] = {
     { "one hot, index outside", "OneHot", 11, { I64(1, D(2), D(-1, 5)), I64(0, D(0), D(3)), F32(1, D(2), D(0, 1)) }, 3, { { 0 } },
       F32(2, D(2, 3), D(0, 0, 1, 0, 0, 0)), OK },
     { "nonzero of a matrix", "NonZero", 13, { F32(2, D(2, 2), D(0, 1, 2, 0)) }, 1, { { 0 } }, I64(2, D(2, 2), D(0, 1, 1, 0)), OK },
-    { "compress flat", "Compress", 11, { F32(2, D(2, 2), D(1, 2, 3, 4)), BOOL(1, D(3), D(0, 1, 1)) }, 2, { { 0 } }, F32(1, D(2), D(2, 3)), OK },
+    { "compress flat", "Compress", 11, { F32(2, D(2, 2), D(1, 2, 3, 4)), BOOL(1, D(3), D(0, 1, 1)) }, 2, { { 0 } }, F32(1, D(2), D(2, 3)),
+      OK },
     /* reductions */
     { "sum, axes by attribute", "ReduceSum", 11, { F32(2, D(2, 2), D(1, 2, 3, 4)) }, 1, { A_INTS("axes", 1, -1), A_INT("keepdims", 0) },
       F32(1, D(2), D(3, 7)), OK },
-    { "mean, axes by input", "ReduceMean", 18, { F32(2, D(2, 2), D(1, 2, 3, 4)), I64(1, D(1), D(0)) }, 2, { { 0 } }, F32(2, D(1, 2), D(2, 3)), OK },
-    { "sum of nothing named", "ReduceSum", 13, { I32(1, D(3), D(1, 2, 3)) }, 1, { A_INT("noop_with_empty_axes", 1) }, I32(1, D(3), D(1, 2, 3)), OK },
+    { "mean, axes by input", "ReduceMean", 18, { F32(2, D(2, 2), D(1, 2, 3, 4)), I64(1, D(1), D(0)) }, 2, { { 0 } },
+      F32(2, D(1, 2), D(2, 3)), OK },
+    { "sum of nothing named", "ReduceSum", 13, { I32(1, D(3), D(1, 2, 3)) }, 1, { A_INT("noop_with_empty_axes", 1) },
+      I32(1, D(3), D(1, 2, 3)), OK },
     { "max int8", "ReduceMax", 13, { I8(1, D(3), D(-5, -2, -9)) }, 1, { A_INT("keepdims", 0) }, I8(0, D(0), D(-2)), OK },
     { "min keeps NaN", "ReduceMin", 18, { F32(1, D(2), D(NAN, 1)) }, 1, { A_INT("keepdims", 0) }, F32(0, D(0), D(NAN)), OK },
-    { "log sum exp of large numbers", "ReduceLogSumExp", 18, { F32(1, D(2), D(1000, 1000)) }, 1, { { 0 } }, F32(1, D(1), D(1000.6931)), OK },
+    { "log sum exp of large numbers", "ReduceLogSumExp", 18, { F32(1, D(2), D(1000, 1000)) }, 1, { { 0 } }, F32(1, D(1), D(1000.6931)),
+      OK },
     { "mean float16", "ReduceMean", 13, { F16(1, D(2), D(1, 2)) }, 1, { { 0 } }, F16(1, D(1), D(1.5)), OK },
     { "axis named twice", "ReduceSum", 13, { F32(1, D(2), D(1, 2)), I64(1, D(2), D(0, -1)) }, 2, { { 0 } }, NONE, ERR_DATA },
     { "argmax, last of equals", "ArgMax", 13, { F32(1, D(3), D(4, 4, 1)) }, 1, { A_INT("select_last_index", 1), A_INT("keepdims", 0) },
       I64(0, D(0), D(1)), OK },
-    { "cumsum exclusive, reverse", "CumSum", 14, { I32(1, D(3), D(1, 2, 3)), I64(0, D(0), D(0)) }, 2, { A_INT("exclusive", 1), A_INT("reverse", 1) },
+    { "cumsum exclusive, reverse", "CumSum", 14, { I32(1, D(3), D(1, 2, 3)), I64(0, D(0), D(0)) }, 2,
+      { A_INT("exclusive", 1), A_INT("reverse", 1) },
       I32(1, D(3), D(5, 3, 0)), OK },
     { "lower triangle", "Trilu", 14, { I64(2, D(2, 3), D(1, 2, 3, 4, 5, 6)), I64(0, D(0), D(-1)) }, 2, { A_INT("upper", 0) },
       I64(2, D(2, 3), D(0, 0, 0, 4, 0, 0)), OK },
     /* resize */
-    { "upsample by attribute", "Upsample", 7, { F32(4, D(1, 1, 1, 2), D(1, 2)) }, 1, { { .name = "scales", .kind = FLOATS, .count = 4, .f = { 1, 1, 2, 2 } } },
+    { "upsample by attribute", "Upsample", 7, { F32(4, D(1, 1, 1, 2), D(1, 2)) }, 1,
+      { { .name = "scales", .kind = FLOATS, .count = 4, .f = { 1, 1, 2, 2 } } },
       F32(4, D(1, 1, 2, 4), D(1, 1, 2, 2, 1, 1, 2, 2)), OK },
     { "upsample by input", "Upsample", 9, { F32(2, D(1, 2), D(0, 2)), F32(1, D(2), D(1, 2)) }, 2, { A_STR("mode", "linear") },
       F32(2, D(1, 4), D(0, 1, 2, 2)), OK },
-    { "resize to sizes, half pixel", "Resize", 13, { F32(2, D(1, 2), D(0, 4)), NONE, NONE, I64(1, D(2), D(1, 4)) }, 4, { A_STR("mode", "linear") },
+    { "resize to sizes, half pixel", "Resize", 13, { F32(2, D(1, 2), D(0, 4)), NONE, NONE, I64(1, D(2), D(1, 4)) }, 4,
+      { A_STR("mode", "linear") },
       F32(2, D(1, 4), D(0, 1, 3, 4)), OK },
     { "resize some axes", "Resize", 18, { U8(2, D(2, 2), D(1, 2, 3, 4)), NONE, F32(1, D(1), D(2)) }, 3, { A_INTS("axes", 1, 1) },
       U8(2, D(2, 4), D(1, 1, 2, 2, 3, 3, 4, 4)), OK },
@@ -231,14 +250,17 @@ static void check_row(const Row *row)
     if (node->op == NULL) fail_msg("%s: no entry", row->name);
     Tensor out = { .type = DT_NONE };
     const bool wanted = true;
-    OpCall call = { .graph = g, .node = node, .opset = row->opset, .input_count = row->in_count, .output_count = 1, .in = given, .out = &out,
+    OpCall call = { .graph = g, .node = node, .opset = row->opset, .input_count = row->in_count, .output_count = 1, .in = given,
+                    .out = &out,
                     .wanted = &wanted, .err = &err };
     Status status = node->op->forward(&call);
     if (status != row->status) fail_msg("%s: status %d, expected %d: %s", row->name, (int)status, (int)row->status, err.text);
-    if (row->status != OK && strstr(err.text, "'node'") == NULL) fail_msg("%s: the message does not name the node: %s", row->name, err.text);
+    if (row->status != OK && strstr(err.text, "'node'") == NULL)
+        fail_msg("%s: the message does not name the node: %s", row->name, err.text);
     if (row->status == OK) {
         Shape shape = shape_of(row->out.rank, row->out.dims);
-        if (out.type != row->out.type || !shape_eq(&out.shape, &shape)) fail_msg("%s: type %d rank %d", row->name, (int)out.type, out.shape.rank);
+        if (out.type != row->out.type || !shape_eq(&out.shape, &shape))
+            fail_msg("%s: type %d rank %d", row->name, (int)out.type, out.shape.rank);
         double tolerance = row->out.type == DT_FLOAT16 || row->out.type == DT_BFLOAT16 ? 1e-3 : 1e-6;
         for (int64_t i = 0; i < tensor_count(&out); i++) {
             double x = tensor_get(&out, i), y = row->out.v[i];
@@ -266,18 +288,27 @@ static void test_bind(void **state)
         int opset, inputs;
         bool known;
     } cases[] = {
-        { "Gelu", 19, 1, false }, { "Gelu", 20, 1, true }, { "Upsample", 9, 2, true }, { "Upsample", 10, 2, false }, { "Slice", 9, 1, true },
+        { "Gelu", 19, 1, false }, { "Gelu", 20, 1, true }, { "Upsample", 9, 2, true }, { "Upsample", 10, 2, false },
+            { "Slice", 9, 1, true },
         { "Slice", 9, 3, false }, { "Slice", 13, 3, true }, { "Slice", 13, 1, false }, { "Add", 13, 3, false }, { "Add", 6, 2, false },
         { "Nonsense", 13, 1, false },
     };
+    Graph *lacking = build_new(13);
+    ValueId x = graph_add_value(lacking, STR("x"), DT_FLOAT, NULL), y = graph_add_value(lacking, STR("y"), DT_FLOAT, NULL);
+    ValueId given[2] = { 0, x }; /* a required input left out */
+    NodeId add = graph_add_node(lacking, "Add", "", STR("n"), given, 2, &y, 1);
+    engine_bind(lacking);
+    assert_null(graph_node(lacking, add)->op);
+    graph_free(lacking);
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         Graph *g = build_new(cases[i].opset);
         Shape unknown = SHAPE_UNKNOWN;
-        ValueId x = graph_add_value(g, STR("x"), DT_FLOAT, &unknown), y = graph_add_value(g, STR("y"), DT_FLOAT, &unknown);
-        ValueId inputs[3] = { x, x, x };
-        NodeId n = graph_add_node(g, cases[i].op, "", STR("n"), inputs, cases[i].inputs, &y, 1);
+        ValueId in = graph_add_value(g, STR("in"), DT_FLOAT, &unknown), out = graph_add_value(g, STR("out"), DT_FLOAT, &unknown);
+        ValueId inputs[3] = { in, in, in };
+        NodeId n = graph_add_node(g, cases[i].op, "", STR("n"), inputs, cases[i].inputs, &out, 1);
         engine_bind(g);
-        if ((graph_node(g, n)->op != NULL) != cases[i].known) fail_msg("%s at %d with %d inputs", cases[i].op, cases[i].opset, cases[i].inputs);
+        if ((graph_node(g, n)->op != NULL) != cases[i].known)
+            fail_msg("%s at %d with %d inputs", cases[i].op, cases[i].opset, cases[i].inputs);
         graph_free(g);
     }
 }
@@ -296,14 +327,16 @@ static void test_large(void **state)
     for (int64_t i = 0; i < tensor_count(&b); i++) tensor_set(&b, i, build_noise(2, i));
     ValueId ids[2] = { graph_add_value(g, STR("a"), DT_FLOAT, &shape), graph_add_value(g, STR("b"), DT_FLOAT, &narrow) };
     ValueId y = graph_add_value(g, STR("y"), DT_NONE, &unknown), z = graph_add_value(g, STR("z"), DT_NONE, &unknown);
-    NodeId add = graph_add_node(g, "Mul", "", STR("mul"), ids, 2, &y, 1), turn = graph_add_node(g, "Transpose", "", STR("turn"), ids, 1, &z, 1);
+    NodeId add = graph_add_node(g, "Mul", "", STR("mul"), ids, 2, &y, 1),
+        turn = graph_add_node(g, "Transpose", "", STR("turn"), ids, 1, &z, 1);
     engine_bind(g);
     const Tensor *in[2] = { &a, &b };
     const bool wanted = true;
     OpCall call = { .graph = g, .node = graph_node(g, add), .opset = 14, .input_count = 2, .output_count = 1, .in = in, .out = &out,
                     .wanted = &wanted, .err = &err };
     assert_ok(call.node->op->forward(&call), &err);
-    for (int64_t i = 0; i < tensor_count(&out); i++) assert_near(tensor_get(&out, i), (float)(tensor_get(&a, i) * tensor_get(&b, i / 50 % 40)), 0);
+    for (int64_t i = 0; i < tensor_count(&out); i++) assert_near(tensor_get(&out, i),
+                                                                 (float)(tensor_get(&a, i) * tensor_get(&b, i / 50 % 40)), 0);
     tensor_release(&out);
     call.node = graph_node(g, turn);
     call.input_count = 1;
