@@ -7,7 +7,7 @@
 
 extern const Pass pass_distill;
 
-static char folder[] = "/tmp/pare-test-distill-XXXXXX";
+static char folder[] = P_tmpdir "/pare-test-distill-XXXXXX";
 static char data_path[sizeof folder + 16], target_path[sizeof folder + 16];
 
 enum { SAMPLES = 5, CLASSES = 3 };

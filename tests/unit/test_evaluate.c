@@ -3,7 +3,7 @@
 #include "formats/npz.h"
 #include "pipeline/evaluate.h"
 
-static char folder[] = "/tmp/pare-test-evaluate-XXXXXX";
+static char folder[] = P_tmpdir "/pare-test-evaluate-XXXXXX";
 static char data_path[sizeof folder + 16];
 
 static int make_folder(void **state)
