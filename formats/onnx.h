@@ -19,8 +19,6 @@ Status onnx_save(Graph *g, const char *path, const SaveOptions *options, Err *er
 
 /* A name as the tables spell it: "ai.onnx" is "". */
 Str onnx_domain(ProtobufCBinaryData b);
-/* The element type and shape that a TypeProto declares; false when it is no tensor. Symbols enter the graph. */
-bool onnx_read_type(Graph *g, const Onnx__TypeProto *type, DType *element, Shape *shape);
 
 /* What the loader passes down. */
 typedef struct OnnxLoader {

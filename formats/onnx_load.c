@@ -16,15 +16,18 @@ Str onnx_domain(ProtobufCBinaryData b)
     return str_is(s, "ai.onnx") ? STR("") : s;
 }
 
-bool onnx_read_type(Graph *g, const Onnx__TypeProto *type, DType *element, Shape *shape)
+/* The element type and shape that a TypeProto declares; *tensor false when it is no tensor. Symbols enter the graph. */
+static Status read_type(OnnxLoader *l, Graph *g, const Onnx__TypeProto *type, DType *element, Shape *shape, bool *tensor)
 {
     *element = DT_NONE;
     *shape = SHAPE_UNKNOWN;
-    if (type == NULL || type->value_case == ONNX__TYPE_PROTO__VALUE__NOT_SET) return true;
-    if (type->value_case != ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE) return false;
+    *tensor = true;
+    if (type == NULL || type->value_case == ONNX__TYPE_PROTO__VALUE__NOT_SET) return OK;
+    *tensor = type->value_case == ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE;
+    if (!*tensor) return OK;
     const Onnx__TypeProto__Tensor *t = type->tensor_type;
     if (t->elem_type > 0 && t->elem_type < DT_COUNT) *element = (DType)t->elem_type;
-    if (t->shape == NULL || t->shape->n_dim > MAX_RANK) return true;
+    if (t->shape == NULL || t->shape->n_dim > MAX_RANK) return OK;
     shape->rank = (int)t->shape->n_dim;
     for (int i = 0; i < shape->rank; i++) {
         const Onnx__TensorShapeProto__Dimension *d = t->shape->dim[i];
@@ -32,9 +35,10 @@ bool onnx_read_type(Graph *g, const Onnx__TypeProto *type, DType *element, Shape
         if (d->value_case == ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE && d->dim_value >= 0) shape->dims[i] = d->dim_value;
         if (d->value_case == ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_PARAM && d->dim_param.len > 0) {
             shape->dims[i] = graph_symbol(g, str_of_bytes(d->dim_param));
+            if (shape->dims[i] == DIM_UNKNOWN) return err_no_memory(l->err, "a symbolic dimension");
         }
     }
-    return true;
+    return OK;
 }
 
 static Status declare(OnnxLoader *l, Graph *g, Str name, ValueId *out)
@@ -44,28 +48,30 @@ static Status declare(OnnxLoader *l, Graph *g, Str name, ValueId *out)
 }
 
 /* Type and shape from the file's declaration, unless the value has contents of its own. */
-static void describe(Graph *g, ValueId v, const Onnx__ValueInfoProto *info)
+static Status describe(OnnxLoader *l, Graph *g, ValueId v, const Onnx__ValueInfoProto *info)
 {
     DType type;
     Shape shape;
+    bool tensor;
+    TRY(read_type(l, g, info->type, &type, &shape, &tensor));
     Value *value = graph_value(g, v);
-    bool tensor = onnx_read_type(g, info->type, &type, &shape);
-    value = graph_value(g, v);
     value->origin = info;
     value->flags |= VALUE_DECLARED;
     if (!tensor) value->flags &= ~(unsigned)VALUE_TENSOR;
-    if (value->flags & VALUE_INITIALIZER) return;
+    if (value->flags & VALUE_INITIALIZER) return OK;
     value->type = type;
     value->shape = shape;
+    return OK;
 }
 
 /* The first declaration of a value counts; those of names that are gone stay in the message. */
-static void describe_all(Graph *g, Onnx__ValueInfoProto *const *infos, size_t count)
+static Status describe_all(OnnxLoader *l, Graph *g, Onnx__ValueInfoProto *const *infos, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         ValueId v = graph_find_value(g, str_of_bytes(infos[i]->name));
-        if (v != 0 && !(graph_value(g, v)->flags & VALUE_DECLARED)) describe(g, v, infos[i]);
+        if (v != 0 && !(graph_value(g, v)->flags & VALUE_DECLARED)) TRY(describe(l, g, v, infos[i]));
     }
+    return OK;
 }
 
 static Status load_inputs(OnnxLoader *l, Graph *g, const Onnx__GraphProto *m)
@@ -80,7 +86,7 @@ static Status load_inputs(OnnxLoader *l, Graph *g, const Onnx__GraphProto *m)
         }
         ValueId v;
         TRY(declare(l, g, name, &v));
-        describe(g, v, m->input[i]);
+        TRY(describe(l, g, v, m->input[i]));
         graph_value(g, v)->flags |= VALUE_INPUT;
         g->inputs[g->input_count++] = v;
     }
@@ -192,8 +198,8 @@ Status onnx_load_graph(OnnxLoader *l, const Onnx__GraphProto *m, Graph *parent, 
     for (size_t i = 0; i < m->n_initializer; i++) TRY_OUT(load_initializer(l, g, m->initializer[i]));
     for (size_t i = 0; i < m->n_sparse_initializer; i++) TRY_OUT(load_sparse(l, g, m->sparse_initializer[i]));
     TRY_OUT(declare_outputs(l, g, m));
-    describe_all(g, m->output, m->n_output);
-    describe_all(g, m->value_info, m->n_value_info);
+    TRY_OUT(describe_all(l, g, m->output, m->n_output));
+    TRY_OUT(describe_all(l, g, m->value_info, m->n_value_info));
     TRY_OUT(onnx_load_nodes(l, g, m));
     TRY_OUT(load_outputs(l, g, m));
     *out = g;

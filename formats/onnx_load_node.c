@@ -16,8 +16,11 @@ ValueId onnx_resolve(Graph *g, Str name, bool *no_memory)
     const Value *value = graph_value(g->parent, outer);
     Shape shape = value->shape;
     for (int i = 0; i < shape.rank; i++) { /* symbols are numbered per graph */
-        if (shape.dims[i] <= -2) shape.dims[i] = graph_symbol(g, graph_symbol_name(g->parent, shape.dims[i]));
+        if (shape.dims[i] >= DIM_UNKNOWN) continue;
+        shape.dims[i] = graph_symbol(g, graph_symbol_name(g->parent, shape.dims[i]));
+        *no_memory |= shape.dims[i] == DIM_UNKNOWN;
     }
+    if (*no_memory) return 0;
     v = graph_add_value(g, name, value->type, &shape);
     if (v == 0) {
         *no_memory = true;
