@@ -13,6 +13,7 @@
     X(ops_pad)         /* Pad, Tile */ \
     X(ops_gather)      /* Gather, GatherElements, GatherND, Scatter*, OneHot ... */ \
     X(ops_reduce)      /* ReduceSum ..., ArgMax, ArgMin, CumSum, TopK */ \
+    X(ops_unique)      /* Unique */ \
     X(ops_resize)      /* Resize, Upsample */ \
     X(ops_conv)        /* Conv, ConvTranspose */ \
     X(ops_pool)        /* MaxPool, AveragePool, GlobalAveragePool ... */ \

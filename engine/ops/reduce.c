@@ -1,4 +1,4 @@
-/* Reduce*, ArgMax, ArgMin, CumSum, TopK, Trilu, Unique. */
+/* Reduce*, ArgMax, ArgMin, CumSum, TopK, Trilu. */
 #include "engine/ops/common.h"
 
 #include <math.h>
