@@ -1,6 +1,6 @@
 /* Conv and ConvTranspose by oneDNN. The library chooses the order of source, weights and destination; constant weights are packed once. */
+#include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/bytes.h"
 #include "engine/dnnl_private.h"
@@ -68,7 +68,47 @@ static bool weight_md(const KernelSite *s, const Geometry *g, bool transposed, b
     return dnnl_memory_desc_init_by_strides(md, at, dims, dnnl_f32, strides) == dnnl_success;
 }
 
-/* --- what may be computed along: Relu, Clip, and the addition of another tensor of the same shape */
+/* --- BatchNormalization right behind, with constants: into the weights.
+ *   s (W x + b - m) / sqrt(v + e) + t = W' x + b',   W' = k W,  b' = k (b - m) + t,  k = s / sqrt(v + e) */
+
+static bool norm_fits(const KernelSite *s, const Node *n)
+{
+    bool bias = s->node->input_count > 2 && s->value[2] != 0;
+    if (s->follower_count > 0 || s->constant[1] == NULL || (bias && s->constant[2] == NULL) || n->output_count != 1) return false;
+    if (!str_is(s->node->type, "Conv") || node_int(n, "training_mode", 0) != 0 || node_int(n, "spatial", 1) == 0) return false;
+    for (int i = 1; i < 5; i++) {
+        const Tensor *t = node_constant(s->graph, n, i);
+        if (t == NULL || t->type != DT_FLOAT || tensor_count(t) != s->in[1].shape.dims[0]) return false;
+    }
+    return true;
+}
+
+/* The normalisation among the followers (then the first), or NULL. */
+static const Node *norm_of(const KernelSite *s)
+{
+    return s->follower_count > 0 && str_is(s->follower[0]->type, "BatchNormalization") ? s->follower[0] : NULL;
+}
+
+/* Scaled weights, to be freed by the caller, and the bias, which becomes the primitive's own. */
+static Status fold_norm(const KernelSite *s, const Node *n, Primitive *p, float **weights)
+{
+    int64_t filters = s->in[1].shape.dims[0], count = tensor_count(s->constant[1]), per = count / filters;
+    const Tensor *w = s->constant[1], *b = s->node->input_count > 2 && s->value[2] != 0 ? s->constant[2] : NULL;
+    *weights = alloc_array((size_t)count, sizeof **weights);
+    float *bias = alloc_array((size_t)filters, sizeof *bias);
+    p->owned = bias;
+    if (*weights == NULL || bias == NULL) return err_no_memory(s->err, "normalised weights");
+    for (int64_t k = 0; k < filters; k++) {
+        double v[4];
+        for (int i = 0; i < 4; i++) v[i] = tensor_get(node_constant(s->graph, n, i + 1), k);
+        double factor = v[0] / sqrt(v[3] + node_float(n, "epsilon", 1e-5F));
+        bias[k] = (float)(factor * ((b != NULL ? tensor_floats(b)[k] : 0) - v[2]) + v[1]);
+        for (int64_t i = k * per; i < (k + 1) * per; i++) (*weights)[i] = (float)(factor * tensor_floats(w)[i]);
+    }
+    return OK;
+}
+
+/* --- what else may be computed along: Relu, Clip, and the addition of another tensor of the same shape */
 
 static bool clip_bounds(const KernelSite *s, const Node *n, float *low, float *high)
 {
@@ -96,6 +136,7 @@ static bool conv_fuse(const KernelSite *s, const Node *n)
     float low, high;
     if (n->domain.len != 0) return false;
     if (str_is(n->type, "Relu")) return true;
+    if (str_is(n->type, "BatchNormalization")) return norm_fits(s, n);
     if (str_is(n->type, "Clip")) return clip_bounds(s, n, &low, &high);
     if (!str_is(n->type, "Add")) return false;
     for (int i = 0; i < s->follower_count; i++) /* one addition only: it is the last input */
@@ -114,7 +155,7 @@ static Status followers_attr(const KernelSite *s, const dnnl_memory_desc_t *sum,
     TRY(dnnl_check(dnnl_primitive_attr_create(attr), "attributes", s->err));
     Status status;
     TRY_OUT(dnnl_check(dnnl_post_ops_create(&ops), "attributes", s->err));
-    for (int i = 0; i < s->follower_count; i++) {
+    for (int i = norm_of(s) != NULL ? 1 : 0; i < s->follower_count; i++) {
         const Node *n = s->follower[i];
         float low, high;
         if (str_is(n->type, "Relu"))
@@ -123,7 +164,7 @@ static Status followers_attr(const KernelSite *s, const dnnl_memory_desc_t *sum,
             TRY_OUT(dnnl_check(dnnl_post_ops_append_eltwise(ops, 1, dnnl_eltwise_clip, low, high), "Clip", s->err));
         else {
             TRY_OUT(dnnl_check(dnnl_post_ops_append_binary(ops, dnnl_binary_add, sum), "Add", s->err));
-            *add_at = i;
+            *add_at = dnnl_post_ops_len(ops) - 1;
         }
     }
     TRY_OUT(dnnl_check(dnnl_primitive_attr_set_post_ops(*attr, ops), "attributes", s->err));
@@ -156,25 +197,32 @@ static Status conv_desc(const KernelSite *s, const Geometry *g, bool transposed,
     return dnnl_check(dnnl_primitive_desc_create(out, &d, attr, engine, NULL), "Conv", s->err);
 }
 
-static Status conv_args(KernelSite *s, Primitive *p, dnnl_primitive_desc_t desc, const dnnl_memory_desc_t *weights_plain, const Geometry *g,
-                        int add_at)
+/* `scaled`: what the constant weights became, NULL when they are taken as they are. */
+static Status conv_args(KernelSite *s, Primitive *p, dnnl_primitive_desc_t desc, const dnnl_memory_desc_t *weights_plain,
+                        const float *scaled, int add_at)
 {
     const dnnl_memory_desc_t *src = dnnl_primitive_desc_query_md(desc, dnnl_query_src_md, 0);
     const dnnl_memory_desc_t *weights = dnnl_primitive_desc_query_md(desc, dnnl_query_weights_md, 0);
     const dnnl_memory_desc_t *dst = dnnl_primitive_desc_query_md(desc, dnnl_query_dst_md, 0);
-    (void)g;
     TRY(primitive_arg(p, DNNL_ARG_SRC, src, ARG_IN, 0, NULL, s->err));
     site_take(s, p, 0, src);
     if (s->constant[1] != NULL) {
         const void *packed;
-        TRY(device_pack(s->device, s->value[1], 0, s->constant[1]->data, weights_plain, weights, &packed, s->err));
+        uint64_t variant = scaled != NULL ? norm_of(s)->outputs[0] : 0;
+        const void *data = scaled != NULL ? (const void *)scaled : s->constant[1]->data;
+        TRY(device_pack(s->device, s->value[1], variant, data, weights_plain, weights, &packed, s->err));
         TRY(primitive_arg(p, DNNL_ARG_WEIGHTS, weights, ARG_FIXED, 0, packed, s->err));
         s->unused[1] = true;
     } else {
         TRY(primitive_arg(p, DNNL_ARG_WEIGHTS, weights, ARG_IN, 1, NULL, s->err));
     }
     const dnnl_memory_desc_t *bias = dnnl_primitive_desc_query_md(desc, dnnl_query_weights_md, 1);
-    if (bias != NULL && bias->ndims > 0) TRY(primitive_arg(p, DNNL_ARG_BIAS, bias, ARG_IN, 2, NULL, s->err));
+    if (scaled != NULL) {
+        TRY(primitive_arg(p, DNNL_ARG_BIAS, bias, ARG_FIXED, 0, p->owned, s->err));
+        if (s->node->input_count > 2) s->unused[2] = true;
+    } else if (bias != NULL && bias->ndims > 0) {
+        TRY(primitive_arg(p, DNNL_ARG_BIAS, bias, ARG_IN, 2, NULL, s->err));
+    }
     if (add_at >= 0) {
         int input = s->input_count - 1; /* the plan appends the other operand last */
         TRY(primitive_arg(p, DNNL_ARG_ATTR_MULTIPLE_POST_OP(add_at) | DNNL_ARG_SRC_1, dst, ARG_IN, input, NULL, s->err));
@@ -195,15 +243,18 @@ static Status convolution(KernelSite *s, bool transposed, void **state)
     if (!geometry(s, transposed, &g) || !md_any(&md[0], dnnl_f32, x->rank, x->dims) || !md_any(&md[3], dnnl_f32, y->rank, y->dims) ||
         !weight_md(s, &g, transposed, false, &rank, &weights_plain) || !weight_md(s, &g, transposed, constant, &rank, &md[1]))
         return err_set(s->err, ERR_UNSUPPORTED, "an empty convolution");
-    if (s->input_count > 2 && s->value[2] != 0 && s->node->input_count > 2 &&
+    const Node *norm = norm_of(s);
+    if ((norm != NULL || (s->node->input_count > 2 && s->value[2] != 0)) &&
         !md_plain(&md[2], dnnl_f32, 1, &y->dims[1]))
         return err_set(s->err, ERR_UNSUPPORTED, "an empty bias");
     Primitive *p = NULL;
     dnnl_primitive_desc_t desc = NULL;
     dnnl_primitive_attr_t attr = NULL;
     int add_at = -1;
+    float *scaled = NULL;
     Status status;
     TRY_OUT(primitive_new(s->device, &p, s->err));
+    if (norm != NULL) TRY_OUT(fold_norm(s, norm, p, &scaled));
     if (!md_any(&sum, dnnl_f32, y->rank, y->dims)) sum = md[3];
     if (s->follower_count > 0) { /* the order of the destination without followers is the one the addend must have */
         TRY_OUT(conv_desc(s, &g, transposed, md, NULL, &desc));
@@ -214,11 +265,12 @@ static Status convolution(KernelSite *s, bool transposed, void **state)
         TRY_OUT(followers_attr(s, &sum, &attr, &add_at));
     }
     TRY_OUT(conv_desc(s, &g, transposed, md, attr, &desc));
-    TRY_OUT(conv_args(s, p, desc, &weights_plain, &g, add_at));
+    TRY_OUT(conv_args(s, p, desc, &weights_plain, scaled, add_at));
     TRY_OUT(primitive_create(p, desc, s->err));
 out:
     if (desc != NULL) dnnl_primitive_desc_destroy(desc);
     if (attr != NULL) dnnl_primitive_attr_destroy(attr);
+    free(scaled);
     if (status != OK) primitive_release(p);
     else *state = p;
     return status;
