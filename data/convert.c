@@ -112,7 +112,7 @@ static void to_integer(const Tensor *in, DType type, Tensor *out, int64_t n, int
     for (int64_t i = 0; i < n; i++) {
         double x = floats ? tensor_get(in, i) : 0;
         int64_t v = tensor_get_int(in, i);
-        bool fits = v >= low && v <= high && (!floats || (x == floor(x) && x >= -0x1p63 && x < 0x1p63));
+        bool fits = v >= low && v <= high && (!floats || (x == floor(x) && fabs(x) < 9223372036854775808.0));
         if (!fits && *bad < 0) *bad = i;
         tensor_set_int(out, i, v);
     }
@@ -162,7 +162,7 @@ static void gather_row(uint8_t *to, const uint8_t *from, int64_t count, size_t s
 Status convert_transpose(const Tensor *in, const int *perm, Tensor *out, Err *err)
 {
     Shape shape = { .rank = in->shape.rank };
-    size_t item = (size_t)dtype_bits(in->type) / 8, stride[MAX_RANK], step[MAX_RANK];
+    size_t item = (size_t)dtype_bits(in->type) / 8, stride[MAX_RANK] = { 0 }, step[MAX_RANK];
     size_t run = item;
     for (int a = in->shape.rank - 1; a >= 0; a--) {
         stride[a] = run;

@@ -67,7 +67,8 @@ static Status check_keys(const Place *p, const cJSON *object, Err *err)
             if (strcmp(k->name, v->string) == 0) found = k;
             if (nearest == NULL || str_distance(k->name, v->string) < str_distance(nearest->name, v->string)) nearest = k;
         }
-        if (found == NULL) return err_set(err, ERR_USAGE, "%s: unknown key '%s'; did you mean '%s'?", p->text, v->string, nearest->name);
+        if (found == NULL && nearest != NULL)
+            return err_set(err, ERR_USAGE, "%s: unknown key '%s'; did you mean '%s'?", p->text, v->string, nearest->name);
         for (const cJSON *w = v->next; w != NULL; w = w->next) {
             if (strcmp(w->string, v->string) == 0) return err_set(err, ERR_USAGE, "%s: key '%s' is there twice", p->text, v->string);
         }

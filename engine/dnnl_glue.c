@@ -75,13 +75,13 @@ static bool md_dims(int rank, const int64_t *dims, dnnl_dims_t out)
 
 bool md_plain(dnnl_memory_desc_t *md, dnnl_data_type_t type, int rank, const int64_t *dims)
 {
-    dnnl_dims_t d;
+    dnnl_dims_t d = { 0 };
     return md_dims(rank, dims, d) && dnnl_memory_desc_init_by_strides(md, rank, d, type, NULL) == dnnl_success;
 }
 
 bool md_any(dnnl_memory_desc_t *md, dnnl_data_type_t type, int rank, const int64_t *dims)
 {
-    dnnl_dims_t d;
+    dnnl_dims_t d = { 0 };
     return md_dims(rank, dims, d) && dnnl_memory_desc_init_by_tag(md, rank, d, type, dnnl_format_tag_any) == dnnl_success;
 }
 

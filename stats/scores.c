@@ -1,5 +1,6 @@
 #include "stats/scores.h"
 
+#include <assert.h>
 #include <math.h>
 
 #include "graph/op.h"
@@ -77,6 +78,7 @@ void scores_to_logits(ScoreKind kind, double *row, int64_t classes)
 
 void scores_log_softmax(double *row, int64_t classes, double temperature)
 {
+    assert(classes > 0);
     double largest = row[0], sum = 0;
     for (int64_t k = 1; k < classes; k++) largest = row[k] > largest ? row[k] : largest;
     for (int64_t k = 0; k < classes; k++) {

@@ -172,8 +172,9 @@ static Status mvn_float(OpCall *c)
     int64_t kept = 1, total = tensor_count(x);
     for (int i = 0; i < x->shape.rank; i++) kept *= mask[i] ? 1 : x->shape.dims[i];
     if (total == 0) return OK;
-    double *sums = alloc_zeroed((size_t)kept * 2, sizeof *sums), *squares = sums + kept;
+    double *sums = alloc_zeroed((size_t)kept * 2, sizeof *sums);
     if (sums == NULL) return err_no_memory(c->err, "means");
+    double *squares = sums + kept;
     for (int pass = 0; pass < 3; pass++) /* mean, variance, result */
         for (int64_t i = 0; i < total; i++) {
             int64_t at = i, k = 0, stride = 1;
