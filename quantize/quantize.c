@@ -8,8 +8,8 @@
  *
  * A Relu or Clip behind an integer node is what the ends of its output grid do: it goes. Reshape, Transpose, Slice and Pad move the
  * integers themselves. Needs: float32 layers with constant weights, calibration data like that met in use. Softmax, Sigmoid and the
- * network's outputs stay float. Safe pairs: x86 without VNNI adds two products u8 x s8 in 16 bits, saturating (VPMADDUBSW); with |q0| + |q1| <= 128 where the
- * signs agree the sum is exact on every processor.
+ * network's outputs stay float. Safe pairs: x86 without VNNI adds two products u8 x s8 in 16 bits, saturating (VPMADDUBSW); with
+ * |q0| + |q1| <= 128 where the signs agree the sum is exact on every processor.
  * Jacob et al., CVPR 2018; Krishnamoorthi, Quantizing deep convolutional networks for efficient inference, 2018 (per channel). */
 #include <math.h>
 #include <stdlib.h>

@@ -33,8 +33,8 @@ static Status check_rows(const Graph *g, const Node *n, const Tensor *w, Err *er
     for (int64_t k = 0; k < r.rows && status == OK; k++) {
         for (int64_t i = 0; i < length; i++) row[i] = (int8_t)w->data[rows_at(&r, k, i)];
         if (!pairs_safe(&r, row))
-            status = err_set(err, ERR_DATA, "%.*s '%.*s': output %lld has a pair of weights of one sign above 128 together", STR_ARG(n->type),
-                             STR_ARG(node_label(g, n)), (long long)k);
+            status = err_set(err, ERR_DATA, "%.*s '%.*s': output %lld has a pair of weights of one sign above 128 together",
+                             STR_ARG(n->type), STR_ARG(node_label(g, n)), (long long)k);
     }
     free(row);
     return status;

@@ -154,8 +154,8 @@ def check(row, folder):
     size = written.stat().st_size / original.stat().st_size
     if size > share:
         problems.append(f"{size:.1%} of the file, expected at most {share:.0%}")
-    print(f"{network}: {len(found)} integer layers, accuracy {got:.4f} (pare {ours['accuracy']:.4f}), {noise:.1f} dB, {size:.1%} of the file"
-          + "".join("; " + p for p in problems))
+    print(f"{network}: {len(found)} integer layers, accuracy {got:.4f} (pare {ours['accuracy']:.4f}), {noise:.1f} dB, "
+          f"{size:.1%} of the file" + "".join("; " + p for p in problems))
     return not problems
 
 

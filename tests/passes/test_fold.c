@@ -129,7 +129,8 @@ static Graph *exported_flatten(void)
 {
     Graph *g = build_new(13);
     ValueId x = build_input(g, "x", DT_FLOAT, DIMS(batch_of(g), 3, 6, 6));
-    ValueId zero = build_constant(g, "zero", DT_INT64, (double[]){ 0 }, DIMS(1)), rest = build_constant(g, "rest", DT_INT64, (double[]){ 108 }, DIMS(1));
+    ValueId zero = build_constant(g, "zero", DT_INT64, (double[]){ 0 }, DIMS(1));
+    ValueId rest = build_constant(g, "rest", DT_INT64, (double[]){ 108 }, DIMS(1));
     ValueId first = build_node(g, "Gather", "first", build_node(g, "Shape", "shape", x, -1), zero, -1);
     ValueId target = build_node(g, "Concat", "target", first, rest, -1);
     Err err;
@@ -176,7 +177,8 @@ static Graph *computed_weight(void)
 {
     Graph *g = build_new(8);
     ValueId x = build_input(g, "x", DT_FLOAT, DIMS(batch_of(g), 8));
-    ValueId w = build_node(g, "Reshape", "w2", build_weight(g, "w", 5, DIMS(2, 4, 3)), build_constant(g, "k", DT_INT64, (double[]){ 8, 3 }, DIMS(2)), -1);
+    ValueId target = build_constant(g, "k", DT_INT64, (double[]){ 8, 3 }, DIMS(2));
+    ValueId w = build_node(g, "Reshape", "w2", build_weight(g, "w", 5, DIMS(2, 4, 3)), target, -1);
     build_output(g, build_node(g, "MatMul", "y", x, w, -1));
     return g;
 }

@@ -119,7 +119,8 @@ static Graph *batchnorm(int opset)
     Err err;
     Graph *g = build_new(opset);
     double ones[3] = { 1, 2, 3 }, zeros[3] = { 0, 1, 0 };
-    ValueId x = start(g, 2, 3, 4), s = build_constant(g, "s", DT_FLOAT, ones, DIMS(3)), t = build_constant(g, "t", DT_FLOAT, zeros, DIMS(3));
+    ValueId x = start(g, 2, 3, 4);
+    ValueId s = build_constant(g, "s", DT_FLOAT, ones, DIMS(3)), t = build_constant(g, "t", DT_FLOAT, zeros, DIMS(3));
     ValueId y = build_node(g, "BatchNormalization", "y", x, s, t, t, s, -1);
     assert_ok(graph_set_int(g, build_maker(g, y), "spatial", 1, &err), &err);
     build_output(g, y);

@@ -446,7 +446,8 @@ int main(void)
     struct CMUnitTest tests[MANY(pair_rows) + 3 * MANY(net_rows) + 16];
     size_t n = 0;
     for (size_t i = 0; i < MANY(pair_rows); i++)
-        tests[n++] = (struct CMUnitTest){ .name = pair_rows[i].name, .test_func = safe_pairs, .initial_state = (void *)(uintptr_t)&pair_rows[i] };
+        tests[n++] = (struct CMUnitTest){ .name = pair_rows[i].name, .test_func = safe_pairs,
+                                          .initial_state = (void *)(uintptr_t)&pair_rows[i] };
     for (size_t i = 0; i < MANY(net_rows); i++) {
         void *row = (void *)(uintptr_t)&net_rows[i];
         tests[n++] = (struct CMUnitTest){ .name = net_rows[i].name, .test_func = network_row, .initial_state = row };
