@@ -104,7 +104,9 @@ static const Opt *find_option(const Opt *table, const char *name, const char **v
 
 static Status add_repeated(Repeated *r, const char *text, Err *err)
 {
-    if (!array_grow((void **)&r->texts, &r->capacity, (size_t)r->count + 1, sizeof *r->texts)) return err_no_memory(err, "the command line");
+    void *texts = r->texts;
+    if (!array_grow(&texts, &r->capacity, (size_t)r->count + 1, sizeof *r->texts)) return err_no_memory(err, "the command line");
+    r->texts = texts;
     r->texts[r->count++] = text;
     return OK;
 }
@@ -165,8 +167,8 @@ static Status take_argument(Call *c, const char *arg, Err *err)
             return err_set(err, ERR_USAGE, "pass: unknown pass '%s'; did you mean '%s'?", arg, nearest);
         }
         c->pass_json = cJSON_CreateObject();
-        if (c->pass_json == NULL || cJSON_AddStringToObject(c->pass_json, "pass", arg) == NULL) return err_no_memory(err, "the command line");
-        return OK;
+        bool made = c->pass_json != NULL && cJSON_AddStringToObject(c->pass_json, "pass", arg) != NULL;
+        return made ? OK : err_no_memory(err, "the command line");
     }
     if (c->arg_count == c->command->max_args) {
         return err_set(err, ERR_USAGE, "%s: '%s' is one argument too many; usage: pare %s %s", c->command->name, arg, c->command->name,

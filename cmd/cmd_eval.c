@@ -110,8 +110,8 @@ static Status run(Call *c, Err *err)
     DataOptions data_options = { .max_mem = c->max_mem, .want_labels = true };
     TRY_OUT(dataset_open(o->data, model.graph, &data_options, &data, err));
     if (!dataset_has_labels(data) && o->reference == NULL) {
-        status = err_set(err, ERR_DATA, "%s has no labels; add an array 'label', say which array it is in a data section, or give --reference",
-                         o->data);
+        status = err_set(err, ERR_DATA, "%s has no labels; add an array 'label', say which array it is in a data section, "
+                                        "or give --reference", o->data);
         goto out;
     }
     EvaluateOptions options = { .threads = engine_set_threads((int)o->common.threads), .batch = o->batch, .plain = o->plain,

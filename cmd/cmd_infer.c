@@ -37,7 +37,8 @@ static Status run(Call *c, Err *err)
     DataOptions data_options = { .max_mem = c->max_mem };
     int threads = engine_set_threads((int)o->common.threads);
     Status status = dataset_open(o->data, model.graph, &data_options, &data, err);
-    InferOptions options = { .batch = o->batch, .session = { .threads = threads, .plain = o->plain, .max_mem = c->max_mem }, .log = c->log };
+    SessionOptions session = { .threads = threads, .plain = o->plain, .max_mem = c->max_mem };
+    InferOptions options = { .batch = o->batch, .session = session, .log = c->log };
     if (status == OK) status = infer_to_file(model.graph, data, o->output, &options, err);
     dataset_free(data);
     model_release(&model);

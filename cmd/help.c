@@ -64,7 +64,7 @@ void help_recipe(StrBuf *b)
                "A recipe is one JSON object; paths in it are relative to it.\n\n"
                "  { \"data\": { \"calibration\": \"calib.npz\",\n"
                "              \"evaluation\": { \"file\": \"test.npz\", \"label\": \"y\", \"first\": 2000,\n"
-               "                              \"inputs\": { \"image\": { \"array\": \"x\", \"scale\": 0.003921569, \"expand\": [1] } } } },\n"
+               "                \"inputs\": { \"image\": { \"array\": \"x\", \"scale\": 0.003921569, \"expand\": [1] } } } },\n"
                "    \"passes\": [ { \"pass\": \"fold\" },\n"
                "                { \"pass\": \"prune\", \"sparsity\": 0.8, \"layers\": [ { \"match\": \"head*\", \"skip\": true } ] },\n"
                "                { \"pass\": \"quantize\" } ],\n"

@@ -49,8 +49,8 @@ static void option_list(const Opt *options, StrBuf *b)
 
 void man_page(StrBuf *b)
 {
-    strbuf_printf(b, ".TH PARE 1 \"\" \"pare %s\" \"User Commands\"\n.SH NAME\npare \\- make trained networks smaller and say what was gained\n",
-                  PARE_VERSION);
+    strbuf_printf(b, ".TH PARE 1 \"\" \"pare %s\" \"User Commands\"\n", PARE_VERSION);
+    strbuf_add(b, ".SH NAME\npare \\- make trained networks smaller and say what was gained\n");
     strbuf_add(b, ".SH SYNOPSIS\n");
     for (const Command *const *c = commands_all(); *c != NULL; c++) {
         if ((*c)->hidden) continue;
@@ -58,8 +58,8 @@ void man_page(StrBuf *b)
         roff_text((*c)->args, b);
         strbuf_add(b, "\n");
     }
-    strbuf_add(b, ".SH DESCRIPTION\n.B pare\ntakes a trained network (ONNX) and a recipe of compression passes, writes a smaller network that stock runtimes load,\n"
-                  "and reports size, operations, latency, energy and accuracy before and after.\n.SH COMMANDS\n");
+    strbuf_add(b, ".SH DESCRIPTION\n.B pare\ntakes a trained network (ONNX) and a recipe of compression passes, writes a smaller network\n"
+                  "that stock runtimes load, and reports size, operations, latency, energy and accuracy before and after.\n.SH COMMANDS\n");
     for (const Command *const *c = commands_all(); *c != NULL; c++) {
         if ((*c)->hidden) continue;
         strbuf_printf(b, ".SS %s\n", (*c)->name);

@@ -43,7 +43,8 @@ PARE_API const char *pare_version(void); /* "0.1.0" */
 /* The meaning of a code, as in `pare help exit-codes`. */
 PARE_API const char *pare_code_text(int code);
 
-/* Loads and checks a network. Weights stay pages of the file: do not change it in place while the model lives. `max_mem` bytes, 0: no limit. */
+/* Loads and checks a network. Weights stay pages of the file: do not change it in place while the model lives. `max_mem` in bytes, 0: no
+ * limit. */
 PARE_API int pare_model_load(const char *path, uint64_t max_mem, PareModel **model, PareError *error);
 /* Writes it; the file appears whole or not at all. The format follows the extension, else that of the file it came from. */
 PARE_API int pare_model_save(PareModel *model, const char *path, PareError *error);
@@ -55,11 +56,12 @@ PARE_API int pare_model_inspect(const PareModel *model, char **json, PareError *
 /* Runs the passes of a recipe (JSON text) on a network and gives a new one; `model` stays as it is. Paths in the recipe are relative to
  * `folder` (NULL: the current one). Goals are not judged and nothing is measured: `pare run` does that. `report` (may be NULL) receives
  * a JSON array with one entry for each pass: options, what was changed, skipped and noted. */
-PARE_API int pare_model_run_recipe(const PareModel *model, const char *recipe, const char *folder, int threads, PareModel **result, char **report,
-                                   PareError *error);
+PARE_API int pare_model_run_recipe(const PareModel *model, const char *recipe, const char *folder, int threads, PareModel **result,
+                                   char **report, PareError *error);
 
 /* Runs the network once. `inputs` are found by name; their types and shapes have to fit. */
-PARE_API int pare_model_infer(const PareModel *model, const PareArray *inputs, int count, int threads, PareOutputs **outputs, PareError *error);
+PARE_API int pare_model_infer(const PareModel *model, const PareArray *inputs, int count, int threads, PareOutputs **outputs,
+                              PareError *error);
 PARE_API int pare_outputs_count(const PareOutputs *outputs);
 /* Borrowed from `outputs`; NULL when there is no such output. */
 PARE_API const PareArray *pare_outputs_get(const PareOutputs *outputs, int index);

@@ -140,8 +140,8 @@ static Status run_stages(Stages *stages, const Graph *from, Graph **out, Err *er
     return status;
 }
 
-int pare_model_run_recipe(const PareModel *model, const char *recipe_text, const char *folder, int threads, PareModel **result, char **report,
-                          PareError *error)
+int pare_model_run_recipe(const PareModel *model, const char *recipe_text, const char *folder, int threads, PareModel **result,
+                          char **report, PareError *error)
 {
     Err err;
     Status status;
@@ -210,7 +210,8 @@ static Status keep_outputs(const Graph *g, Tensor *tensors, PareOutputs *out, Er
         const Tensor *t = &tensors[i];
         out->names[i] = strndup(name.data, name.len);
         if (out->names[i] == NULL) return err_no_memory(err, "the outputs");
-        out->arrays[i] = (PareArray){ .name = out->names[i], .type = (int)t->type, .rank = t->shape.rank, .data = t->data, .bytes = t->bytes };
+        out->arrays[i] = (PareArray){ .name = out->names[i], .type = (int)t->type, .rank = t->shape.rank, .data = t->data,
+                                      .bytes = t->bytes };
         memcpy(out->arrays[i].dims, t->shape.dims, sizeof out->arrays[i].dims);
     }
     return OK;

@@ -155,8 +155,9 @@ void docs_ops(StrBuf *b)
     table_init(&t, 4, "llll");
     for (int i = 0; i < 4; i++) table_cell(&t, "%s", head[i]);
     op_rows(&t, b);
-    strbuf_printf(b, "%s\n# Operators\n\nWhat the engine infers and runs. An operator that is not here survives loading and saving untouched; running a\n"
-                     "network that holds one ends with exit code 4 and its name.\n\n", generated);
+    strbuf_printf(b, "%s\n# Operators\n\n", generated);
+    strbuf_add(b, "What the engine infers and runs. An operator that is not here survives loading and saving untouched; running a\n"
+                  "network that holds one ends with exit code 4 and its name.\n\n");
     table_print_markdown(&t, b);
     table_release(&t);
 }

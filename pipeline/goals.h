@@ -40,7 +40,8 @@ bool goals_need_latency(const Goals *g);
 /* Fills one result per goal that is set; returns how many. A goal whose number was not measured is missed. */
 int goals_judge(const Goals *g, const GoalNumbers *before, const GoalNumbers *after, GoalResult results[GOAL_COUNT]);
 
-/* "1500", "2k", "1.5M", "3G" (powers of 1000), "2Ki", "1Mi", "4Gi" (powers of 1024). With `whole` not NULL also "32%" of it. False when not of these forms. */
+/* "1500", "2k", "1.5M", "3G" (powers of 1000), "2Ki", "1Mi", "4Gi" (powers of 1024). With `whole` not NULL also "32%" of it. False when
+ * the text has none of these forms. */
 bool size_parse(const char *text, const double *whole, double *out);
 
 #endif

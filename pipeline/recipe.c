@@ -166,7 +166,8 @@ static Status parse_pass(Recipe *r, const cJSON *item, const JsonPath *path, Rec
     if (!cJSON_IsString(name)) return err_set(err, ERR_USAGE, "%s has no \"pass\": the name of the pass to run", where);
     p->pass = pass_find(name->valuestring);
     if (p->pass == NULL) {
-        return err_set(err, ERR_USAGE, "%s: unknown pass '%s'; did you mean '%s'?", where, name->valuestring, nearest_pass(name->valuestring));
+        return err_set(err, ERR_USAGE, "%s: unknown pass '%s'; did you mean '%s'?", where, name->valuestring,
+                       nearest_pass(name->valuestring));
     }
     p->options = arena_alloc(r->arena, p->pass->options_size > 0 ? p->pass->options_size : 1);
     if (p->options == NULL) return err_no_memory(err, "a recipe");

@@ -72,7 +72,8 @@ static void accuracy_rows(TextTable *t, const ReportState *before, const ReportS
         table_cell(t, "%s", "accuracy");
         accuracy_cell(t, before);
         accuracy_cell(t, after);
-        if (isfinite(before->accuracy) && isfinite(after->accuracy)) table_cell(t, "%+.2f points", 100 * (after->accuracy - before->accuracy));
+        double change = 100 * (after->accuracy - before->accuracy);
+        if (isfinite(change)) table_cell(t, "%+.2f points", change);
         else table_cell(t, "%s", "");
         number_row(t, "cross-entropy, nats", before->cross_entropy, after->cross_entropy);
     }
@@ -131,7 +132,9 @@ static void print_sources(const Report *r, const char *bullet, StrBuf *b)
     if (isfinite(s->accuracy)) {
         strbuf_printf(b, "%saccuracy: %lld of %lld right, Wilson 95 %% interval\n", bullet, (long long)s->correct, (long long)s->samples);
     }
-    if (s->fidelity_count > 0 && r->data.fidelity != NULL) strbuf_printf(b, "%scompared with the original on: %s\n", bullet, r->data.fidelity);
+    if (s->fidelity_count > 0 && r->data.fidelity != NULL) {
+        strbuf_printf(b, "%scompared with the original on: %s\n", bullet, r->data.fidelity);
+    }
     if (r->step_count > 0) {
         text_bytes((double)r->cost.peak_memory, memory);
         strbuf_printf(b, "%scost of compressing: %.2f s, %.2f s of CPU time, at most %s of memory\n", bullet, r->cost.seconds,
@@ -175,9 +178,9 @@ static void print_goals(const Report *r, const char *bullet, StrBuf *b)
     for (int i = 0; i < r->goal_count; i++) {
         const GoalResult *g = &r->goals[i];
         strbuf_printf(b, "%sgoal %s %s: ", bullet, g->name, g->limit);
-        if (r->dry_run && !isfinite(g->found)) strbuf_add(b, "not known before the run\n");
-        else if (isfinite(g->found)) strbuf_printf(b, "%s, %s %.6g\n", g->met ? "met" : "MISSED", r->dry_run ? "predicted" : "found", g->found);
-        else strbuf_add(b, "MISSED, not measured\n");
+        const char *how = r->dry_run ? "predicted" : "found";
+        if (isfinite(g->found)) strbuf_printf(b, "%s, %s %.6g\n", g->met ? "met" : "MISSED", how, g->found);
+        else strbuf_add(b, r->dry_run ? "not known before the run\n" : "MISSED, not measured\n");
     }
     if (r->kept[0] != '\0') strbuf_printf(b, "%swritten: %s\n", bullet, r->kept);
 }

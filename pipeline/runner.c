@@ -309,8 +309,9 @@ static Status choose(Run *run, int *chosen, Err *err)
         const ReportState *s = i > 0 ? &run->report->steps[i - 1].state : &run->report->before;
         if (missed_goals(run, s, results, &count) > 0) continue;
         *chosen = i;
-        if (i == 0) snprintf(run->report->kept, sizeof run->report->kept, "the network as loaded");
-        else if (i < run->pass_count) snprintf(run->report->kept, sizeof run->report->kept, "pass %d (%s)", i, run->report->steps[i - 1].pass);
+        char *kept = run->report->kept;
+        if (i == 0) snprintf(kept, sizeof run->report->kept, "the network as loaded");
+        else if (i < run->pass_count) snprintf(kept, sizeof run->report->kept, "pass %d (%s)", i, run->report->steps[i - 1].pass);
         return OK;
     }
     return OK;

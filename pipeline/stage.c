@@ -64,8 +64,9 @@ static Status open_options(Stages *s, Stage *stage, const char *folder, Err *err
 {
     for (const Opt *o = stage->recipe->pass->options; o->name != NULL; o++) {
         const void *field = (const char *)stage->recipe->options + o->field;
+        const char *file = o->type == OPT_FILE ? *(const char *const *)field : NULL;
         if (o->type == OPT_MODELS) TRY(open_models(s, stage, field, folder, err));
-        if (o->type == OPT_FILE && *(const char *const *)field != NULL) TRY(open_targets(s, stage, *(const char *const *)field, folder, err));
+        if (file != NULL) TRY(open_targets(s, stage, file, folder, err));
     }
     return OK;
 }

@@ -43,7 +43,8 @@ static void a_recipe_runs(void **state)
     char *report;
     float before[6], after[6], loaded[6], source[6];
     infer(m, before);
-    static const char recipe[] = "{ \"passes\": [ { \"pass\": \"prune\", \"sparsity\": 0.5, \"layers\": [ { \"match\": \"conv\", \"skip\": true } ] } ] }";
+    static const char recipe[] = "{ \"passes\": [ { \"pass\": \"prune\", \"sparsity\": 0.5,"
+                                 "  \"layers\": [ { \"match\": \"conv\", \"skip\": true } ] } ] }";
     if (pare_model_run_recipe(m, recipe, NULL, 1, &small, &report, &error) != 0) fail_msg("%s", error.text);
     assert_non_null(strstr(report, "\"prune\""));
     assert_non_null(strstr(report, "conv"));

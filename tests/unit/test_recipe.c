@@ -64,7 +64,8 @@ static void bad_recipes_name_the_place(void **state)
         { "unknown pass", "{ \"passes\": [ { \"pass\": \"prun\" } ] }", { "passes[0]", "'prun'", "'prune'" } },
         { "unknown option", "{ \"passes\": [ { \"pass\": \"prune\", \"sparsty\": 0.5 } ] }", { "passes[0]", "'sparsty'", "'sparsity'" } },
         { "out of range", "{ \"passes\": [ { \"pass\": \"prune\", \"sparsity\": 1.5 } ] }", { "passes[0]", "sparsity", "0 to 1" } },
-        { "number as text", "{ \"passes\": [ { \"pass\": \"prune\", \"sparsity\": \"0.5\" } ] }", { "passes[0].sparsity", "a string", "a number" } },
+        { "number as text", "{ \"passes\": [ { \"pass\": \"prune\", \"sparsity\": \"0.5\" } ] }",
+          { "passes[0].sparsity", "a string", "a number" } },
         { "null", "{ \"passes\": [ { \"pass\": \"prune\", \"sparsity\": null } ] }", { "passes[0].sparsity", "null" } },
         { "not a choice", "{ \"passes\": [ { \"pass\": \"prune\", \"scope\": \"world\" } ] }", { "passes[0]", "scope", "global" } },
         { "rules of a wrong type", "{ \"passes\": [ { \"pass\": \"prune\", \"layers\": {} } ] }", { "passes[0].layers" } },
@@ -72,7 +73,8 @@ static void bad_recipes_name_the_place(void **state)
           { "passes[0].layers[0]", "\"match\"" } },
         { "unknown key in a rule", "{ \"passes\": [ { \"pass\": \"prune\", \"layers\": [ { \"mach\": \"x\" } ] } ] }",
           { "passes[0].layers[0]", "'mach'", "'match'" } },
-        { "option that is not per layer", "{ \"passes\": [ { \"pass\": \"prune\", \"layers\": [ { \"match\": \"x\", \"scope\": \"global\" } ] } ] }",
+        { "option that is not per layer",
+          "{ \"passes\": [ { \"pass\": \"prune\", \"layers\": [ { \"match\": \"x\", \"scope\": \"global\" } ] } ] }",
           { "passes[0].layers[0]", "scope" } },
         { "rule out of range", "{ \"passes\": [ { \"pass\": \"prune\", \"layers\": [ { \"match\": \"x\", \"sparsity\": -1 } ] } ] }",
           { "passes[0].layers[0]", "sparsity" } },
@@ -81,7 +83,8 @@ static void bad_recipes_name_the_place(void **state)
         { "negative seed", "{ \"passes\": [], \"seed\": -1 }", { "seed" } },
         { "half a seed", "{ \"passes\": [], \"seed\": 0.5 }", { "seed" } },
         { "key twice", "{ \"passes\": [], \"passes\": [] }", { "'passes'", "twice" } },
-        { "key twice, deep", "{ \"passes\": [ { \"pass\": \"prune\", \"sparsity\": 0.1, \"sparsity\": 0.2 } ] }", { "passes[0].sparsity", "twice" } },
+        { "key twice, deep", "{ \"passes\": [ { \"pass\": \"prune\", \"sparsity\": 0.1, \"sparsity\": 0.2 } ] }",
+          { "passes[0].sparsity", "twice" } },
         { "number too large", "{ \"passes\": [], \"seed\": 1e999 }", { "seed", "too large" } },
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -133,7 +136,8 @@ static void numbers_are_exact_and_short(void **state)
     static const struct {
         double value;
         const char *text;
-    } rows[] = { { 0, "0" }, { -0.0, "0" }, { 1, "1" }, { -12, "-12" }, { 0.5, "0.5" }, { 0.1, "0.1" }, { 1e-7, "1e-07" }, { 123456789, "123456789" } };
+    } rows[] = { { 0, "0" }, { -0.0, "0" }, { 1, "1" }, { -12, "-12" }, { 0.5, "0.5" }, { 0.1, "0.1" },
+                 { 1e-7, "1e-07" }, { 123456789, "123456789" } };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         char text[32];
         json_number_text(rows[i].value, text);
