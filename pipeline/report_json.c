@@ -4,6 +4,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "pipeline/text.h"
+
 typedef enum FieldType {
     FIELD_INT,    /* int64_t; below zero: null */
     FIELD_NUMBER, /* double; not finite: null */
@@ -174,6 +176,16 @@ static cJSON *list_json(const Field *f, const char *base)
     return list;
 }
 
+/* Names come from model files: what is no UTF-8 would make the document no JSON. */
+static cJSON *text_json(const char *text)
+{
+    StrBuf b = { 0 };
+    text_safe(str_of(text), &b);
+    cJSON *item = b.failed ? NULL : cJSON_CreateString(b.data != NULL ? b.data : "");
+    strbuf_release(&b);
+    return item;
+}
+
 static cJSON *field_json(const Field *f, const char *base)
 {
     const char *at = base + f->at;
@@ -182,8 +194,8 @@ static cJSON *field_json(const Field *f, const char *base)
     case FIELD_CINT: return cJSON_CreateNumber(*(const int *)at);
     case FIELD_NUMBER: return isfinite(*(const double *)at) ? cJSON_CreateNumber(*(const double *)at) : cJSON_CreateNull();
     case FIELD_BOOL: return cJSON_CreateBool(*(const bool *)at);
-    case FIELD_CHARS: return at[0] == '\0' ? cJSON_CreateNull() : cJSON_CreateString(at);
-    case FIELD_TEXT: return *(const char *const *)at == NULL ? cJSON_CreateNull() : cJSON_CreateString(*(const char *const *)at);
+    case FIELD_CHARS: return at[0] == '\0' ? cJSON_CreateNull() : text_json(at);
+    case FIELD_TEXT: return *(const char *const *)at == NULL ? cJSON_CreateNull() : text_json(*(const char *const *)at);
     case FIELD_JSON: return *(cJSON *const *)at == NULL ? cJSON_CreateNull() : cJSON_Duplicate(*(cJSON *const *)at, true);
     case FIELD_OBJECT: return object_json(f->fields, at);
     case FIELD_LIST: return list_json(f, base);
