@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "engine/ops/common.h"
+#include "engine/ops/einsum.h"
 #include "engine/ops/list.h"
 #include "engine/ops/window.h"
 
@@ -231,5 +232,6 @@ const Op ops_matmul[] = {
       .bias_input = -1, .weight_axis = last_axis, .infer = matmul_infer, .forward = matmul_forward, .cost = matmul_cost },
     { .type = "Gemm", .domain = "", .since = 7, .min_inputs = 2, .max_inputs = 3, .min_outputs = 1, .max_outputs = 1, .weight_input = 1,
       .bias_input = 2, .weight_axis = gemm_axis, .infer = gemm_infer, .forward = gemm_forward, .cost = gemm_cost },
+    OP_ENTRY("Einsum", 12, 0, 1, -1, 1, 1, 0, einsum_infer, einsum_forward, einsum_cost),
     OP_END,
 };
