@@ -22,7 +22,8 @@ void build_text(protobuf_c_boolean *has, ProtobufCBinaryData *field, Str text)
 
 static bool is_external(const OnnxBuilder *b, const Onnx__TensorProto *t)
 {
-    return b->file != NULL && t != NULL && t->has_payload && t->payload < b->file->payload_count && b->file->payloads[t->payload].external != NULL;
+    return b->file != NULL && t != NULL && t->has_payload && t->payload < b->file->payload_count
+        && b->file->payloads[t->payload].external != NULL;
 }
 
 Status build_tensor(OnnxBuilder *b, Str name, const Tensor *t, const Onnx__TensorProto *origin, bool attribute, Onnx__TensorProto **out)
@@ -126,7 +127,8 @@ static bool is_live(const Value *value)
 }
 
 /* The declaration of a graph input or output: the message at the same place of the file when it has the name, else the value's own. */
-static Status build_declared(OnnxBuilder *b, const Graph *g, const ValueId *ids, int count, Onnx__ValueInfoProto *const *old, size_t old_count,
+static Status build_declared(OnnxBuilder *b, const Graph *g, const ValueId *ids, int count, Onnx__ValueInfoProto *const *old,
+                             size_t old_count,
                              Onnx__ValueInfoProto ***out, size_t *out_count)
 {
     *out = build_alloc(b, (size_t)count, sizeof **out);
@@ -157,7 +159,8 @@ static Status build_inner(OnnxBuilder *b, const Graph *g, const Onnx__GraphProto
     }
     for (size_t i = 0; i < origin->n_quantization_annotation; i++) {
         ValueId v = graph_find_value(g, str_of_bytes(origin->quantization_annotation[i]->tensor_name));
-        if (v == 0 || is_live(graph_value(g, v))) m->quantization_annotation[m->n_quantization_annotation++] = origin->quantization_annotation[i];
+        if (v != 0 && !is_live(graph_value(g, v))) continue;
+        m->quantization_annotation[m->n_quantization_annotation++] = origin->quantization_annotation[i];
     }
     return OK;
 }
@@ -171,9 +174,11 @@ Status build_graph(OnnxBuilder *b, const Graph *g, Onnx__GraphProto **out)
     else onnx__graph_proto__init(m);
     *out = m;
     build_text(&m->has_name, &m->name, g->name);
-    TRY(build_declared(b, g, g->inputs, g->input_count, origin != NULL ? origin->input : NULL, origin != NULL ? origin->n_input : 0, &m->input,
+    TRY(build_declared(b, g, g->inputs, g->input_count, origin != NULL ? origin->input : NULL, origin != NULL ? origin->n_input : 0,
+                       &m->input,
                        &m->n_input));
-    TRY(build_declared(b, g, g->outputs, g->output_count, origin != NULL ? origin->output : NULL, origin != NULL ? origin->n_output : 0, &m->output,
+    TRY(build_declared(b, g, g->outputs, g->output_count, origin != NULL ? origin->output : NULL, origin != NULL ? origin->n_output : 0,
+                       &m->output,
                        &m->n_output));
     TRY(build_initializers(b, g, origin, m));
     TRY(build_sparse(b, g, origin, m));

@@ -56,7 +56,8 @@ static Status build_new_attr(OnnxBuilder *b, const Attr *a, Onnx__AttributeProto
         m->n_strings = (size_t)a->count;
         m->strings = build_alloc(b, m->n_strings, sizeof *m->strings);
         if (m->strings == NULL) return ERR_MEMORY;
-        for (int64_t i = 0; i < a->count; i++) m->strings[i] = (ProtobufCBinaryData){ a->strings[i].len, (uint8_t *)(uintptr_t)a->strings[i].data };
+        for (int64_t i = 0; i < a->count; i++) m->strings[i] = (ProtobufCBinaryData){ a->strings[i].len,
+                                                                                      (uint8_t *)(uintptr_t)a->strings[i].data };
         break;
     case ATTR_TENSOR: case ATTR_TENSORS: case ATTR_GRAPH: case ATTR_GRAPHS: break;
     default: return err_set(b->err, ERR_BUG, "attribute '%.*s' has no contents to write", STR_ARG(a->name));

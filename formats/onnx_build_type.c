@@ -22,7 +22,8 @@ static bool type_agrees(const Onnx__TypeProto *type, const Value *value)
     return true;
 }
 
-static Status build_shape(OnnxBuilder *b, const Graph *g, const Shape *shape, const Onnx__TensorShapeProto *origin, Onnx__TensorShapeProto **out)
+static Status build_shape(OnnxBuilder *b, const Graph *g, const Shape *shape, const Onnx__TensorShapeProto *origin,
+                          Onnx__TensorShapeProto **out)
 {
     Onnx__TensorShapeProto *m = build_alloc(b, 1, sizeof *m);
     if (m == NULL) return ERR_MEMORY;

@@ -80,9 +80,11 @@ static Status open_data(Resolver *r, Str tensor, const char *location, Mapping *
     int reason = errno;
     close(folder);
     if (fd < 0 && (reason == EXDEV || reason == ELOOP)) {
-        return err_set(r->err, ERR_DATA, TENSOR ": external data '%s' leads out of the model's folder %s", STR_ARG(tensor), location, r->folder);
+        return err_set(r->err, ERR_DATA, TENSOR ": external data '%s' leads out of the model's folder %s", STR_ARG(tensor), location,
+                       r->folder);
     }
-    if (fd < 0) return err_set(r->err, ERR_IO, TENSOR ": external data '%s' in %s: %s", STR_ARG(tensor), location, r->folder, strerror(reason));
+    if (fd < 0) return err_set(r->err, ERR_IO, TENSOR ": external data '%s' in %s: %s", STR_ARG(tensor), location, r->folder,
+                               strerror(reason));
     struct stat info;
     if (fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {
         close(fd);
@@ -194,7 +196,8 @@ static Status resolve_tensor(Resolver *r, Onnx__TensorProto *t)
     DataFile *f = NULL;
     TRY(data_file(r, name, entry(t, "location"), &f));
     if (offset > f->bytes->size || length > f->bytes->size - offset) {
-        return err_set(r->err, ERR_DATA, TENSOR ": bytes %llu to %llu of external data '%s', which has %zu", STR_ARG(name), (unsigned long long)offset,
+        return err_set(r->err, ERR_DATA, TENSOR ": bytes %llu to %llu of external data '%s', which has %zu", STR_ARG(name),
+                       (unsigned long long)offset,
                        (unsigned long long)(offset + length), f->location, f->bytes->size);
     }
     if (sha1.len > 0) TRY(check_sha1(r, name, f, sha1));
@@ -202,7 +205,8 @@ static Status resolve_tensor(Resolver *r, Onnx__TensorProto *t)
     if (!array_grow((void **)&file->payloads, &file->payload_capacity, file->payload_count + 1, sizeof *file->payloads)) {
         return err_no_memory(r->err, "the table of tensors");
     }
-    file->payloads[file->payload_count] = (OnnxPayload){ .external = buffer_ref(f->bytes), .data = f->bytes->data + offset, .size = (size_t)length };
+    file->payloads[file->payload_count] = (OnnxPayload){ .external = buffer_ref(f->bytes), .data = f->bytes->data + offset,
+                                                         .size = (size_t)length };
     t->has_payload = 1;
     t->payload = file->payload_count++;
     forget_location(t);

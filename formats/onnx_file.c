@@ -45,7 +45,8 @@ Status onnx_file_open(Mapping *m, const ProtobufCMessageDescriptor *root, uint64
     ProtobufCAllocator allocator = { .alloc = plain_alloc, .free = plain_free, .allocator_data = &failed };
     f->message = protobuf_c_message_unpack(root, &allocator, scan.slim_size, scan.slim);
     if (f->message == NULL) {
-        status = failed ? err_no_memory(err, "the network's description") : err_set(err, ERR_DATA, "the file is no valid %s", root->short_name);
+        status = failed ? err_no_memory(err, "the network's description") : err_set(err, ERR_DATA, "the file is no valid %s",
+                                                                                    root->short_name);
         goto out;
     }
     *out = f;

@@ -153,7 +153,8 @@ static Status declare_outputs(OnnxLoader *l, Graph *g, const Onnx__GraphProto *m
             ValueId v = graph_find_value(g, name);
             if (v != 0) {
                 unsigned flags = graph_value(g, v)->flags;
-                const char *other = flags & VALUE_INPUT ? "is also a graph input" : flags & VALUE_INITIALIZER ? "is also an initializer" : "is made twice";
+                const char *other = flags & VALUE_INPUT ? "is also a graph input" : flags & VALUE_INITIALIZER ? "is also an initializer"
+                    : "is made twice";
                 return err_set(l->err, ERR_DATA, "%.*s '%.*s' (node %zu): output '%.*s' %s", STR_ARG(str_of_bytes(node->op_type)),
                                STR_ARG(str_of_bytes(node->name)), n, STR_ARG(name), other);
             }
@@ -173,7 +174,8 @@ static Status load_outputs(OnnxLoader *l, Graph *g, const Onnx__GraphProto *m)
         ValueId v = onnx_resolve(g, name, &no_memory);
         if (no_memory) return err_no_memory(l->err, "the graph's outputs");
         if (v == 0) {
-            return err_set(l->err, ERR_DATA, "graph '%.*s': output '%.*s' is made by no node, initializer or input", STR_ARG(g->name), STR_ARG(name));
+            return err_set(l->err, ERR_DATA, "graph '%.*s': output '%.*s' is made by no node, initializer or input", STR_ARG(g->name),
+                           STR_ARG(name));
         }
         graph_value(g, v)->flags |= VALUE_OUTPUT;
         g->outputs[g->output_count++] = v;
@@ -213,7 +215,8 @@ static Status load_model(OnnxLoader *l, const Onnx__ModelProto *m, Graph **out)
 {
     if (m->graph == NULL) return err_set(l->err, ERR_DATA, "the model has no graph: it is cut off or no ONNX network");
     if (m->ir_version < ONNX_MIN_IR || m->ir_version > ONNX_MAX_IR) {
-        return err_set(l->err, m->ir_version <= 0 ? ERR_DATA : ERR_UNSUPPORTED, "IR version %lld, expected %d to %d", (long long)m->ir_version,
+        return err_set(l->err, m->ir_version <= 0 ? ERR_DATA : ERR_UNSUPPORTED, "IR version %lld, expected %d to %d",
+                       (long long)m->ir_version,
                        ONNX_MIN_IR, ONNX_MAX_IR);
     }
     TRY(onnx_load_graph(l, m->graph, NULL, out));
@@ -228,7 +231,8 @@ static Status load_model(OnnxLoader *l, const Onnx__ModelProto *m, Graph **out)
         g->opsets[g->opset_count++] = (OpsetImport){ domain, m->opset_import[i]->version };
     }
     for (size_t i = 0; i < m->n_metadata_props; i++) {
-        MetaEntry entry = { arena_str(g->arena, str_of_bytes(m->metadata_props[i]->key)), arena_str(g->arena, str_of_bytes(m->metadata_props[i]->value)) };
+        const Onnx__StringStringEntryProto *e = m->metadata_props[i];
+        MetaEntry entry = { arena_str(g->arena, str_of_bytes(e->key)), arena_str(g->arena, str_of_bytes(e->value)) };
         if (entry.key.data == NULL || entry.value.data == NULL) return err_no_memory(l->err, "a model");
         g->metadata[g->metadata_count++] = entry;
     }

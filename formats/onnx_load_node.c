@@ -219,7 +219,8 @@ static Status load_names(OnnxLoader *l, Graph *g, Node *n, const Onnx__NodeProto
     if (n->name.data == NULL || n->type.data == NULL || n->domain.data == NULL || inputs == NULL || outputs == NULL) {
         return err_no_memory(l->err, "a node");
     }
-    if (n->type.len == 0) return err_set(l->err, ERR_DATA, "graph '%.*s': node %u '%.*s' has no operator", STR_ARG(g->name), g->node_count - 1, STR_ARG(n->name));
+    if (n->type.len == 0) return err_set(l->err, ERR_DATA, "graph '%.*s': node %u '%.*s' has no operator", STR_ARG(g->name),
+                                         g->node_count - 1, STR_ARG(n->name));
     n->inputs = inputs;
     n->outputs = outputs;
     for (size_t i = 0; i < m->n_output; i++) {
@@ -232,7 +233,8 @@ static Status load_names(OnnxLoader *l, Graph *g, Node *n, const Onnx__NodeProto
         if (name.len > 0) inputs[i] = onnx_resolve(g, name, &no_memory);
         if (no_memory) return err_no_memory(l->err, "a node");
         if (name.len > 0 && inputs[i] == 0) {
-            return err_set(l->err, ERR_DATA, "%.*s '%.*s': input %zu '%.*s' is made by no node, initializer or graph input", STR_ARG(n->type),
+            return err_set(l->err, ERR_DATA, "%.*s '%.*s': input %zu '%.*s' is made by no node, initializer or graph input",
+                           STR_ARG(n->type),
                            STR_ARG(node_label(g, n)), i, STR_ARG(name));
         }
         n->input_count++;

@@ -37,7 +37,8 @@ static Status stream(Saver *s, OutFile *out, const Buffer *buffer, const uint8_t
         TRY(outfile_write(out, data + at, n, s->err));
         if (buffer != NULL && buffer->mapping != NULL) mapping_drop(buffer->mapping, data + at, n);
         s->written += n;
-        if (s->options->log != NULL && !progress_step(s->options->log, (int64_t)s->written)) return err_set(s->err, ERR_INTERRUPTED, "interrupted");
+        if (s->options->log != NULL && !progress_step(s->options->log, (int64_t)s->written)) return err_set(s->err, ERR_INTERRUPTED,
+                                                                                                            "interrupted");
     }
     return OK;
 }
@@ -182,7 +183,8 @@ static Status choose_places(Saver *s)
         if (splice_size(s->splice) <= MODEL_LIMIT) return OK;
     }
     if (strcmp(s->path, "-") == 0) {
-        return err_set(s->err, ERR_USAGE, "the model needs a file for its weights beside it (%s), which standard output has not; name an output file",
+        return err_set(s->err, ERR_USAGE,
+                       "the model needs a file for its weights beside it (%s), which standard output has not; name an output file",
                        wanted ? "external data" : "it passes 2 GiB");
     }
     TRY(move_outside(s, false));

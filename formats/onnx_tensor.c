@@ -49,7 +49,8 @@ Status onnx_tensor_shape(const Onnx__TensorProto *t, const char *what, Tensor *o
     Subject s = { .what = what, .name = str_of_bytes(t->name) };
     *out = (Tensor){ .type = DT_NONE };
     if (t->data_type > 0 && t->data_type < DT_COUNT) out->type = (DType)t->data_type;
-    if (t->data_type <= 0) return err_set(err, ERR_DATA, SUBJECT ": element type %d, expected one of TensorProto.DataType", SUBJECT_ARG(&s), t->data_type);
+    if (t->data_type <= 0) return err_set(err, ERR_DATA, SUBJECT ": element type %d, expected one of TensorProto.DataType",
+                                          SUBJECT_ARG(&s), t->data_type);
     if (t->n_dims > MAX_RANK) {
         return err_set(err, ERR_UNSUPPORTED, SUBJECT ": %zu dimensions, at most %d are supported", SUBJECT_ARG(&s), t->n_dims, MAX_RANK);
     }
@@ -105,10 +106,12 @@ static Status decode_part(const Subject *s, const ScanPart *p, Tensor *t, size_t
     while (cursor_left(&c) > 0) {
         uint64_t tag;
         if (p->run && !cursor_varint(&c, &tag)) break;
-        if (fixed && cursor_left(&c) < bytes) return err_set(s->err, ERR_DATA, SUBJECT ": %s is cut off", SUBJECT_ARG(s), field_name(p->field));
+        if (fixed && cursor_left(&c) < bytes) return err_set(s->err, ERR_DATA, SUBJECT ": %s is cut off", SUBJECT_ARG(s),
+                                                             field_name(p->field));
         if (*done == total) return wrong_size(s, t, p->field, total + 1, total, "or more values");
         if (!store_entry(p->field, bytes, &c, t->data + *done * bytes)) {
-            return err_set(s->err, ERR_DATA, SUBJECT ": value %zu of %s is cut off or does not fit %s", SUBJECT_ARG(s), *done, field_name(p->field),
+            return err_set(s->err, ERR_DATA, SUBJECT ": value %zu of %s is cut off or does not fit %s", SUBJECT_ARG(s), *done,
+                           field_name(p->field),
                            dtype_name(t->type));
         }
         ++*done;
@@ -118,7 +121,8 @@ static Status decode_part(const Subject *s, const ScanPart *p, Tensor *t, size_t
 
 static Status decode_typed(OnnxFile *f, const Subject *s, const ScanPart *parts, size_t count, uint32_t field, Tensor *out)
 {
-    size_t bytes = entry_bytes(out->type), expected = out->bytes / bytes, least = field == TENSOR_FLOAT_DATA ? 4 : field == TENSOR_DOUBLE_DATA ? 8 : 1;
+    size_t bytes = entry_bytes(out->type), expected = out->bytes / bytes, least = field == TENSOR_FLOAT_DATA ? 4
+        : field == TENSOR_DOUBLE_DATA ? 8 : 1;
     size_t present = 0, done = 0;
     for (size_t i = 0; i < count; i++) present += parts[i].size;
     if (present / least < expected) return wrong_size(s, out, field, present / least, expected, "values at most");
@@ -161,7 +165,8 @@ Status onnx_tensor_load(OnnxFile *f, const Onnx__TensorProto *t, const char *wha
     for (size_t i = 0; i < count; i++) {
         if (parts[i].size == 0) continue;
         if (used != NULL && used->field != parts[i].field) {
-            return err_set(err, ERR_DATA, SUBJECT ": has both %s and %s, expected one", SUBJECT_ARG(&s), field_name(used->field), field_name(parts[i].field));
+            return err_set(err, ERR_DATA, SUBJECT ": has both %s and %s, expected one", SUBJECT_ARG(&s), field_name(used->field),
+                           field_name(parts[i].field));
         }
         used = &parts[i];
         same++;
@@ -169,16 +174,19 @@ Status onnx_tensor_load(OnnxFile *f, const Onnx__TensorProto *t, const char *wha
     if (out->type == DT_STRING) {
         int64_t elements = tensor_count(out);
         if (used == NULL && (uint64_t)elements == t->n_string_data) return OK;
-        return err_set(err, ERR_DATA, SUBJECT ": string_data holds %zu values, its shape needs %lld", SUBJECT_ARG(&s), t->n_string_data, (long long)elements);
+        return err_set(err, ERR_DATA, SUBJECT ": string_data holds %zu values, its shape needs %lld", SUBJECT_ARG(&s), t->n_string_data,
+                       (long long)elements);
     }
-    if (t->n_string_data > 0) return err_set(err, ERR_DATA, SUBJECT ": has string_data, its type is %s", SUBJECT_ARG(&s), dtype_name(out->type));
+    if (t->n_string_data > 0) return err_set(err, ERR_DATA, SUBJECT ": has string_data, its type is %s", SUBJECT_ARG(&s),
+                                             dtype_name(out->type));
     if (used == NULL) {
         if (out->bytes == 0) return tensor_new(out, out->type, &out->shape, err);
         return err_set(err, ERR_DATA, SUBJECT ": has no data, its shape needs %zu bytes", SUBJECT_ARG(&s), out->bytes);
     }
     if (used->field == TENSOR_RAW_DATA) return view(&s, out, f->bytes, used->field, used->data, used->size);
     if (used->field != typed_field(out->type)) {
-        return err_set(err, ERR_DATA, SUBJECT ": %s elements in %s, expected %s", SUBJECT_ARG(&s), dtype_name(out->type), field_name(used->field),
+        return err_set(err, ERR_DATA, SUBJECT ": %s elements in %s, expected %s", SUBJECT_ARG(&s), dtype_name(out->type),
+                       field_name(used->field),
                        field_name(typed_field(out->type)));
     }
     bool plain = used->field == TENSOR_FLOAT_DATA || used->field == TENSOR_DOUBLE_DATA; /* packed: the bytes of raw_data */

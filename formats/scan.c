@@ -55,7 +55,8 @@ static Status emit(Walk *w, const void *data, size_t size)
     if (size > (size_t)INT_MAX - s->slim_size) {
         return err_set(w->err, ERR_MEMORY, "the network's description (without its weights) passes 2 GiB");
     }
-    if (!array_grow((void **)&s->slim, &s->slim_capacity, s->slim_size + size, 1)) return err_no_memory(w->err, "the network's description");
+    if (!array_grow((void **)&s->slim, &s->slim_capacity, s->slim_size + size, 1)) return err_no_memory(w->err,
+                                                                                                        "the network's description");
     if (size > 0) memcpy(s->slim + s->slim_size, data, size);
     s->slim_size += size;
     return OK;
@@ -176,7 +177,8 @@ static Status plain_field(Walk *w, const ProtobufCFieldDescriptor *field, uint32
     uint64_t cost = FIELD_OVERHEAD;
     if (field == NULL) {
         cost += sizeof(ProtobufCMessageUnknownField) + 10 + cursor_left(&value);
-    } else if (wire == WIRE_BYTES && wire_of(field->type) != WIRE_BYTES) { /* packed numbers: no more than one each byte, eight bytes each */
+    } else if (wire == WIRE_BYTES
+               && wire_of(field->type) != WIRE_BYTES) { /* packed numbers: no more than one each byte, eight bytes each */
         cost += 8 * (uint64_t)cursor_left(&value);
         if (wire_of(field->type) == WIRE_VARINT) {
             Cursor c = value;
@@ -212,7 +214,8 @@ static Status scan_field(Walk *w)
         int expected = wire_of(field->type);
         packed = wire == WIRE_BYTES && expected != WIRE_BYTES && field->label == PROTOBUF_C_LABEL_REPEATED;
         if (wire != expected && !packed) {
-            return err_set(w->err, ERR_DATA, "byte %zu: field %s of a %s has wire type %d, expected %d: the file is damaged or no ONNX file",
+            return err_set(w->err, ERR_DATA,
+                           "byte %zu: field %s of a %s has wire type %d, expected %d: the file is damaged or no ONNX file",
                            (size_t)(from - w->begin), field->name, f->type->short_name, wire, expected);
         }
     }
@@ -228,7 +231,8 @@ static Status scan_field(Walk *w)
     if (field->label != PROTOBUF_C_LABEL_REPEATED) {
         uint64_t bit = (uint64_t)1 << (field - f->type->fields);
         if ((f->seen & bit) != 0) {
-            return err_set(w->err, ERR_DATA, "byte %zu: field %s stands twice in a %s, expected once", (size_t)(from - w->begin), field->name,
+            return err_set(w->err, ERR_DATA, "byte %zu: field %s stands twice in a %s, expected once", (size_t)(from - w->begin),
+                           field->name,
                            f->type->short_name);
         }
         f->seen |= bit;

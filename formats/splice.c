@@ -115,7 +115,8 @@ static Status emit(Splice *s, Cursor c, const ProtobufCMessageDescriptor *type, 
     return put(out, pending, c.at, err);
 }
 
-Status splice_new(const uint8_t *data, size_t size, const ProtobufCMessageDescriptor *root, const SpliceSource *source, Splice **out, Err *err)
+Status splice_new(const uint8_t *data, size_t size, const ProtobufCMessageDescriptor *root, const SpliceSource *source, Splice **out,
+                  Err *err)
 {
     Splice *s = calloc(1, sizeof *s);
     if (s == NULL) return err_no_memory(err, "saving");

@@ -17,7 +17,8 @@ typedef struct SpliceSource {
 typedef struct Splice Splice;
 
 /* Measures `size` bytes, a message of type `root` that protobuf-c packed; they stay borrowed. */
-Status splice_new(const uint8_t *data, size_t size, const ProtobufCMessageDescriptor *root, const SpliceSource *source, Splice **out, Err *err);
+Status splice_new(const uint8_t *data, size_t size, const ProtobufCMessageDescriptor *root, const SpliceSource *source, Splice **out,
+                  Err *err);
 uint64_t splice_size(const Splice *s); /* bytes that splice_write writes */
 Status splice_write(Splice *s, OutFile *out, Err *err);
 void splice_free(Splice *s); /* NULL is fine */

@@ -39,7 +39,8 @@ Status tensor_pb_load(const char *path, uint64_t max_mem, Tensor *out, char *nam
 
 Status tensor_pb_save(const char *path, const Tensor *t, const char *name, Err *err)
 {
-    if (dtype_bits(t->type) == 0) return err_set(err, ERR_UNSUPPORTED, "%s: a tensor of type %s cannot be written", path, dtype_name(t->type));
+    if (dtype_bits(t->type) == 0) return err_set(err, ERR_UNSUPPORTED, "%s: a tensor of type %s cannot be written", path,
+                                                 dtype_name(t->type));
     Onnx__TensorProto m = ONNX__TENSOR_PROTO__INIT;
     m.n_dims = (size_t)t->shape.rank;
     m.dims = (int64_t *)(uintptr_t)t->shape.dims;

@@ -9,7 +9,8 @@ static const void *member(const ProtobufCMessage *m, unsigned offset)
     return (const uint8_t *)m + offset;
 }
 
-Status visit_messages(ProtobufCMessage *root, const ProtobufCMessageDescriptor *type, Status (*each)(ProtobufCMessage *, void *), void *context)
+Status visit_messages(ProtobufCMessage *root, const ProtobufCMessageDescriptor *type, Status (*each)(ProtobufCMessage *, void *),
+                      void *context)
 {
     if (root->descriptor == type) TRY(each(root, context));
     for (unsigned i = 0; i < root->descriptor->n_fields; i++) {

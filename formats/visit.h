@@ -8,6 +8,7 @@
 
 /* Calls `each` for every message of type `type` in the tree, parents first, until one fails. Recursion is as deep as the messages,
  * which the scanner bounds. */
-Status visit_messages(ProtobufCMessage *root, const ProtobufCMessageDescriptor *type, Status (*each)(ProtobufCMessage *, void *), void *context);
+Status visit_messages(ProtobufCMessage *root, const ProtobufCMessageDescriptor *type, Status (*each)(ProtobufCMessage *, void *),
+                      void *context);
 
 #endif

@@ -228,7 +228,9 @@ static void test_bad_graphs(void **state)
         graph_rows[i].build(&g);
         Pb m = pb_model(g);
         Status status = load_and_free(&m, &err);
-        if (status != ERR_DATA || strstr(err.text, graph_rows[i].message) == NULL) fail_msg("%s: status %d: %s", graph_rows[i].name, (int)status, err.text);
+        if (status != ERR_DATA || strstr(err.text, graph_rows[i].message) == NULL) {
+            fail_msg("%s: status %d: %s", graph_rows[i].name, (int)status, err.text);
+        }
         pb_free(&m);
     }
 }
@@ -236,7 +238,9 @@ static void test_bad_graphs(void **state)
 static void test_versions(void **state)
 {
     (void)state;
-    static const struct { int64_t ir; Status status; } rows[] = { { 0, ERR_DATA }, { 2, ERR_UNSUPPORTED }, { 3, OK }, { 14, OK }, { 15, ERR_UNSUPPORTED }, { -1, ERR_DATA } };
+    static const struct { int64_t ir; Status status; } rows[] = {
+        { 0, ERR_DATA }, { 2, ERR_UNSUPPORTED }, { 3, OK }, { 14, OK }, { 15, ERR_UNSUPPORTED }, { -1, ERR_DATA },
+    };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         Pb m = { 0 }, opset = { 0 };
         Err err = { 0 };
