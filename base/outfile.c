@@ -56,9 +56,8 @@ static Status open_temporary(OutFile *f, const char *target, Err *err)
     struct stat old;
     mode_t mask = umask(0);
     umask(mask);
-    if (fchmod(fd, stat(target, &old) == 0 ? old.st_mode & 0777 : 0666 & ~mask) != 0) { /* the mode is a courtesy: some file systems have none */
-        errno = 0;
-    }
+    mode_t mode = stat(target, &old) == 0 ? old.st_mode & 0777 : 0666 & ~mask;
+    if (fchmod(fd, mode) != 0) errno = 0; /* a courtesy: some file systems have no modes */
     f->stream = fdopen(fd, "wb");
     if (f->stream != NULL) return OK;
     close(fd);

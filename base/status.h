@@ -10,8 +10,10 @@
 /* X(identifier, exit code, one-line meaning): the documented contract, printed by `pare help exit-codes` and the README. */
 #define STATUS_LIST(X) \
     X(OK, 0, "done") \
-    X(ERR_USAGE, 2, "the command line or the recipe is wrong (unknown key, value out of range, not JSON, a pattern that matches no layer)") \
-    X(ERR_DATA, 3, "a model or data file is malformed or does not fit (missing, misshapen or NaN array, label out of range, cycle, external path outside the folder)") \
+    X(ERR_USAGE, 2, "the command line or the recipe is wrong (unknown key, value out of range, not JSON, " \
+      "a pattern that matches no layer)") \
+    X(ERR_DATA, 3, "a model or data file is malformed or does not fit (missing, misshapen or NaN array, label out of range, " \
+      "cycle, external path outside the folder)") \
     X(ERR_UNSUPPORTED, 4, "unsupported op, type or opset") \
     X(ERR_GOAL, 5, "a goal is missed; the file is written") \
     X(ERR_MEMORY, 6, "out of memory or over --max-mem") \

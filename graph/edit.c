@@ -152,7 +152,9 @@ NodeId graph_add_node(Graph *g, const char *type, const char *domain, Str name,
     if (!array_grow(&nodes, &capacity, (size_t)g->node_count + 2, sizeof *g->nodes)) return 0;
     g->nodes = nodes;
     g->node_capacity = (uint32_t)capacity;
-    Node n = { .name = arena_str(g->arena, name), .type = arena_str(g->arena, str_of(type)), .domain = arena_str(g->arena, str_of(domain)) };
+    Node n = { .name = arena_str(g->arena, name) };
+    n.type = arena_str(g->arena, str_of(type));
+    n.domain = arena_str(g->arena, str_of(domain));
     n.inputs = arena_copy(g->arena, inputs, sizeof *inputs * (size_t)input_count);
     n.outputs = arena_copy(g->arena, outputs, sizeof *outputs * (size_t)output_count);
     if (n.name.data == NULL || n.type.data == NULL || n.domain.data == NULL || n.inputs == NULL || n.outputs == NULL) return 0;

@@ -17,7 +17,8 @@ Status tensor_make_writable(Graph *g, ValueId v, Tensor **out, Err *err);
 /* Moves a tensor into the graph's arena, for attributes: its buffer is let go with the arena. Takes the reference over. NULL: no memory. */
 Tensor *graph_keep_tensor(Graph *g, Tensor *tensor);
 
-/* Adds a node at the end (graph_finish sorts). Inputs and outputs are copied; outputs must have no producer. Sets producer and op. 0: no memory. */
+/* Adds a node at the end (graph_finish sorts). Inputs and outputs are copied; outputs must have no producer.
+ * Sets producer and op. 0: no memory. */
 NodeId graph_add_node(Graph *g, const char *type, const char *domain, Str name,
                       const ValueId *inputs, int input_count, const ValueId *outputs, int output_count);
 /* Removes a node; its outputs lose their producer. */

@@ -118,8 +118,15 @@ static int64_t clamp(double value, int64_t low, int64_t high)
 static uint8_t float8_nearest(const Tensor *like, double value)
 {
     uint8_t best = 0;
-    double distance = INFINITY;
+    double distance = INFINITY, largest = 0;
     Tensor probe = { .type = like->type };
+    for (int code = 0; code < 128; code++) {
+        uint8_t byte = (uint8_t)code;
+        probe.data = &byte;
+        double v = tensor_get(&probe, 0);
+        if (isfinite(v)) largest = fmax(largest, v);
+    }
+    value = fabs(value) > largest ? copysign(largest, value) : value; /* saturates; far away, every distance would round to the same */
     for (int code = 0; code < 256; code++) {
         uint8_t byte = (uint8_t)code;
         probe.data = &byte;
@@ -137,8 +144,8 @@ static uint8_t float8_nearest(const Tensor *like, double value)
 
 static unsigned float4_nearest(double value)
 {
-    unsigned best = 0;
-    for (unsigned code = 1; code < 8; code++) {
+    unsigned best = fabs(value) > float4_values[7] ? 7 : 0;
+    for (unsigned code = best + 1; code < 8; code++) {
         double d = fabs(float4_values[code] - fabs(value)), b = fabs(float4_values[best] - fabs(value));
         if (d < b || (d == b && (code & 1) == 0)) best = code;
     }
@@ -227,7 +234,7 @@ Status tensor_convert(const Tensor *t, DType type, Tensor *out, Err *err)
     bool to_integer = dtype_is_integer(type);
     for (int64_t i = 0; i < n; i++) {
         if (!from_float && (to_integer || type == DT_BOOL)) tensor_set_int(&result, i, tensor_get_int(t, i));
-        else if (from_float && to_integer && type != DT_UINT64) tensor_set_int(&result, i, tensor_get_int(t, i)); /* truncation towards zero */
+        else if (from_float && to_integer && type != DT_UINT64) tensor_set_int(&result, i, tensor_get_int(t, i)); /* towards zero */
         else if (from_float && type == DT_UINT64) tensor_set(&result, i, trunc(tensor_get(t, i)));
         else tensor_set(&result, i, tensor_get(t, i));
     }

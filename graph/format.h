@@ -30,7 +30,8 @@ typedef struct Format {
 const Format *const *formats_all(void);
 /* Opens, probes (contents first, then extension) and loads; binds no ops. */
 Status model_load(const char *path, const LoadOptions *options, Graph **out, Err *err);
-/* The same for bytes that are already mapped (a reference of its own is taken where needed); `path` gives the extension and stands in messages. */
+/* The same for bytes that are already mapped (a reference of its own is taken where needed); `path` gives the extension
+ * and stands in messages. */
 Status model_load_mapping(Mapping *file, const char *path, const LoadOptions *options, Graph **out, Err *err);
 /* By the extension of the output path; else ("-", no known extension) the format the graph came from, else ONNX. */
 Status model_save(Graph *g, const char *path, const SaveOptions *options, Err *err);

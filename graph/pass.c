@@ -76,9 +76,10 @@ Status pass_check_rules(const PassContext *c, const Layer *layers, int count, Er
             }
         }
         if (matched) continue;
-        if (count == 0) return err_set(err, ERR_USAGE, "%s: pattern '%s' matches no layer: the network has none", c->pass->name, c->rules[i].match);
-        return err_set(err, ERR_USAGE, "%s: pattern '%s' matches no layer; the nearest is '%.*s' (pare inspect lists all)", c->pass->name,
-                       c->rules[i].match, STR_ARG(nearest));
+        const char *pattern = c->rules[i].match;
+        if (count == 0) return err_set(err, ERR_USAGE, "pattern '%s' matches no layer: the network has none", pattern);
+        return err_set(err, ERR_USAGE, "pattern '%s' matches no layer; the nearest is '%.*s' (pare inspect lists all)", pattern,
+                       STR_ARG(nearest));
     }
     return OK;
 }

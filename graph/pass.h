@@ -1,4 +1,5 @@
-/* A compression pass: one file that ends in one const Pass. Passes never load, save, time or print; they open no files and read no clock. */
+/* A compression pass: one file that ends in one const Pass. Passes never load, save, time or print; they open no files
+ * and read no clock. */
 #ifndef PARE_GRAPH_PASS_H
 #define PARE_GRAPH_PASS_H
 
@@ -76,7 +77,8 @@ typedef struct Pass {
     unsigned flags;
     const Opt *options;        /* ends with OPT_END */
     size_t options_size;
-    Status (*check)(const PassContext *c, Err *err); /* options against each other and the graph, before any pass runs; NULL: nothing to check */
+    /* Options against each other and the graph, before any pass runs; NULL: nothing to check. */
+    Status (*check)(const PassContext *c, Err *err);
     Status (*run)(PassContext *c, Err *err);
 } Pass;
 
@@ -84,7 +86,8 @@ typedef struct Pass {
 const Pass *const *passes_all(void);
 const Pass *pass_find(const char *name);
 
-/* The options for one layer: the pass's own overlaid by every matching rule. `out` has pass->options_size bytes. *skip: a rule says skip. */
+/* The options for one layer: the pass's own overlaid by every matching rule. `out` has pass->options_size bytes.
+ * *skip: a rule says skip. */
 Status pass_layer_options(const PassContext *c, const Layer *l, void *out, bool *skip, Err *err);
 /* ERR_USAGE when a rule matches none of the layers; names the pattern and the nearest layer. */
 Status pass_check_rules(const PassContext *c, const Layer *layers, int count, Err *err);

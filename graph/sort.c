@@ -112,8 +112,9 @@ static Status finish_subgraphs(Graph *g, Err *err)
     for (NodeId id = 1; id <= g->node_count; id++) {
         const Node *n = &g->nodes[id];
         for (int a = 0; a < n->attr_count && !n->removed; a++) {
-            if (n->attrs[a].type == ATTR_GRAPH) TRY(graph_finish(n->attrs[a].graph, err));
-            for (int64_t i = 0; n->attrs[a].type == ATTR_GRAPHS && i < n->attrs[a].count; i++) TRY(graph_finish(n->attrs[a].graphs[i], err));
+            const Attr *attr = &n->attrs[a];
+            if (attr->type == ATTR_GRAPH) TRY(graph_finish(attr->graph, err));
+            for (int64_t i = 0; attr->type == ATTR_GRAPHS && i < attr->count; i++) TRY(graph_finish(attr->graphs[i], err));
         }
     }
     return OK;

@@ -2,7 +2,19 @@
 
 #include "base/bytes.h"
 
+#include <assert.h>
+#include <assert.h>
 #include <stdlib.h>
+
+static Status fault(const Graph *g, const Node *n, Status code, const char *what, Str object, Err *err)
+{
+    return err_set(err, code, "%.*s '%.*s': %s '%.*s'", STR_ARG(n->type), STR_ARG(node_label(g, n)), what, STR_ARG(object));
+}
+
+static Status fault(const Graph *g, const Node *n, Status code, const char *what, Str object, Err *err)
+{
+    return err_set(err, code, "%.*s '%.*s': %s '%.*s'", STR_ARG(n->type), STR_ARG(node_label(g, n)), what, STR_ARG(object));
+}
 
 static Status check_tensor(const Value *value, Err *err)
 {
@@ -23,8 +35,7 @@ static Status check_tensor(const Value *value, Err *err)
 static Status check_opset(const Graph *g, const Node *n, Err *err)
 {
     if (graph_opset(g, n->domain) > 0) return OK;
-    return err_set(err, ERR_DATA, "%.*s '%.*s': the file imports no opset of domain '%.*s'", STR_ARG(n->type), STR_ARG(node_label(g, n)),
-                   STR_ARG(n->domain));
+    return fault(g, n, ERR_DATA, "the file imports no opset of domain", n->domain, err);
 }
 
 static Status check_inputs(const Graph *g, const Node *n, const bool *defined, Err *err)
@@ -32,10 +43,8 @@ static Status check_inputs(const Graph *g, const Node *n, const bool *defined, E
     for (int i = 0; i < n->input_count + n->capture_count; i++) {
         ValueId v = i < n->input_count ? n->inputs[i] : n->captures[i - n->input_count];
         if (v == 0) continue;
-        if (v > g->value_count) return err_set(err, ERR_BUG, "%.*s '%.*s': input %d has no table entry", STR_ARG(n->type), STR_ARG(node_label(g, n)), i);
-        if (!defined[v])
-            return err_set(err, ERR_DATA, "%.*s '%.*s': input '%.*s' is made by no node, initializer or graph input before it", STR_ARG(n->type),
-                           STR_ARG(node_label(g, n)), STR_ARG(g->values[v].name));
+        assert(v <= g->value_count);
+        if (!defined[v]) return fault(g, n, ERR_DATA, "no node before it, initializer or graph input makes its input", g->values[v].name, err);
     }
     return OK;
 }
@@ -46,9 +55,7 @@ static Status check_outputs(const Graph *g, NodeId id, bool *defined, Err *err)
     for (int i = 0; i < n->output_count; i++) {
         ValueId v = n->outputs[i];
         if (v == 0) continue;
-        if (defined[v])
-            return err_set(err, ERR_DATA, "%.*s '%.*s': output '%.*s' is defined twice", STR_ARG(n->type), STR_ARG(node_label(g, n)),
-                           STR_ARG(g->values[v].name));
+        if (defined[v]) return fault(g, n, ERR_DATA, "a second definition of output", g->values[v].name, err);
         if (g->values[v].producer != id)
             return err_set(err, ERR_BUG, "value '%.*s' does not know its producer", STR_ARG(g->values[v].name));
         defined[v] = true;
@@ -63,7 +70,7 @@ static Status check_subgraphs(const Graph *g, const Node *n, Err *err)
         int64_t count = attr->type == ATTR_GRAPH ? 1 : attr->type == ATTR_GRAPHS ? attr->count : 0;
         for (int64_t i = 0; i < count; i++) {
             const Graph *sub = attr->type == ATTR_GRAPH ? attr->graph : attr->graphs[i];
-            if (sub->parent != g) return err_set(err, ERR_BUG, "%.*s '%.*s': a subgraph has another parent", STR_ARG(n->type), STR_ARG(node_label(g, n)));
+            if (sub->parent != g) return fault(g, n, ERR_BUG, "another graph is the parent of its subgraph", sub->name, err);
             TRY(graph_verify(sub, err));
         }
     }

@@ -113,7 +113,8 @@ static void test_half_is_exhaustively_right(void **state)
     (void)state;
     const struct { float f; uint16_t h; } rows[] = {
         { 1.0f, 0x3c00 }, { -2.0f, 0xc000 }, { 65504.0f, 0x7bff }, { 65519.996f, 0x7bff }, { 65520.0f, 0x7c00 }, { 0x1p-24f, 0x0001 },
-        { 0x1p-25f, 0x0000 }, { 0x1.000002p-25f, 0x0001 }, { 0x1p-14f, 0x0400 }, { INFINITY, 0x7c00 }, { -INFINITY, 0xfc00 }, { -0.0f, 0x8000 },
+        { 0x1p-25f, 0x0000 }, { 0x1.000002p-25f, 0x0001 }, { 0x1p-14f, 0x0400 }, { INFINITY, 0x7c00 },
+        { -INFINITY, 0xfc00 }, { -0.0f, 0x8000 },
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) assert_int_equal(float_to_half(rows[i].f), rows[i].h);
     for (uint32_t h = 0; h < 0x7c00; h++) {

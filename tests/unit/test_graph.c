@@ -165,7 +165,7 @@ static void test_verify_names_the_object(void **state)
     (void)state;
     const struct { void (*damage)(Small *); const char *words; } rows[] = {
         { break_double_output, "output 'y'" }, { break_opset, "imports no opset" }, { break_bytes, "tensor 'w': 15 bytes, expected 16" },
-        { break_producer, "input 'a' is made by no node" },
+        { break_producer, "makes its input 'a'" },
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         Err err = { 0 };
@@ -239,6 +239,19 @@ static void test_integers_saturate_and_round_to_even(void **state)
     for (int i = 0; i < 5; i++) assert_near(tensor_get(&t, i), out[i], 0);
     assert_int_equal(tensor_nonzeros(&t), 4);
     tensor_release(&t);
+    const struct { DType type; double largest; } floats8[] = {
+        { DT_FLOAT8E4M3FN, 448 }, { DT_FLOAT8E5M2, 57344 }, { DT_FLOAT8E4M3FNUZ, 240 }, { DT_FLOAT8E5M2FNUZ, 57344 }, { DT_FLOAT4E2M1, 6 },
+    };
+    for (size_t r = 0; r < sizeof floats8 / sizeof *floats8; r++) {
+        assert_ok(tensor_new(&t, floats8[r].type, &(Shape){ 1, { 3 } }, &err), &err);
+        tensor_set(&t, 0, 1e300);
+        tensor_set(&t, 1, -INFINITY);
+        tensor_set(&t, 2, 1e9);
+        assert_near(tensor_get(&t, 0), floats8[r].largest, 0);
+        assert_near(tensor_get(&t, 1), -floats8[r].largest, 0);
+        assert_near(tensor_get(&t, 2), floats8[r].largest, 0);
+        tensor_release(&t);
+    }
     size_t bytes;
     assert_true(dtype_bytes(DT_INT4, 3, &bytes));
     assert_int_equal(bytes, 2);
