@@ -69,7 +69,8 @@ static bool clip_accept(const KernelSite *s)
 {
     if (!relu_accept(s)) return false;
     for (int i = 1; i < s->input_count; i++)
-        if (s->value[i] != 0 && (s->constant[i] == NULL || s->constant[i]->type != DT_FLOAT || tensor_count(s->constant[i]) != 1)) return false;
+        if (s->value[i] != 0 && (s->constant[i] == NULL || s->constant[i]->type != DT_FLOAT ||
+                                 tensor_count(s->constant[i]) != 1)) return false;
     return true;
 }
 
@@ -138,7 +139,8 @@ static Status binary_prepare(KernelSite *s, void **state)
     dnnl_binary_desc_t d;
     Status status;
     TRY_OUT(primitive_new(s->device, &p, s->err));
-    TRY_OUT(dnnl_check(dnnl_binary_desc_init(&d, str_is(s->node->type, "Add") ? dnnl_binary_add : dnnl_binary_mul, &md, &md, &md), "Add", s->err));
+    TRY_OUT(dnnl_check(dnnl_binary_desc_init(&d, str_is(s->node->type, "Add") ? dnnl_binary_add : dnnl_binary_mul, &md, &md, &md), "Add",
+                       s->err));
     TRY_OUT(dnnl_check(dnnl_primitive_desc_create(&desc, &d, NULL, s->device->engine, NULL), "Add", s->err));
     TRY_OUT(primitive_arg(p, DNNL_ARG_SRC_1, &md, ARG_IN, 1, NULL, s->err));
     site_take(s, p, 1, &md);

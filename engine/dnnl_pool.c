@@ -60,7 +60,8 @@ static Status pool_prepare(KernelSite *s, void **state)
     dnnl_pooling_v2_desc_t d;
     Status status;
     TRY_OUT(primitive_new(s->device, &p, s->err));
-    TRY_OUT(dnnl_check(dnnl_pooling_v2_forward_desc_init(&d, dnnl_forward_inference, pool_kind(s->node), &src, &dst, strides, kernel, dilations,
+    TRY_OUT(dnnl_check(dnnl_pooling_v2_forward_desc_init(&d, dnnl_forward_inference, pool_kind(s->node), &src, &dst, strides, kernel,
+                                                         dilations,
                                                          begin, end),
                        "pooling", s->err));
     TRY_OUT(dnnl_check(dnnl_primitive_desc_create(&desc, &d, NULL, s->device->engine, NULL), "pooling", s->err));

@@ -28,7 +28,8 @@ static bool same_constant(const Tensor *a, const Tensor *b)
 
 static bool rounding_fuse(const KernelSite *s, const Node *n)
 {
-    if (s->follower_count > 0 || n->domain.len != 0 || !str_is(n->type, "DequantizeLinear") || n->inputs[0] != s->node->outputs[0]) return false;
+    if (s->follower_count > 0 || n->domain.len != 0 || !str_is(n->type, "DequantizeLinear") ||
+        n->inputs[0] != s->node->outputs[0]) return false;
     if (node_int(n, "output_dtype", DT_FLOAT) != DT_FLOAT || node_input(n, 1) == 0) return false;
     bool zero_constant = node_input(n, 2) == 0 || node_constant(s->graph, n, 2) != NULL;
     return zero_constant && same_constant(s->constant[1], node_constant(s->graph, n, 1)) &&

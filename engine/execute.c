@@ -14,7 +14,8 @@ Status node_forward(const Graph *g, NodeId id, const Tensor *const *in, Tensor *
     for (int i = 0; i < n->op->min_inputs; i++)
         if (i >= n->input_count || in[i] == NULL)
             return err_set(err, ERR_DATA, "%.*s '%.*s': input %d is missing", STR_ARG(n->type), STR_ARG(label), i);
-    OpCall call = { .graph = g, .node = n, .opset = node_opset(g, n), .input_count = n->input_count, .output_count = n->output_count, .in = in,
+    OpCall call = { .graph = g, .node = n, .opset = node_opset(g, n), .input_count = n->input_count, .output_count = n->output_count,
+                   .in = in,
                     .out = out, .wanted = wanted, .err = err };
     return n->op->forward(&call);
 }

@@ -39,7 +39,8 @@ typedef struct Kernel {
     Status (*prepare)(KernelSite *site, void **state);
     Status (*run)(void *state, const void *const *in, void *const *out, Err *err);
     void (*release)(void *state);
-    /* Whether `next` can be computed along with the site as it stands, its other operand (if any) appended to the inputs by the plan; NULL: never. */
+    /* Whether `next` can be computed along with the site as it stands; the plan then appends its other operand, if it has one, to the
+     * inputs. NULL: never. */
     bool (*fuse)(const KernelSite *site, const Node *next);
 } Kernel;
 

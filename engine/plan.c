@@ -183,7 +183,8 @@ static void fuse_followers(Builder *b, const Kernel *kernel, KernelSite *site)
         const TypeInfo *made = &b->plan->types[next->outputs[0]];
         ValueId extra = 0; /* the operand that is neither `between` nor constant */
         for (int i = 0; i < next->input_count; i++)
-            if (next->inputs[i] != between && next->inputs[i] != 0 && graph_value(s->graph, next->inputs[i])->tensor == NULL) extra = next->inputs[i];
+            if (next->inputs[i] != between && next->inputs[i] != 0 && graph_value(s->graph, next->inputs[i])->tensor == NULL)
+                extra = next->inputs[i];
         if (!shape_eq(&made->shape, &site->out[0].shape)) return;
         if (extra != 0) {
             const TypeInfo *other = &b->plan->types[extra];
@@ -376,7 +377,8 @@ static Status build(Builder *b)
     TRY(plan_assign_memory(b->plan, b->err));
     uint64_t limit = b->session->options.max_mem, need = (uint64_t)b->plan->arena_bytes + b->session->constant_bytes;
     if (limit != 0 && need > limit)
-        return err_set(b->err, ERR_MEMORY, "running needs %llu bytes of activations and weights, --max-mem allows %llu: use a smaller batch",
+        return err_set(b->err, ERR_MEMORY,
+                       "running needs %llu bytes of activations and weights, --max-mem allows %llu: use a smaller batch",
                        (unsigned long long)need, (unsigned long long)limit);
     return OK;
 }

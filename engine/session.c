@@ -37,12 +37,14 @@ static Status check_supported(const Graph *g, Err *err)
         if (n->op != NULL && n->op->forward != NULL) continue;
         Str label = node_label(g, n);
         if (count++ < NAMED_OPS)
-            strbuf_printf(&text, "%s%.*s%s%.*s '%.*s'", count > 1 ? ", " : "", STR_ARG(n->domain), n->domain.len > 0 ? "." : "", STR_ARG(n->type),
+            strbuf_printf(&text, "%s%.*s%s%.*s '%.*s'", count > 1 ? ", " : "", STR_ARG(n->domain), n->domain.len > 0 ? "." : "",
+                          STR_ARG(n->type),
                           STR_ARG(label));
     }
     if (count == 0) return OK;
     Status status = text.failed ? err_no_memory(err, "message")
-                                : err_set(err, ERR_UNSUPPORTED, "operators that are not supported at opset %d: %s%s", (int)graph_opset(g, STR("")),
+                                : err_set(err, ERR_UNSUPPORTED, "operators that are not supported at opset %d: %s%s",
+                                          (int)graph_opset(g, STR("")),
                                           text.data, count > NAMED_OPS ? " and more" : "");
     strbuf_release(&text);
     return status;
@@ -169,7 +171,8 @@ size_t session_activation_bytes(const Session *s)
 Status session_observe(Session *s, const ValueId *values, int count, ObserveFn fn, void *user, Err *err)
 {
     for (int i = 0; i < count; i++)
-        if (values[i] == 0 || values[i] > s->graph->value_count) return err_set(err, ERR_BUG, "value %u to observe does not exist", values[i]);
+        if (values[i] == 0 || values[i] > s->graph->value_count)
+            return err_set(err, ERR_BUG, "value %u to observe does not exist", values[i]);
     drop_plans(s); /* what may be fused changes */
     memset(s->watched, 0, ((size_t)s->graph->value_count + 1) * sizeof *s->watched);
     for (int i = 0; fn != NULL && i < count; i++) s->watched[values[i]] = true;
@@ -188,7 +191,8 @@ static Status check_inputs(const Session *s, const Tensor *inputs, Err *err)
         const Tensor *t = &inputs[i];
         if (t->data == NULL) return err_set(err, ERR_DATA, "input '%.*s' is not given", STR_ARG(v->name));
         if (v->type != DT_NONE && t->type != v->type)
-            return err_set(err, ERR_DATA, "input '%.*s' is %s, the network takes %s", STR_ARG(v->name), dtype_name(t->type), dtype_name(v->type));
+            return err_set(err, ERR_DATA, "input '%.*s' is %s, the network takes %s", STR_ARG(v->name), dtype_name(t->type),
+                           dtype_name(v->type));
         bool fits = v->shape.rank < 0 || v->shape.rank == t->shape.rank;
         for (int k = 0; fits && k < v->shape.rank; k++) fits = v->shape.dims[k] < 0 || v->shape.dims[k] == t->shape.dims[k];
         if (fits) continue;

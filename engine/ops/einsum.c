@@ -109,7 +109,8 @@ static Status einsum_parse(const Graph *g, const Node *n, const Shape *const *sh
         if (seen[e->order[i]] == 0 || made[e->order[i]]) e->rank = -1;
         else made[e->order[i]] = true;
     }
-    if (e->rank < 0 || e->rank > MAX_RANK || at < text.len) return op_error(g, n, err, ERR_DATA, "equation '%.*s' is malformed", STR_ARG(text));
+    if (e->rank < 0 || e->rank > MAX_RANK || at < text.len) return op_error(g, n, err, ERR_DATA, "equation '%.*s' is malformed",
+                                                                            STR_ARG(text));
     for (int i = 0; i < LABELS; i++)
         if (seen[i] > 0 && !made[i]) e->order[e->rank + e->summed++] = i;
     return OK;

@@ -86,7 +86,8 @@ static int64_t requantize(int64_t sum, float multiplier, int64_t zero, int64_t l
 }
 
 /* sum over the window at `at` of (x - x_zero)(w - w_zero). */
-static int64_t window_sum(const Window *w, const Tensor *x, int64_t x_from, const Tensor *k, int64_t k_from, int64_t channels, int64_t x_zero,
+static int64_t window_sum(const Window *w, const Tensor *x, int64_t x_from, const Tensor *k, int64_t k_from, int64_t channels,
+                          int64_t x_zero,
                           int64_t w_zero, const int64_t *at)
 {
     int64_t sum = 0, plane = w->in[0] * w->in[1] * w->in[2], taps = window_kernel_count(w);
@@ -118,10 +119,12 @@ static Status conv_run(OpCall *c)
     DType type = f.linear ? c->in[7]->type : DT_INT32;
     if (f.linear && !quant_range(type, &low, &high)) return op_bad_type(c, type);
     for (int i = f.linear ? 4 : 3; i < (f.linear ? 6 : 4); i++) TRY(check_length(c, i, filters));
-    if (bias != NULL && tensor_count(bias) != filters) return op_fail(c, ERR_DATA, "the bias has %lld entries", (long long)tensor_count(bias));
+    if (bias != NULL && tensor_count(bias) != filters) return op_fail(c, ERR_DATA, "the bias has %lld entries",
+                                                                      (long long)tensor_count(bias));
     Shape shape = window_shape(&win, batch, filters);
     TRY(opcall_output(c, 0, type, &shape));
-    int64_t in_plane = win.in[0] * win.in[1] * win.in[2], out_plane = win.out[0] * win.out[1] * win.out[2], taps = window_kernel_count(&win);
+    int64_t in_plane = win.in[0] * win.in[1] * win.in[2], out_plane = win.out[0] * win.out[1] * win.out[2];
+    int64_t taps = window_kernel_count(&win);
     int64_t x_zero = zero_at(operand(c, f.x_zero), 0);
 #pragma omp parallel for collapse(2) schedule(static)
     for (int64_t n = 0; n < batch; n++)
@@ -132,7 +135,8 @@ static Status conv_run(OpCall *c)
                 int64_t sum = window_sum(&win, x, (n * channels + from) * in_plane, w, k * per_group * taps, per_group, x_zero, w_zero, at);
                 if (bias != NULL) sum += tensor_get_int(bias, k);
                 if (f.linear)
-                    sum = requantize(sum, scale_at(c->in[1], 0) * scale_at(c->in[4], k) / scale_at(c->in[6], 0), zero_at(c->in[7], 0), low, high);
+                    sum = requantize(sum, scale_at(c->in[1], 0) * scale_at(c->in[4], k) / scale_at(c->in[6], 0), zero_at(c->in[7], 0),
+                                     low, high);
                 tensor_set_int(&c->out[0], (n * filters + k) * out_plane + o, sum);
             }
         }
@@ -174,7 +178,8 @@ static Status matmul_run(OpCall *c)
                 for (int64_t k = 0; k < d.k; k++)
                     sum += (tensor_get_int(a, (ia * d.m + r) * d.k + k) - a_zero) * (tensor_get_int(b, (ib * d.k + k) * d.n + s) - b_zero);
                 if (f.linear)
-                    sum = requantize(sum, scale_at(c->in[1], r) * scale_at(c->in[4], s) / scale_at(c->in[6], 0), zero_at(c->in[7], 0), low, high);
+                    sum = requantize(sum, scale_at(c->in[1], r) * scale_at(c->in[4], s) / scale_at(c->in[6], 0), zero_at(c->in[7], 0),
+                                     low, high);
                 tensor_set_int(&c->out[0], (i * d.m + r) * d.n + s, sum);
             }
     }

@@ -47,7 +47,8 @@ Status matmul_shape(const Graph *g, const Node *n, const Shape *a, const Shape *
     int batch = a_batch > b_batch ? a_batch : b_batch;
     Shape y = { .rank = batch };
     for (int i = 0; i < batch; i++) {
-        int64_t da = i < batch - a_batch ? 1 : a->dims[i - (batch - a_batch)], db = i < batch - b_batch ? 1 : b->dims[i - (batch - b_batch)];
+        int64_t da = i < batch - a_batch ? 1 : a->dims[i - (batch - a_batch)];
+        int64_t db = i < batch - b_batch ? 1 : b->dims[i - (batch - b_batch)];
         if (!join_dim(da, db, &y.dims[i]))
             return op_error(g, n, err, ERR_DATA, "batch dimensions %lld and %lld do not broadcast", (long long)da, (long long)db);
         d.batch_dims[i] = y.dims[i];
@@ -57,7 +58,8 @@ Status matmul_shape(const Graph *g, const Node *n, const Shape *a, const Shape *
     d.batch_rank = batch;
     int64_t a_stride = 1, b_stride = 1;
     for (int i = batch - 1; i >= 0; i--) { /* in matrices */
-        int64_t da = i < batch - a_batch ? 1 : a->dims[i - (batch - a_batch)], db = i < batch - b_batch ? 1 : b->dims[i - (batch - b_batch)];
+        int64_t da = i < batch - a_batch ? 1 : a->dims[i - (batch - a_batch)];
+        int64_t db = i < batch - b_batch ? 1 : b->dims[i - (batch - b_batch)];
         d.a_step[i] *= a_stride;
         d.b_step[i] *= b_stride;
         a_stride *= da < 0 ? 1 : da;
@@ -157,13 +159,15 @@ static void matmul_cost(const CostCall *c, OpCost *out)
 
 Status gemm_dims(const Graph *g, const Node *n, const Shape *a, const Shape *b, int64_t *m, int64_t *columns, int64_t *k, Err *err)
 {
-    if (a->rank != 2 || b->rank != 2) return op_error(g, n, err, ERR_DATA, "operands of rank %d and %d, expected matrices", a->rank, b->rank);
+    if (a->rank != 2 || b->rank != 2) return op_error(g, n, err, ERR_DATA, "operands of rank %d and %d, expected matrices", a->rank,
+                                                      b->rank);
     bool ta = node_int(n, "transA", 0) != 0, tb = node_int(n, "transB", 0) != 0;
     *m = a->dims[ta ? 1 : 0];
     *k = a->dims[ta ? 0 : 1];
     *columns = b->dims[tb ? 0 : 1];
     int64_t rows = b->dims[tb ? 1 : 0];
-    if (*k >= 0 && rows >= 0 && *k != rows) return op_error(g, n, err, ERR_DATA, "%lld columns meet %lld rows", (long long)*k, (long long)rows);
+    if (*k >= 0 && rows >= 0 && *k != rows) return op_error(g, n, err, ERR_DATA, "%lld columns meet %lld rows", (long long)*k,
+                                                            (long long)rows);
     if (*k < 0) *k = rows;
     return OK;
 }
@@ -179,7 +183,8 @@ static Status gemm_infer(InferCall *c)
     return OK;
 }
 
-Status gemm_addend(const Graph *g, const Node *n, const Shape *c, int64_t m, int64_t columns, int64_t *row_step, int64_t *column_step, Err *err)
+Status gemm_addend(const Graph *g, const Node *n, const Shape *c, int64_t m, int64_t columns, int64_t *row_step, int64_t *column_step,
+                   Err *err)
 {
     int64_t rows = c->rank > 1 ? c->dims[c->rank - 2] : 1, cols = c->rank > 0 ? c->dims[c->rank - 1] : 1;
     for (int i = 0; i < c->rank - 2; i++)

@@ -11,7 +11,8 @@ typedef struct MatMulDims {
     int64_t batch_dims[MAX_RANK], a_step[MAX_RANK], b_step[MAX_RANK];
 } MatMulDims;
 
-/* Output shape of MatMul (unknown when an operand's is) and, when `dims` is not NULL and all is known, how to walk it. ERR_DATA: a clash. */
+/* Output shape of MatMul (unknown when an operand's is) and, when `dims` is not NULL and all is known, how to walk it.
+ * ERR_DATA: a clash. */
 Status matmul_shape(const Graph *g, const Node *n, const Shape *a, const Shape *b, Shape *out, MatMulDims *dims, Err *err);
 int64_t matmul_batches(const MatMulDims *d);
 /* Which matrix of a and of b makes product `index`. */

@@ -26,7 +26,8 @@ static Status batch_float(OpCall *c)
     int64_t channels = x->shape.rank > 1 ? x->shape.dims[1] : 1;
     for (int i = 1; i < 5; i++)
         if (tensor_count(c->in[i]) != channels)
-            return op_fail(c, ERR_DATA, "input %d has %lld entries for %lld channels", i, (long long)tensor_count(c->in[i]), (long long)channels);
+            return op_fail(c, ERR_DATA, "input %d has %lld entries for %lld channels", i, (long long)tensor_count(c->in[i]),
+                           (long long)channels);
     TRY(opcall_output(c, 0, DT_FLOAT, &x->shape));
     double epsilon = node_float(c->node, "epsilon", 1e-5F);
     int64_t planes = shape_span(&x->shape, 0, x->shape.rank > 1 ? 2 : 1), inner = planes > 0 ? tensor_count(x) / planes : 0;

@@ -31,10 +31,12 @@ Status quant_layout(const OpCall *c, const Shape *x, const Tensor *scale, QuantL
                           .blocks = given };
     int64_t block = node_int(c->node, "block_size", 0);
     if (scale->shape.rank == 1 && block == 0) {
-        if (given != out->count) return op_fail(c, ERR_DATA, "%lld scales for %lld entries of axis %d", (long long)given, (long long)out->count, axis);
+        if (given != out->count) return op_fail(c, ERR_DATA, "%lld scales for %lld entries of axis %d", (long long)given,
+                                                (long long)out->count, axis);
         return OK;
     }
-    if (block <= 0 || scale->shape.rank != x->rank) return op_fail(c, ERR_DATA, "scales of rank %d without a block_size", scale->shape.rank);
+    if (block <= 0 || scale->shape.rank != x->rank) return op_fail(c, ERR_DATA, "scales of rank %d without a block_size",
+                                                                   scale->shape.rank);
     out->block = block;
     out->blocks = scale->shape.dims[axis];
     out->blocked = true;
@@ -97,7 +99,8 @@ static Status quantize_forward(OpCall *c)
         for (int64_t k = 0; k < q.count; k++) {
             int64_t from = (o * q.count + k) * q.inner;
             if (fast) {
-                quantize_bytes(tensor_floats(x) + from, q.inner, tensor_floats(scale)[k], zero != NULL ? tensor_get_int(zero, k) : 0, low, high,
+                quantize_bytes(tensor_floats(x) + from, q.inner, tensor_floats(scale)[k], zero != NULL ? tensor_get_int(zero, k) : 0, low,
+                               high,
                                c->out[0].data + from);
                 continue;
             }

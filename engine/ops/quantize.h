@@ -4,8 +4,8 @@
 
 #include "graph/op.h"
 
-/* How scale and zero point lie over a tensor: element i of [outer, count, inner] uses parameter
- * (outer index) * ... for blocks, the index along the axis per axis, 0 per tensor. */
+/* How scale and zero point lie over a tensor seen as [outer, count, inner]: element (o, k, i) uses parameter k per axis (k is 0 per
+ * tensor), and (o * blocks + k / block) * inner + i in blocks. */
 typedef struct QuantLayout {
     int64_t outer, count, inner; /* the tensor around the axis; per tensor: 1, 1, all */
     int64_t block;               /* entries along the axis that share a parameter; 1 per axis */

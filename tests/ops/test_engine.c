@@ -26,7 +26,8 @@ static Graph *make_network(void)
     const int64_t same[] = { 1, 1, 1, 1 };
     assert_ok(graph_set_ints(g, build_maker(g, a), "pads", same, 4, &err), &err);
     assert_ok(graph_set_ints(g, build_maker(g, c), "pads", same, 4, &err), &err);
-    ValueId d = build_node(g, "Add", "d", c, b, -1), e = build_node(g, "Relu", "e", d, -1), p = build_node(g, "GlobalAveragePool", "p", e, -1);
+    ValueId d = build_node(g, "Add", "d", c, b, -1), e = build_node(g, "Relu", "e", d, -1), p = build_node(g, "GlobalAveragePool", "p", e,
+                                                                                                           -1);
     ValueId f = build_node(g, "Reshape", "f", p, to, -1);
     build_output(g, build_node(g, "Gemm", "y", f, w3, -1));
     build_ready(g);
@@ -165,7 +166,8 @@ static void test_data_dependent_shapes(void **state)
     Graph *g = build_new(17);
     ValueId x = build_input(g, "x", DT_FLOAT, DIMS(DIM_UNKNOWN)), n = build_node(g, "NonZero", "n", x, -1);
     ValueId shape = build_node(g, "Shape", "shape", n, -1), flat = build_node(g, "Reshape", "flat", n,
-                                                                              build_constant(g, "to", DT_INT64, (double[]){ -1 }, DIMS(1)), -1);
+                                                                              build_constant(g, "to", DT_INT64, (double[]){ -1 },
+                                                                                             DIMS(1)), -1);
     ValueId picked = build_node(g, "Gather", "picked", x, flat, -1);
     ValueId doubled = build_node(g, "Add", "doubled", picked, picked, -1);
     build_output(g, doubled);

@@ -40,7 +40,8 @@ static void set_attribute(Graph *g, NodeId n, const char *text)
     }
     int64_t list[8];
     int count = 0;
-    for (const char *at = value; at != NULL && count < 8; at = strchr(at, ',') != NULL ? strchr(at, ',') + 1 : NULL) list[count++] = atoll(at);
+    for (const char *at = value; at != NULL && count < 8; at = strchr(at, ',') != NULL ? strchr(at,
+                                                                                                ',') + 1 : NULL) list[count++] = atoll(at);
     bool plural = name[strlen(name) - 1] == 's' || strcmp(name, "kernel_shape") == 0;
     if (plural) assert_ok(graph_set_ints(g, n, name, list, count, &err), &err);
     else assert_ok(graph_set_int(g, n, name, list[0], &err), &err);
@@ -55,7 +56,8 @@ static ValueId behind(Graph *g, const Row *r, ValueId y, ValueId other)
         char name[16];
         snprintf(name, sizeof name, "n%d", index++);
         if (strcmp(op, "Clip") == 0) {
-            ValueId low = build_constant(g, "low", DT_FLOAT, (double[]){ -0.25 }, NULL, 0), high = build_constant(g, "high", DT_FLOAT, (double[]){ 0.5 }, NULL, 0);
+            ValueId low = build_constant(g, "low", DT_FLOAT, (double[]){ -0.25 }, NULL, 0), high = build_constant(g, "high", DT_FLOAT,
+                    (double[]){ 0.5 }, NULL, 0);
             y = build_node(g, op, name, y, low, high, -1);
         } else if (strcmp(op, "Add") == 0) {
             y = build_node(g, op, name, y, other, -1);
@@ -134,7 +136,8 @@ static const Row rows[] = {
     { "pooling behind", "Conv", X(1, 8, 6, 6), W(9, 8, 3, 3), .behind = "Relu+GlobalAveragePool" },
     { "Softmax behind", "Conv", X(1, 8, 6, 6), W(9, 8, 3, 3), .behind = "Softmax" },
     { "transposed", "ConvTranspose", X(1, 3, 5, 6), W(3, 4, 3, 3), B(4) },
-    { "transposed, stride, padding", "ConvTranspose", X(3, 8, 5, 6), W(8, 6, 3, 3), B(6), A("strides=2,2", "pads=1,1,1,1", "output_padding=1,1") },
+    { "transposed, stride, padding", "ConvTranspose", X(3, 8, 5, 6), W(8, 6, 3, 3), B(6), A("strides=2,2", "pads=1,1,1,1",
+                                                                                            "output_padding=1,1") },
     { "transposed, groups", "ConvTranspose", X(1, 8, 5, 5), W(8, 3, 3, 3), A("group=4", "strides=2,3") },
     { "transposed, dilated", "ConvTranspose", X(1, 4, 5, 5), W(4, 5, 3, 2), A("dilations=2,1") },
     { "transposed, output_shape", "ConvTranspose", X(1, 4, 5, 5), W(4, 5, 3, 3), A("strides=2,2", "output_shape=10,9") },
@@ -147,7 +150,8 @@ static const Row rows[] = {
     { "average", "AveragePool", X(3, 16, 8, 9), A("kernel_shape=3,2") },
     { "average, padding left out", "AveragePool", X(1, 5, 8, 9), A("kernel_shape=3,3", "pads=1,1,1,1") },
     { "average, padding counted", "AveragePool", X(1, 5, 8, 9), A("kernel_shape=3,3", "pads=1,1,1,1", "count_include_pad=1") },
-    { "average, ceil_mode, padding counted", "AveragePool", X(1, 5, 8, 8), A("kernel_shape=3,3", "strides=2,2", "ceil_mode=1", "count_include_pad=1") },
+    { "average, ceil_mode, padding counted", "AveragePool", X(1, 5, 8, 8), A("kernel_shape=3,3", "strides=2,2", "ceil_mode=1",
+                                                                             "count_include_pad=1") },
     { "average, SAME_UPPER", "AveragePool", X(1, 5, 7, 7), A("kernel_shape=2,2", "auto_pad=SAME_UPPER") },
     { "global average", "GlobalAveragePool", X(3, 13, 7, 6) },
     { "global maximum", "GlobalMaxPool", X(3, 13, 7, 6) },
@@ -193,7 +197,8 @@ static void test_every_kernel_has_rows(void **state)
     (void)state;
     for (const Kernel *const *list = kernels_all(); *list != NULL; list++)
         for (const Kernel *k = *list; k->name != NULL; k++) {
-            bool found = strcmp(k->op, "BatchNormalization") == 0 || strcmp(k->op, "Mul") == 0 || strcmp(k->op, "QuantizeLinear") == 0; /* their own tests below */
+            bool found = strcmp(k->op, "BatchNormalization") == 0 || strcmp(k->op, "Mul") == 0 || strcmp(k->op, "QuantizeLinear") == 0;
+            /* their own tests below */
             for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
                 found = found || strcmp(rows[i].op, k->op) == 0 || (rows[i].behind != NULL && strstr(rows[i].behind, k->op) != NULL);
             if (!found) fail_msg("no row for the %s kernel of %s", k->name, k->op);
@@ -208,7 +213,8 @@ static void test_blocked_elementwise(void **state)
     for (size_t i = 0; i < sizeof ops / sizeof *ops; i++) {
         static const Row conv = { "", "Conv", X(3, 8, 6, 6), W(13, 8, 3, 3) };
         Graph *g = build_new(17);
-        ValueId x = build_input(g, "x", DT_FLOAT, conv.x, 4), w = build_weight(g, "w", 1, conv.w, 4), v = build_weight(g, "v", 2, conv.w, 4);
+        ValueId x = build_input(g, "x", DT_FLOAT, conv.x, 4), w = build_weight(g, "w", 1, conv.w, 4), v = build_weight(g, "v", 2, conv.w,
+                                                                                                                       4);
         ValueId a = build_node(g, "Conv", "a", x, w, -1), b = build_node(g, "Conv", "b", x, v, -1);
         Row r = conv;
         r.behind = ops[i];
@@ -232,15 +238,18 @@ static void test_rounding(void **state)
 {
     (void)state;
     static const struct { DType type; double scale, zero; } table[] = {
-        { DT_UINT8, 0.0078125, 128 }, { DT_UINT8, 0.013, 0 }, { DT_UINT8, 0.004, 255 }, { DT_INT8, 0.0078125, 0 }, { DT_INT8, 0.03, -128 }, { DT_INT8, 0.001, 5 },
+        { DT_UINT8, 0.0078125, 128 }, { DT_UINT8, 0.013, 0 }, { DT_UINT8, 0.004, 255 }, { DT_INT8, 0.0078125, 0 }, { DT_INT8, 0.03,
+                -128 }, { DT_INT8, 0.001, 5 },
     };
     for (size_t i = 0; i < sizeof table / sizeof *table; i++)
         for (int conv = 0; conv < 2; conv++) {
             Graph *g = build_new(17);
             ValueId x = build_input(g, "x", DT_FLOAT, DIMS(2, 7, 9, 9));
-            ValueId scale = build_constant(g, "scale", DT_FLOAT, &table[i].scale, NULL, 0), zero = build_constant(g, "zero", table[i].type, &table[i].zero, NULL, 0);
+            ValueId scale = build_constant(g, "scale", DT_FLOAT, &table[i].scale, NULL, 0), zero = build_constant(g, "zero",
+                    table[i].type, &table[i].zero, NULL, 0);
             ValueId y = conv ? build_node(g, "Conv", "c", x, build_weight(g, "w", 3, DIMS(13, 7, 1, 1)), -1) : x;
-            ValueId q = build_node(g, "QuantizeLinear", "q", y, scale, zero, -1), d = build_node(g, "DequantizeLinear", "d", q, scale, zero, -1);
+            ValueId q = build_node(g, "QuantizeLinear", "q", y, scale, zero, -1), d = build_node(g, "DequantizeLinear", "d", q, scale,
+                                                                                                 zero, -1);
             build_output(g, d);
             if (conv) build_output(g, y);
             build_ready(g);
