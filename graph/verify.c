@@ -3,13 +3,7 @@
 #include "base/bytes.h"
 
 #include <assert.h>
-#include <assert.h>
 #include <stdlib.h>
-
-static Status fault(const Graph *g, const Node *n, Status code, const char *what, Str object, Err *err)
-{
-    return err_set(err, code, "%.*s '%.*s': %s '%.*s'", STR_ARG(n->type), STR_ARG(node_label(g, n)), what, STR_ARG(object));
-}
 
 static Status fault(const Graph *g, const Node *n, Status code, const char *what, Str object, Err *err)
 {
