@@ -1,10 +1,8 @@
 #!/usr/bin/env python3
 """Loads models, has them saved again by pare, and compares both files message by message.
 
-usage: roundtrip.py [--tool PROGRAM | --pare PROGRAM] [--external] [PATH ...]
-
-PATH: models or folders; default: the Debian package libonnx-testdata. --tool: run as PROGRAM IN OUT; --pare: the command-line program,
-run with an empty recipe.
+Over all of the Debian package libonnx-testdata, the example and the zoo: by a program that only loads and saves (data inside, then beside
+the model), and by `pare run` with an empty recipe.
 
 Tensor data are compared as values, whichever field holds them; everything else must be equal, unknown fields included."""
 import argparse
@@ -16,6 +14,8 @@ import tempfile
 
 import onnx
 from onnx import numpy_helper
+
+from common import PARE, ROOT, networks
 
 DATA = ("float_data", "int32_data", "int64_data", "double_data", "uint64_data", "raw_data")
 
@@ -109,20 +109,7 @@ def testdata():
     return [p for p in listed.stdout.split() if p.endswith(".onnx")]
 
 
-def main():
-    parser = argparse.ArgumentParser()
-    root = pathlib.Path(__file__).resolve().parents[2]
-    parser.add_argument("--tool", default=str(root / "build/tests/tools/resave"))
-    parser.add_argument("--pare", default=None)
-    parser.add_argument("--external", action="store_true")
-    parser.add_argument("paths", nargs="*")
-    args = parser.parse_args()
-    paths = []
-    for p in args.paths or testdata():
-        paths += sorted(pathlib.Path(p).rglob("*.onnx")) if os.path.isdir(p) else [p]
-    if not paths:
-        print("roundtrip: no models given and libonnx-testdata is not installed")
-        return 0
+def check_all(args, paths):
     failures = unsupported = 0
     with tempfile.TemporaryDirectory() as folder:
         for path in paths:
@@ -132,7 +119,17 @@ def main():
             elif problem:
                 failures += 1
                 print(f"{path}: {problem}")
-    print(f"roundtrip: {len(paths)} models, {failures} failures, {unsupported} with operators that pare does not run")
+    by = "pare run" if args.pare else "resave, data outside" if args.external else "resave"
+    print(f"{by}: {len(paths)} models, {failures} failures, {unsupported} with operators that pare does not run")
+    return failures
+
+
+def main():
+    tool = os.path.join(os.environ.get("BUILD", ROOT / "build"), "tests/tools/resave")
+    both = [*testdata(), *networks()]
+    failures = check_all(argparse.Namespace(tool=tool, pare=None, external=False), both)
+    failures += check_all(argparse.Namespace(tool=tool, pare=None, external=True), networks())
+    failures += check_all(argparse.Namespace(tool=tool, pare=PARE, external=False), networks())
     return 1 if failures else 0
 
 

@@ -75,7 +75,7 @@ def main():
                 problems.append(f"enum {name}.{e.name}: ours {enums.get(f'{name}.{e.name}')}, onnx {values}")
     for p in problems:
         print(p)
-    print(f"check_proto: {len(reference)} messages, {fields} fields, {len(problems)} differences")
+    print(f"{len(reference)} messages, {fields} fields, {len(problems)} differences")
     return 1 if problems else 0
 
 

@@ -1,22 +1,21 @@
 #!/usr/bin/env python3
 """Makes networks of 1 GB and checks the peak resident memory (VmHWM) of loading and saving them.
 
-usage: big_model.py [--tool PROGRAM | --pare PROGRAM] [--megabytes N] [--folder DIR]
-
---tool: run as PROGRAM IN OUT; --pare: the command-line program, run with an empty recipe.
-
 Three files: 100 tensors, a single tensor, and 100 tensors beside the model. The limit is 1.3 times the file; with the data outside,
 a tenth of it. The files are written directly, without building the model in memory."""
 import argparse
 import hashlib
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import tempfile
 
 import onnx
 from onnx import TensorProto, helper
+
+from common import PARE
 
 
 def varint(n):
@@ -118,13 +117,11 @@ def run_case(args, megabytes, label, tensors, external, limit):
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--tool", default=str(pathlib.Path(__file__).resolve().parents[2] / "build/tests/tools/resave"))
-    parser.add_argument("--pare", default=None)
-    parser.add_argument("--megabytes", type=int, default=1024)
-    parser.add_argument("--folder", default=None, help="where the files go while the test runs (twice the size)")
-    args = parser.parse_args()
-    results = [run_case(args, megabytes, *case) for megabytes in (16, args.megabytes) for case in CASES]
+    if shutil.disk_usage(tempfile.gettempdir()).free < 5 << 30:
+        print("less than 5 GB free for temporary files")
+        return 77
+    args = argparse.Namespace(pare=PARE, tool=None, folder=None)
+    results = [run_case(args, megabytes, *case) for megabytes in (16, 1024) for case in CASES]
     return 0 if all(results) else 1
 
 
