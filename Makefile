@@ -9,6 +9,7 @@ export BUILD
 
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wpointer-arith -Wwrite-strings
 override CFLAGS += -std=c11 -D_GNU_SOURCE $(OPT) -g -fopenmp -fvisibility=hidden -fPIC -ffp-contract=off -I. -I$(BUILD) $(WARN) $(SANITIZE)
+HEADERS := dnnl.h cblas.h lapacke.h protobuf-c/protobuf-c.h cjson/cJSON.h zlib.h sha256.h omp.h
 LIBS := -ldnnl -lopenblas -llapacke -lprotobuf-c -lcjson -lz -lmd -lm
 override LDFLAGS += -fopenmp $(SANITIZE)
 # clang's OpenMP is libomp; oneDNN of Debian uses libgomp, and one process must not have both
@@ -62,7 +63,7 @@ interop: $(BUILD)/pare $(TOOLS) ## check against onnx and ONNX Runtime from PyPI
 docs: $(BUILD)/pare ## generate docs/*.md, the schemas and the man page from the tables
 	@tools/docs.sh
 
-fuzz: ## run every fuzz target for SECONDS (60)
+fuzz: ## run every fuzz target for SECONDS_EACH (60)
 	@$(MAKE) --no-print-directory BUILD=build-fuzz CC=clang OPT=-O1 SANITIZE="-fsanitize=address,undefined,fuzzer-no-link" $(FUZZERS:%=fuzz-%)
 
 install: all $(BUILD)/libpare.so ## install under PREFIX (/usr/local), DESTDIR respected
@@ -77,7 +78,7 @@ clean: ## remove everything built
 	rm -rf build build-*
 
 help: ## this list
-	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1|\2/p' Makefile | column -t -s '|'
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: objects fuzz-%
 objects: $(OBJECTS) $(CMD_OBJECTS) $(TESTS) $(TOOLS)
@@ -98,6 +99,9 @@ $(BUILD)/libpare.so: $(OBJECTS)
 
 $(BUILD)/formats/onnx.pb-c.c $(BUILD)/formats/onnx.pb-c.h &: formats/onnx.proto
 	@mkdir -p $(BUILD)/formats
+	@command -v protoc-c >/dev/null && printf '#include <%s>\n' $(HEADERS) | $(CC) $(CFLAGS) -E -x c -o /dev/null - || { \
+		command -v protoc-c >/dev/null || echo "protoc-c is missing" >&2; \
+		echo "pare: what the build needs is not all here; run 'make deps'" >&2; exit 1; }
 	protoc-c --c_out=$(BUILD) formats/onnx.proto
 
 $(BUILD)/formats/onnx.pb-c.o: $(BUILD)/formats/onnx.pb-c.c
