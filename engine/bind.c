@@ -37,7 +37,8 @@ const Op *engine_find_op(Str domain, Str type)
 static bool arity_fits(const Op *op, const Node *n)
 {
     for (int i = 0; i < n->input_count; i++) {
-        if (n->inputs[i] == 0 && (i < op->min_inputs || op->max_inputs < 0)) return false;
+        bool may_lack = i < 32 && (op->optional >> i & 1) != 0;
+        if (n->inputs[i] == 0 && !may_lack && (i < op->min_inputs || op->max_inputs < 0)) return false;
     }
     int inputs = n->input_count;
     while (inputs > op->min_inputs && n->inputs[inputs - 1] == 0) inputs--;

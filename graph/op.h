@@ -76,6 +76,7 @@ struct Op {
     int since, until;          /* opsets in which this entry is valid; until 0: still */
     int min_inputs, max_inputs, min_outputs, max_outputs; /* max -1: any number */
     unsigned flags;
+    unsigned optional; /* bit i: input i may be left out although it stands before min_inputs */
     /* Weighted layers: which input holds the weights and along which of its axes the output channels lie, as spelled by the node's
      * attributes (Gemm transB). weight_input -1: not a layer. bias_input -1: none. Axis -1: last. */
     int weight_input, bias_input;
