@@ -38,7 +38,8 @@ static Status check_inputs(const Graph *g, const Node *n, const bool *defined, E
         ValueId v = i < n->input_count ? n->inputs[i] : n->captures[i - n->input_count];
         if (v == 0) continue;
         assert(v <= g->value_count);
-        if (!defined[v]) return fault(g, n, ERR_DATA, "no node before it, initializer or graph input makes its input", g->values[v].name, err);
+        if (defined[v]) continue;
+        return fault(g, n, ERR_DATA, "no node before it, initializer or graph input makes its input", g->values[v].name, err);
     }
     return OK;
 }

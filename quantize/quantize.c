@@ -137,7 +137,8 @@ static void report_float_ops(const PassContext *c, const Plan *p)
             NodeId from = v != 0 ? graph_value(g, v)->producer : 0;
             reads |= from != 0 && p->root[v] != 0 && p->nodes[from].out_quantized;
         }
-        if (reads) record_add(c->record, RECORD_NOTE, node_label(g, n), "%.*s reads what integer layers made and stays float", STR_ARG(n->type));
+        if (!reads) continue;
+        record_add(c->record, RECORD_NOTE, node_label(g, n), "%.*s reads what integer layers made and stays float", STR_ARG(n->type));
     }
 }
 

@@ -85,6 +85,7 @@ void scores_log_softmax(double *row, int64_t classes, double temperature)
         row[k] = (row[k] - largest) / temperature;
         sum += exp(row[k]);
     }
+    /* cppcheck-suppress invalidFunctionArg ; the largest of the row adds exp(0) */
     double log_sum = log(sum);
     for (int64_t k = 0; k < classes; k++) row[k] -= log_sum;
 }

@@ -103,9 +103,9 @@ static void test_everything_beside_the_tables(void **state)
     pb_text(&m, 500, "unknown of model");
     static const char *const texts[] = {
         "doc of node", "overload of node", "node key", "node metadata", "unknown of node", "doc of graph", "doc of input", "doc of tensor",
-        "unknown of tensor", "stale value", "scale of annotation", "graph key", "graph metadata", "producer", "producer version", "domain of model",
-        "doc of model", "ai.onnx", "unknown of opset", "model key", "model metadata", "training key", "training value", "function name", "inside",
-        "doc of function", "device of model", "unknown of model", NULL,
+        "unknown of tensor", "stale value", "scale of annotation", "graph key", "graph metadata", "producer", "producer version",
+        "domain of model", "doc of model", "ai.onnx", "unknown of opset", "model key", "model metadata", "training key", "training value",
+        "function name", "inside", "doc of function", "device of model", "unknown of model", NULL,
     };
     assert_kept(m, texts);
 }
@@ -135,7 +135,9 @@ static void test_tensors_beside_the_tables(void **state)
     pb_sub(&node, 5, attr);
     pb_sub(&function, 7, node);
     pb_sub(&m, 25, function);
-    static const char *const texts[] = { "sparse!!", "\x3a\x02\x01\x03", "first string", "second string", "\x4a\x03" "abc", "function", NULL };
+    static const char *const texts[] = {
+        "sparse!!", "\x3a\x02\x01\x03", "first string", "second string", "\x4a\x03" "abc", "function", NULL,
+    };
     assert_kept(m, texts);
 }
 
@@ -231,8 +233,9 @@ typedef struct ConstantRow {
 } ConstantRow;
 
 static const ConstantRow constants[] = {
-    { "value", ATTR_TENSOR, DT_FLOAT, 1, 0.5 },       { "value_float", ATTR_FLOAT, DT_FLOAT, 0, 0.5 }, { "value_floats", ATTR_FLOATS, DT_FLOAT, 1, 0.5 },
-    { "value_int", ATTR_INT, DT_INT64, 0, 7 },        { "value_ints", ATTR_INTS, DT_INT64, 1, 7 },     { "value_string", ATTR_STRING, DT_NONE, 0, 0 },
+    { "value", ATTR_TENSOR, DT_FLOAT, 1, 0.5 },       { "value_float", ATTR_FLOAT, DT_FLOAT, 0, 0.5 },
+    { "value_floats", ATTR_FLOATS, DT_FLOAT, 1, 0.5 }, { "value_int", ATTR_INT, DT_INT64, 0, 7 },
+    { "value_ints", ATTR_INTS, DT_INT64, 1, 7 },      { "value_string", ATTR_STRING, DT_NONE, 0, 0 },
     { "value_strings", ATTR_STRINGS, DT_NONE, 0, 0 },
 };
 
