@@ -5,7 +5,7 @@
 #include "base/bytes.h"
 #include "engine/session.h"
 
-Status node_forward(const Graph *g, NodeId id, const Tensor *const *in, Tensor *out, const bool *wanted, Err *err)
+Status node_forward(const Graph *g, NodeId id, const Tensor *const *in, Tensor *out, const bool *wanted, OpBodies *bodies, Err *err)
 {
     const Node *n = graph_node(g, id);
     Str label = node_label(g, n);
@@ -15,8 +15,7 @@ Status node_forward(const Graph *g, NodeId id, const Tensor *const *in, Tensor *
         if (i >= n->input_count || in[i] == NULL)
             return err_set(err, ERR_DATA, "%.*s '%.*s': input %d is missing", STR_ARG(n->type), STR_ARG(label), i);
     OpCall call = { .graph = g, .node = n, .opset = node_opset(g, n), .input_count = n->input_count, .output_count = n->output_count,
-                   .in = in,
-                    .out = out, .wanted = wanted, .err = err };
+                    .in = in, .out = out, .wanted = wanted, .bodies = bodies, .err = err };
     return n->op->forward(&call);
 }
 
@@ -68,7 +67,8 @@ static Status run_plain(const Session *s, Plan *p, const Step *step, Err *err)
         wanted[i] = step->out[i] >= 0;
         if (wanted[i] && p->slots[step->out[i]].kind == SLOT_ARENA) out[i] = p->slots[step->out[i]].tensor;
     }
-    TRY_OUT(node_forward(s->graph, step->node, in, out, wanted, err));
+    BodyRunner runner = body_runner(s, step->node, in + graph_node(s->graph, step->node)->input_count);
+    TRY_OUT(node_forward(s->graph, step->node, in, out, wanted, &runner.bodies, err));
     for (int i = 0; i < step->out_count; i++)
         if (wanted[i]) TRY_OUT(settle(s, &p->slots[step->out[i]], &out[i], err));
 out:

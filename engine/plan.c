@@ -245,20 +245,22 @@ static Status add_plain(Builder *b, NodeId id)
     Plan *p = b->plan;
     const Session *s = b->session;
     const Node *n = graph_node(s->graph, id);
-    int *in = alloc_array((size_t)n->input_count + 1, sizeof *in);
+    int count = n->input_count + n->capture_count;
+    int *in = alloc_array((size_t)count + 1, sizeof *in);
     if (in == NULL) return err_no_memory(b->err, "plan");
     Status status = OK;
-    for (int i = 0; i < n->input_count && status == OK; i++) {
+    for (int i = 0; i < count && status == OK; i++) {
+        ValueId v = i < n->input_count ? n->inputs[i] : n->captures[i - n->input_count];
         in[i] = -1;
-        if (n->inputs[i] != 0) status = slot_want(b, n->inputs[i], NULL, &in[i]);
+        if (v != 0) status = slot_want(b, v, NULL, &in[i]);
     }
-    Step *step = status == OK ? step_add(b, id, n->input_count, n->output_count) : NULL;
+    Step *step = status == OK ? step_add(b, id, count, n->output_count) : NULL;
     if (step == NULL) {
         free(in);
         return status != OK ? status : err_no_memory(b->err, "plan");
     }
     int at = (int)p->step_count - 1;
-    for (int i = 0; i < n->input_count; i++) {
+    for (int i = 0; i < count; i++) {
         step->in[i] = in[i];
         if (in[i] >= 0) slot_use(p, in[i], at);
     }
@@ -293,7 +295,7 @@ static Status fold_node(Builder *b, NodeId id, bool *folded)
     int64_t count;
     const TypeInfo *t = &p->types[n->outputs[0]];
     if (!shape_known(&t->shape) || !shape_count(&t->shape, &count) || count > 1 << 16) return OK;
-    TRY(node_forward(s->graph, id, in, &p->constants[n->outputs[0]], (const bool[]){ true }, b->err));
+    TRY(node_forward(s->graph, id, in, &p->constants[n->outputs[0]], (const bool[]){ true }, NULL, b->err));
     *folded = true;
     return OK;
 }
@@ -330,6 +332,7 @@ static Status add_node(Builder *b, NodeId id)
     TRY(fold_node(b, id, &done));
     if (done) return OK;
     for (int i = 0; i < n->input_count; i++) TRY(add_constant(b, n->inputs[i]));
+    for (int i = 0; i < n->capture_count; i++) TRY(add_constant(b, n->captures[i]));
     if (can_view(b->plan, n)) return add_view(b, id);
     KernelSite site;
     if (!s->options.plain && site_init(b, n, &site)) {

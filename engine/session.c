@@ -106,15 +106,18 @@ static Status take_constants(Session *s, Err *err)
     return OK;
 }
 
-Status session_new(const Graph *g, const SessionOptions *options, Session **out, Err *err)
+Status session_make(Graph *g, const SessionOptions *options, int depth, Session **out, Err *err)
 {
     Session *s = alloc_zeroed(1, sizeof *s);
     Status status;
     *out = NULL;
-    if (s == NULL) return err_no_memory(err, "session");
+    if (s == NULL) {
+        graph_free(g);
+        return err_no_memory(err, "session");
+    }
+    s->graph = g;
+    s->depth = depth;
     if (options != NULL) s->options = *options;
-    s->threads = engine_set_threads(s->options.threads);
-    TRY_OUT(graph_clone(g, &s->graph, err));
     engine_bind(s->graph);
     TRY_OUT(check_supported(s->graph, err));
     TRY_OUT(fold_constants(s, err));
@@ -130,10 +133,22 @@ Status session_new(const Graph *g, const SessionOptions *options, Session **out,
     graph_feeds(s->graph, s->feeds, s->feed_count);
     TRY_OUT(take_constants(s, err));
     TRY_OUT(device_new(&s->device, err));
+    TRY_OUT(bodies_new(s, err));
 out:
     if (status != OK) session_free(s);
     else *out = s;
     return status;
+}
+
+Status session_new(const Graph *g, const SessionOptions *options, Session **out, Err *err)
+{
+    Graph *copy;
+    *out = NULL;
+    int threads = engine_set_threads(options != NULL ? options->threads : 0);
+    TRY(graph_clone(g, &copy, err));
+    TRY(session_make(copy, options, 0, out, err));
+    (*out)->threads = threads;
+    return OK;
 }
 
 static void drop_plans(Session *s)
@@ -148,6 +163,7 @@ void session_free(Session *s)
 {
     if (s == NULL) return;
     drop_plans(s);
+    bodies_free(s);
     device_free(s->device);
     for (ValueId v = 1; s->constants != NULL && v <= s->graph->value_count; v++) tensor_release(&s->constants[v]);
     free(s->constants);
@@ -252,11 +268,16 @@ static Status reserve_arena(Session *s, const Plan *p, Err *err)
 
 Status session_run(Session *s, const Tensor *inputs, Tensor *outputs, Err *err)
 {
+    engine_set_threads(s->threads);
+    return session_step(s, inputs, outputs, err);
+}
+
+Status session_step(Session *s, const Tensor *inputs, Tensor *outputs, Err *err)
+{
     Plan *p = NULL;
     int outputs_count = s->graph->output_count;
     memset(outputs, 0, (size_t)outputs_count * sizeof *outputs);
     TRY(check_inputs(s, inputs, err));
-    engine_set_threads(s->threads);
     TRY(find_plan(s, inputs, &p, err));
     TRY(reserve_arena(s, p, err));
     s->last_bytes = p->arena_bytes;

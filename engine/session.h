@@ -33,7 +33,7 @@ typedef struct Step {
     const Kernel *kernel;
     void *state;
     int *in, *out; /* slots, -1 where left out; out -1: nobody reads it */
-    int in_count, out_count;
+    int in_count, out_count; /* inputs, and behind them what the node's subgraphs capture */
     bool alias;    /* nothing to compute: the output is the input's memory */
 } Step;
 
@@ -51,8 +51,23 @@ typedef struct Plan {
     uint64_t used; /* for the least recently used one to go */
 } Plan;
 
+/* A subgraph of a control-flow node as a session of its own. What it captures are constants of it where the enclosing session knows them,
+ * and else further inputs behind the body's own. */
+typedef struct Body {
+    NodeId node;
+    Str attr;
+    Session *session;
+    int own;       /* inputs of the body itself */
+    int *captured; /* for each further input, its place in the node's captures */
+} Body;
+
+#define BODY_DEPTH 32 /* subgraphs within subgraphs */
+
 struct Session {
     Graph *graph;
+    Body *bodies;
+    int body_count;
+    int depth; /* 0: the main graph */
     SessionOptions options;
     int threads;
     ValueId *feeds;
@@ -89,7 +104,24 @@ Status plan_assign_memory(Plan *p, Err *err);
 Status plan_execute(Session *s, Plan *p, const Tensor *inputs, Tensor *outputs, Err *err);
 /* One node by its plain forward. `in` has one entry per input (NULL: left out); outputs with data are used as they are, others are
  * allocated by the operator and belong to the caller. */
-Status node_forward(const Graph *g, NodeId id, const Tensor *const *in, Tensor *out, const bool *wanted, Err *err);
+Status node_forward(const Graph *g, NodeId id, const Tensor *const *in, Tensor *out, const bool *wanted, OpBodies *bodies, Err *err);
+
+/* Subgraphs (bodies.c): a session for each body that can be reached. Called when the session's own constants are known. */
+Status bodies_new(Session *s, Err *err);
+void bodies_free(Session *s);
+/* Makes what runs the bodies of one node; `captures`: the tensors of node->captures, NULL where none is there. Used only during the call
+ * of the node's forward. */
+typedef struct BodyRunner {
+    OpBodies bodies; /* first: what the operator sees */
+    const Session *session;
+    NodeId node;
+    const Tensor *const *captures;
+} BodyRunner;
+BodyRunner body_runner(const Session *s, NodeId node, const Tensor *const *captures);
+/* A session of a graph that it takes over, also on failure; depth of its nesting. */
+Status session_make(Graph *g, const SessionOptions *options, int depth, Session **out, Err *err);
+/* session_run without setting the threads. */
+Status session_step(Session *s, const Tensor *inputs, Tensor *outputs, Err *err);
 /* Whether anything outside the node itself asks for an output: a reader, a graph output, an observer. */
 bool session_wants(const Session *s, ValueId v);
 int node_opset(const Graph *g, const Node *n);

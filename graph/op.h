@@ -33,6 +33,15 @@ typedef struct InferCall {
     Err *err;
 } InferCall;
 
+/* How a control-flow operator runs its subgraphs, and what bounds it; there in a session alone. */
+typedef struct OpBodies {
+    /* Runs the subgraph that attribute `attr` holds. `in`: one per input of the body, borrowed; `out`: one per output, to be released by
+     * the caller. ERR_INTERRUPTED when the user asked to stop. */
+    Status (*run)(struct OpBodies *b, const char *attr, const Tensor *in, Tensor *out, Err *err);
+    int64_t max_steps;  /* of one Loop */
+    uint64_t max_bytes; /* of what one Loop or Scan stacks up */
+} OpBodies;
+
 /* One execution. Outputs whose shape inference could tell are allocated before the call; the others by the op itself. */
 typedef struct OpCall {
     const Graph *graph;
@@ -42,6 +51,7 @@ typedef struct OpCall {
     const Tensor *const *in; /* NULL where left out; aligned */
     Tensor *out;             /* data NULL: not yet allocated, or output left out (see wanted) */
     const bool *wanted;      /* outputs somebody reads */
+    OpBodies *bodies;        /* of a control-flow operator in a session; else NULL */
     Err *err;
 } OpCall;
 

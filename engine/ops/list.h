@@ -19,6 +19,8 @@
     X(ops_pool)        /* MaxPool, AveragePool, GlobalAveragePool ... */ \
     X(ops_matmul)      /* MatMul, Gemm, Einsum */ \
     X(ops_norm)        /* BatchNormalization, InstanceNormalization, LayerNormalization, LRN, Softmax, LogSoftmax ... */ \
+    X(ops_control)     /* If, Loop */ \
+    X(ops_scan)        /* Scan */ \
     X(ops_quantize)    /* QuantizeLinear, DequantizeLinear, DynamicQuantizeLinear, QLinearConv, QLinearMatMul, ConvInteger, MatMulInteger */
 
 #define X(family) extern const Op family[];

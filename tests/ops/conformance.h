@@ -49,12 +49,41 @@ static inline Status plain_node(PlainRun *run, const Node *n, Err *err)
     return status;
 }
 
+/* Subgraphs run in sessions alone: a graph with control flow is run by one with the plain forwards; only the outputs are kept. */
+static inline bool plain_has_control(const Graph *g)
+{
+    for (uint32_t i = 0; i < g->order_count; i++) {
+        const Node *n = graph_node(g, g->order[i]);
+        if (n->op != NULL && (n->op->flags & OP_CONTROL) != 0) return true;
+    }
+    return false;
+}
+
+static inline Status plain_session(PlainRun *run, const Tensor *inputs, Err *err)
+{
+    Session *session;
+    SessionOptions options = { .plain = true };
+    Tensor *outputs = calloc((size_t)run->g->output_count + 1, sizeof *outputs);
+    Status status = session_new(run->g, &options, &session, err);
+    if (status == OK) {
+        status = session_run(session, inputs, outputs, err);
+        for (int i = 0; status == OK && i < run->g->output_count; i++) {
+            tensor_release(&run->values[run->g->outputs[i]]);
+            run->values[run->g->outputs[i]] = outputs[i];
+        }
+        session_free(session);
+    }
+    free(outputs);
+    return status;
+}
+
 /* `inputs`: one per graph_feeds; taken over. The graph is bound. */
 static inline Status plain_run(PlainRun *run, const Graph *g, Tensor *inputs, int count, Err *err)
 {
     ValueId feeds[64];
     *run = (PlainRun){ g, calloc((size_t)g->value_count + 1, sizeof(Tensor)) };
     int wanted = graph_feeds(g, feeds, 64);
+    if (plain_has_control(g) && wanted == count) return plain_session(run, inputs, err);
     for (int i = 0; i < count && i < wanted; i++) {
         run->values[feeds[i]] = inputs[i];
         inputs[i] = (Tensor){ .type = DT_NONE };
