@@ -120,7 +120,7 @@ static uint8_t float8_nearest(const Tensor *like, double value)
     uint8_t best = 0;
     double distance = INFINITY, largest = 0;
     Tensor probe = { .type = like->type };
-    for (int code = 0; code < 128; code++) {
+    for (int code = 0; code < 256; code++) {
         uint8_t byte = (uint8_t)code;
         probe.data = &byte;
         double v = tensor_get(&probe, 0);
@@ -250,18 +250,33 @@ static bool block_nonfinite(const Tensor *t, int64_t first, int64_t count)
     return found != 0;
 }
 
-bool tensor_has_nonfinite(const Tensor *t, int64_t *index)
+static bool find_special(const Tensor *t, bool nan_only, int64_t *index)
 {
     enum { BLOCK = 4096 };
     if (!dtype_is_float(t->type)) return false;
     int64_t n = tensor_count(t), i = 0;
-    while (t->type == DT_FLOAT && i + BLOCK <= n && !block_nonfinite(t, i, BLOCK)) i += BLOCK;
-    for (; i < n; i++) {
-        if (isfinite(tensor_get(t, i))) continue;
-        *index = i;
-        return true;
+    while (i < n) {
+        int64_t end = i + BLOCK < n ? i + BLOCK : n;
+        bool suspect = t->type != DT_FLOAT || block_nonfinite(t, i, end - i);
+        for (; suspect && i < end; i++) {
+            double v = tensor_get(t, i);
+            if (nan_only ? !isnan(v) : isfinite(v)) continue;
+            *index = i;
+            return true;
+        }
+        i = end;
     }
     return false;
+}
+
+bool tensor_has_nonfinite(const Tensor *t, int64_t *index)
+{
+    return find_special(t, false, index);
+}
+
+bool tensor_has_nan(const Tensor *t, int64_t *index)
+{
+    return find_special(t, true, index);
 }
 
 int64_t tensor_nonzeros(const Tensor *t)

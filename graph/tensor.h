@@ -119,6 +119,7 @@ void tensor_read_doubles(const Tensor *t, int64_t first, int64_t count, double *
 Status tensor_convert(const Tensor *t, DType type, Tensor *out, Err *err);
 /* True when a float tensor holds NaN or infinity; *index is the first. */
 bool tensor_has_nonfinite(const Tensor *t, int64_t *index);
+bool tensor_has_nan(const Tensor *t, int64_t *index); /* NaN only */
 int64_t tensor_nonzeros(const Tensor *t);
 
 #endif

@@ -1,197 +1,12 @@
 #include "pipeline/runner.h"
 
-#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "engine/engine.h"
 #include "graph/edit.h"
-#include "pipeline/stage.h"
-#include "pipeline/state.h"
+#include "pipeline/run.h"
 #include "pipeline/version.h"
-
-typedef struct Run {
-    const Recipe *recipe;
-    const RunOptions *options;
-    Model source, result;
-    Dataset *calibration, *evaluation;
-    Stages stages;
-    Gauge gauge;
-    Graph **graphs;   /* [0]: as loaded (borrowed from source); [i + 1]: after pass i, NULL where it is no longer needed */
-    Model *models;    /* the same networks, saved and loaded again: only where each step is measured */
-    int pass_count;
-    bool measuring;   /* latency, energy, accuracy, deflated size */
-    bool each_step;
-    Report *report;
-} Run;
-
-/* ---- before the first pass ---- */
-
-static Status open_data(const cJSON *section, const Run *run, bool labels, Dataset **out, Err *err)
-{
-    DataOptions options = { .folder = run->recipe->folder, .max_mem = run->options->max_mem, .want_labels = labels };
-    return section != NULL ? dataset_open_json(section, run->source.graph, &options, out, err) : OK;
-}
-
-/* Goals that need numbers which will not be there are refused at once, not missed at the end. */
-static Status check_goals(const Run *run, Err *err)
-{
-    const Goals *g = &run->recipe->goals;
-    bool needs = goals_need_accuracy(g) || goals_need_latency(g);
-    if (needs && run->options->no_measure) {
-        return err_set(err, ERR_USAGE, "goals: accuracy, latency and energy are not known with --no-measure; leave one of them out");
-    }
-    if (goals_need_accuracy(g) && (run->evaluation == NULL || !dataset_has_labels(run->evaluation))) {
-        return err_set(err, ERR_USAGE, "goals: max-accuracy-drop needs evaluation data with labels (\"data\": { \"evaluation\": ... })");
-    }
-    if (run->options->keep_last_good && !goals_any(g)) {
-        return err_set(err, ERR_USAGE, "--keep-last-good has nothing to keep to: the recipe has no goals");
-    }
-    return OK;
-}
-
-static Status check_output(const Run *run, Err *err)
-{
-    const RunOptions *o = run->options;
-    if (o->dry_run) return OK;
-    if (o->output == NULL) {
-        for (int i = 0; i < run->pass_count; i++) {
-            if ((run->recipe->passes[i].pass->flags & PASS_KEEPS_MODEL) == 0) {
-                return err_set(err, ERR_USAGE, "-o FILE is missing: the network to write (or --dry-run to write nothing)");
-            }
-        }
-        return run->pass_count > 0 ? OK : err_set(err, ERR_USAGE, "-o FILE is missing: the network to write");
-    }
-    if (strcmp(o->output, "-") == 0) return OK;
-    if (!o->force && file_same(o->output, o->model)) {
-        return err_set(err, ERR_USAGE, "the output '%s' is the input; choose another name, or --force to replace it", o->output);
-    }
-    char *folder = path_folder(o->output);
-    if (folder == NULL) return err_no_memory(err, "a path");
-    Status status = access(folder, W_OK | X_OK) == 0 ? OK : err_set(err, ERR_IO, "%s: cannot write into folder %s: %s", o->output, folder,
-                                                                   strerror(errno));
-    free(folder);
-    return status;
-}
-
-/* Whether the output is one of the files that are read: data, teachers. The network itself is seen to where it is saved. */
-static Status check_not_read(const Run *run, const char *file, Err *err)
-{
-    if (file == NULL || run->options->output == NULL || run->options->force || run->options->dry_run) return OK;
-    char *path = path_join(run->recipe->folder != NULL ? run->recipe->folder : ".", file);
-    if (path == NULL) return err_no_memory(err, "a path");
-    bool same = file_same(path, run->options->output);
-    free(path);
-    if (!same) return OK;
-    return err_set(err, ERR_USAGE, "the output '%s' is also read; choose another name, or --force to replace it", run->options->output);
-}
-
-static const char *data_name(const cJSON *section, Arena *arena)
-{
-    const cJSON *file = cJSON_IsObject(section) ? cJSON_GetObjectItemCaseSensitive(section, "file") : section;
-    return cJSON_IsString(file) ? arena_str(arena, str_of(file->valuestring)).data : NULL;
-}
-
-static Status check_teachers(const Run *run, Err *err)
-{
-    for (int i = 0; i < run->pass_count; i++) {
-        const RecipePass *p = &run->recipe->passes[i];
-        for (const Opt *o = p->pass->options; o->name != NULL; o++) {
-            if (o->type != OPT_MODELS) continue;
-            const StrList *list = (const StrList *)(const void *)((const char *)p->options + o->field);
-            for (int k = 0; k < list->count; k++) TRY(check_not_read(run, list->items[k], err));
-        }
-    }
-    return OK;
-}
-
-static Status describe_data(Run *run, Err *err)
-{
-    ReportData *d = &run->report->data;
-    d->calibration = data_name(run->recipe->calibration, run->report->arena);
-    d->evaluation = data_name(run->recipe->evaluation, run->report->arena);
-    d->fidelity = run->gauge.fidelity_name;
-    if (run->calibration != NULL) {
-        d->calibration_samples = dataset_samples(run->calibration);
-        TRY(dataset_hash(run->calibration, d->calibration_sha256, err));
-    }
-    if (run->evaluation != NULL) {
-        d->evaluation_samples = dataset_samples(run->evaluation);
-        TRY(dataset_hash(run->evaluation, d->evaluation_sha256, err));
-    }
-    return OK;
-}
-
-static Status describe_run(Run *run, Err *err)
-{
-    Report *r = run->report;
-    const RunOptions *o = run->options;
-    r->dry_run = o->dry_run;
-    r->source = strdup(o->model);
-    r->result = o->output != NULL && !o->dry_run ? strdup(o->output) : NULL;
-    r->recipe = cJSON_Duplicate(run->recipe->json, true);
-    r->versions = version_json();
-    memcpy(r->recipe_sha256, run->recipe->hash, sizeof r->recipe_sha256);
-    machine_info(&r->machine);
-    r->machine.threads = run->gauge.threads;
-    r->seed = (int64_t)run->gauge.seed;
-    r->steps = calloc((size_t)run->pass_count + 1, sizeof *r->steps);
-    if (r->source == NULL || r->recipe == NULL || r->versions == NULL || r->steps == NULL) return err_no_memory(err, "the report");
-    for (int i = 0; i < run->pass_count; i++) {
-        const RecipePass *p = &run->recipe->passes[i];
-        const cJSON *item = cJSON_GetArrayItem(cJSON_GetObjectItemCaseSensitive(run->recipe->json, "passes"), i);
-        const cJSON *layers = cJSON_GetObjectItemCaseSensitive(item, "layers");
-        ReportStep *s = &r->steps[i];
-        r->step_count = i + 1;
-        report_state_init(&s->state);
-        s->pass = p->pass->name;
-        s->options = recipe_options_json(p);
-        s->layers = layers != NULL ? cJSON_Duplicate(layers, true) : NULL;
-        if (s->options == NULL || (layers != NULL && s->layers == NULL)) return err_no_memory(err, "the report");
-    }
-    return OK;
-}
-
-static Status prepare(Run *run, Err *err)
-{
-    const RunOptions *o = run->options;
-    const Recipe *r = run->recipe;
-    run->pass_count = r->pass_count;
-    TRY(check_output(run, err));
-    run->gauge = (Gauge){ .threads = engine_set_threads(o->threads), .max_mem = o->max_mem, .log = o->log,
-                          .seed = o->has_seed ? o->seed : r->has_seed ? r->seed : 0 };
-    TRY(model_open(o->model, o->max_mem, &run->source, err));
-    TRY(model_hash(&run->source, err));
-    TRY(check_not_read(run, data_name(r->calibration, r->arena), err));
-    TRY(check_not_read(run, data_name(r->evaluation, r->arena), err));
-    TRY(check_teachers(run, err));
-    TRY(open_data(r->calibration, run, false, &run->calibration, err));
-    TRY(open_data(r->evaluation, run, true, &run->evaluation, err));
-    TRY(check_goals(run, err));
-    StageOptions options = { .threads = run->gauge.threads, .seed = run->gauge.seed, .max_mem = o->max_mem, .cache_dir = o->cache_dir,
-                             .dry_run = o->dry_run, .log = o->log };
-    TRY(stages_prepare(r, run->source.graph, run->calibration, &options, &run->stages, err));
-    bool asked = run->pass_count > 0 || o->want_report || o->steps || run->evaluation != NULL || goals_any(&r->goals);
-    run->measuring = asked && !o->no_measure && !o->dry_run;
-    run->each_step = o->steps || o->keep_last_good;
-    run->gauge.evaluation = run->evaluation;
-    if (asked) TRY(gauge_init(&run->gauge, run->source.graph, run->calibration, err));
-    TRY(describe_run(run, err));
-    if (asked) TRY(describe_data(run, err));
-    run->graphs = calloc((size_t)run->pass_count + 1, sizeof *run->graphs);
-    run->models = calloc((size_t)run->pass_count + 1, sizeof *run->models);
-    if (run->graphs == NULL || run->models == NULL) return err_no_memory(err, "the passes");
-    run->graphs[0] = run->source.graph;
-    if (run->measuring) TRY(state_evaluate(&run->report->before, &run->source, NULL, &run->gauge, run->report->arena, err));
-    if (!asked) {
-        run->report->before.file_bytes = (int64_t)model_bytes(&run->source);
-        memcpy(run->report->before.sha256, run->source.hash, HASH_TEXT);
-        return OK;
-    }
-    return state_sizes(&run->report->before, &run->source, &run->gauge, run->measuring, err);
-}
 
 /* ---- passes ---- */
 
@@ -408,7 +223,7 @@ static Status judge(Run *run, Err *err)
 static Status run_all(Run *run, Err *err)
 {
     int chosen;
-    TRY(prepare(run, err));
+    TRY(run_prepare(run, err));
     TRY(run_passes(run, err));
     TRY(choose(run, &chosen, err));
     if (run->options->output != NULL || run->options->dry_run) {

@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "graph/opset.h"
+
 /* The context of one pass; graph, scratch and record are the caller's. */
 static PassContext context_of(const Stages *s, Stage *stage, Graph *g, Arena *scratch)
 {
@@ -152,6 +154,7 @@ Status stage_run(Stages *s, int i, const Graph *g, Graph **out, Err *err)
         changed = NULL;
         status = graph_clone(g, &changed, err);
     }
+    if (status == OK) status = opset_settle_ir(changed, err); /* new constants are no inputs, which IR 3 does not know */
     if (status == OK) {
         status = graph_refresh(changed, err);
         if (status == ERR_DATA) { /* the loaded network was sound: what is wrong now came from the pass */

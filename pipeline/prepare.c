@@ -1,0 +1,216 @@
+#include "pipeline/run.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "pipeline/version.h"
+
+static Status open_data(const cJSON *section, const Run *run, bool labels, Dataset **out, Err *err)
+{
+    DataOptions options = { .folder = run->recipe->folder, .max_mem = run->options->max_mem, .want_labels = labels };
+    return section != NULL ? dataset_open_json(section, run->source.graph, &options, out, err) : OK;
+}
+
+/* Goals that need numbers which will not be there are refused at once, not missed at the end. */
+static Status check_goals(const Run *run, Err *err)
+{
+    const Goals *g = &run->recipe->goals;
+    bool needs = goals_need_accuracy(g) || goals_need_latency(g);
+    if (needs && run->options->no_measure) {
+        return err_set(err, ERR_USAGE, "goals: accuracy, latency and energy are not known with --no-measure; leave one of them out");
+    }
+    if (goals_need_accuracy(g) && (run->evaluation == NULL || !dataset_has_labels(run->evaluation))) {
+        return err_set(err, ERR_USAGE, "goals: max-accuracy-drop needs evaluation data with labels (\"data\": { \"evaluation\": ... })");
+    }
+    if (run->options->keep_last_good && !goals_any(g)) {
+        return err_set(err, ERR_USAGE, "--keep-last-good has nothing to keep to: the recipe has no goals");
+    }
+    return OK;
+}
+
+static Status check_output(const Run *run, Err *err)
+{
+    const RunOptions *o = run->options;
+    if (o->dry_run) return OK;
+    if (o->output == NULL) {
+        for (int i = 0; i < run->pass_count; i++) {
+            if ((run->recipe->passes[i].pass->flags & PASS_KEEPS_MODEL) == 0) {
+                return err_set(err, ERR_USAGE, "-o FILE is missing: the network to write (or --dry-run to write nothing)");
+            }
+        }
+        return run->pass_count > 0 ? OK : err_set(err, ERR_USAGE, "-o FILE is missing: the network to write");
+    }
+    if (strcmp(o->output, "-") == 0) return OK;
+    char *folder = path_folder(o->output);
+    if (folder == NULL) return err_no_memory(err, "a path");
+    Status status = access(folder, W_OK | X_OK) == 0 ? OK : err_set(err, ERR_IO, "%s: cannot write into folder %s: %s", o->output, folder,
+                                                                   strerror(errno));
+    free(folder);
+    return status;
+}
+
+static const char *data_name(const cJSON *section, Arena *arena)
+{
+    const cJSON *file = cJSON_IsObject(section) ? cJSON_GetObjectItemCaseSensitive(section, "file") : section;
+    return cJSON_IsString(file) ? arena_str(arena, str_of(file->valuestring)).data : NULL;
+}
+
+/* A path of the recipe, relative to its folder. */
+static const char *recipe_path(const Run *run, const char *file)
+{
+    char *path = path_join(run->recipe->folder != NULL ? run->recipe->folder : ".", file);
+    const char *kept = path != NULL ? arena_str(run->report->arena, str_of(path)).data : NULL;
+    free(path);
+    return kept;
+}
+
+/* ERR_USAGE when `target`, about to be written, is the file `read`. */
+static Status check_apart(const Run *run, const char *target, const char *read, Err *err)
+{
+    if (read == NULL || !file_same(read, target)) return OK;
+    if (read == run->options->model) {
+        return err_set(err, ERR_USAGE, "the output '%s' is the input; choose another name, or --force to replace it", target);
+    }
+    return err_set(err, ERR_USAGE, "the output '%s' is also read; choose another name, or --force to replace it", target);
+}
+
+/* `target` against everything that is read: network, data, teachers. */
+static Status check_target(const Run *run, const char *target, Err *err)
+{
+    const Recipe *r = run->recipe;
+    const char *data[] = { data_name(r->calibration, r->arena), data_name(r->evaluation, r->arena) };
+    TRY(check_apart(run, target, run->options->model, err));
+    for (int i = 0; i < 2; i++) {
+        if (data[i] != NULL) TRY(check_apart(run, target, recipe_path(run, data[i]), err));
+    }
+    for (int i = 0; i < r->pass_count; i++) {
+        for (const Opt *o = r->passes[i].pass->options; o->name != NULL; o++) {
+            if (o->type != OPT_MODELS) continue;
+            const StrList *list = (const StrList *)(const void *)((const char *)r->passes[i].options + o->field);
+            for (int k = 0; k < list->count; k++) TRY(check_apart(run, target, recipe_path(run, list->items[k]), err));
+        }
+    }
+    return OK;
+}
+
+/* No file that is read is written over, by the network or by what a pass writes, unless --force. */
+static Status check_targets(const Run *run, Err *err)
+{
+    const RunOptions *o = run->options;
+    if (o->force || o->dry_run) return OK;
+    if (o->output != NULL && strcmp(o->output, "-") != 0) TRY(check_target(run, o->output, err));
+    for (int i = 0; i < run->pass_count; i++) {
+        const RecipePass *p = &run->recipe->passes[i];
+        for (const Opt *option = p->pass->options; option->name != NULL; option++) {
+            if (option->type != OPT_FILE) continue;
+            const char *file = *(const char *const *)(const void *)((const char *)p->options + option->field);
+            const char *path = file != NULL ? recipe_path(run, file) : NULL;
+            if (file != NULL && path == NULL) return err_no_memory(err, "a path");
+            if (path == NULL) continue;
+            TRY(check_target(run, path, err));
+            if (o->output != NULL && strcmp(path, o->output) == 0) {
+                return err_set(err, ERR_USAGE, "'%s' would be written twice: by pass '%s' and as the network", path, p->pass->name);
+            }
+        }
+    }
+    return OK;
+}
+
+/* NaN in a weight spoils every statistic and every result; better said before an hour of work than after. */
+static Status check_weights(const Graph *g, Err *err)
+{
+    for (ValueId v = 1; v <= g->value_count; v++) {
+        const Value *value = graph_value(g, v);
+        int64_t index;
+        if (value->tensor == NULL || !tensor_has_nan(value->tensor, &index)) continue;
+        return err_set(err, ERR_DATA, "weight '%.*s': element %lld is NaN", STR_ARG(value->name), (long long)index);
+    }
+    return OK;
+}
+
+static Status describe_data(Run *run, Err *err)
+{
+    ReportData *d = &run->report->data;
+    d->calibration = data_name(run->recipe->calibration, run->report->arena);
+    d->evaluation = data_name(run->recipe->evaluation, run->report->arena);
+    d->fidelity = run->gauge.fidelity_name;
+    if (run->calibration != NULL) {
+        d->calibration_samples = dataset_samples(run->calibration);
+        TRY(dataset_hash(run->calibration, d->calibration_sha256, err));
+    }
+    if (run->evaluation != NULL) {
+        d->evaluation_samples = dataset_samples(run->evaluation);
+        TRY(dataset_hash(run->evaluation, d->evaluation_sha256, err));
+    }
+    return OK;
+}
+
+static Status describe_run(Run *run, Err *err)
+{
+    Report *r = run->report;
+    const RunOptions *o = run->options;
+    r->dry_run = o->dry_run;
+    r->source = strdup(o->model);
+    r->result = o->output != NULL && !o->dry_run ? strdup(o->output) : NULL;
+    r->recipe = cJSON_Duplicate(run->recipe->json, true);
+    r->versions = version_json();
+    memcpy(r->recipe_sha256, run->recipe->hash, sizeof r->recipe_sha256);
+    machine_info(&r->machine);
+    r->machine.threads = run->gauge.threads;
+    r->seed = (int64_t)run->gauge.seed;
+    r->steps = calloc((size_t)run->pass_count + 1, sizeof *r->steps);
+    if (r->source == NULL || r->recipe == NULL || r->versions == NULL || r->steps == NULL) return err_no_memory(err, "the report");
+    for (int i = 0; i < run->pass_count; i++) {
+        const RecipePass *p = &run->recipe->passes[i];
+        const cJSON *item = cJSON_GetArrayItem(cJSON_GetObjectItemCaseSensitive(run->recipe->json, "passes"), i);
+        const cJSON *layers = cJSON_GetObjectItemCaseSensitive(item, "layers");
+        ReportStep *s = &r->steps[i];
+        r->step_count = i + 1;
+        report_state_init(&s->state);
+        s->pass = p->pass->name;
+        s->options = recipe_options_json(p);
+        s->layers = layers != NULL ? cJSON_Duplicate(layers, true) : NULL;
+        if (s->options == NULL || (layers != NULL && s->layers == NULL)) return err_no_memory(err, "the report");
+    }
+    return OK;
+}
+
+Status run_prepare(Run *run, Err *err)
+{
+    const RunOptions *o = run->options;
+    const Recipe *r = run->recipe;
+    run->pass_count = r->pass_count;
+    TRY(check_output(run, err));
+    TRY(check_targets(run, err));
+    run->gauge = (Gauge){ .threads = engine_set_threads(o->threads), .max_mem = o->max_mem, .log = o->log,
+                          .seed = o->has_seed ? o->seed : r->has_seed ? r->seed : 0 };
+    TRY(model_open(o->model, o->max_mem, &run->source, err));
+    TRY(model_hash(&run->source, err));
+    if (run->pass_count > 0) TRY(check_weights(run->source.graph, err));
+    TRY(open_data(r->calibration, run, false, &run->calibration, err));
+    TRY(open_data(r->evaluation, run, true, &run->evaluation, err));
+    TRY(check_goals(run, err));
+    StageOptions options = { .threads = run->gauge.threads, .seed = run->gauge.seed, .max_mem = o->max_mem, .cache_dir = o->cache_dir,
+                             .dry_run = o->dry_run, .log = o->log };
+    TRY(stages_prepare(r, run->source.graph, run->calibration, &options, &run->stages, err));
+    bool asked = run->pass_count > 0 || o->want_report || o->steps || run->evaluation != NULL || goals_any(&r->goals);
+    run->measuring = asked && !o->no_measure && !o->dry_run;
+    run->each_step = o->steps || o->keep_last_good;
+    run->gauge.evaluation = run->evaluation;
+    if (asked) TRY(gauge_init(&run->gauge, run->source.graph, run->calibration, err));
+    TRY(describe_run(run, err));
+    if (asked) TRY(describe_data(run, err));
+    run->graphs = calloc((size_t)run->pass_count + 1, sizeof *run->graphs);
+    run->models = calloc((size_t)run->pass_count + 1, sizeof *run->models);
+    if (run->graphs == NULL || run->models == NULL) return err_no_memory(err, "the passes");
+    run->graphs[0] = run->source.graph;
+    if (run->measuring) TRY(state_evaluate(&run->report->before, &run->source, NULL, &run->gauge, run->report->arena, err));
+    if (!asked) {
+        run->report->before.file_bytes = (int64_t)model_bytes(&run->source);
+        memcpy(run->report->before.sha256, run->source.hash, HASH_TEXT);
+        return OK;
+    }
+    return state_sizes(&run->report->before, &run->source, &run->gauge, run->measuring, err);
+}
