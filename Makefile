@@ -5,7 +5,14 @@ PREFIX ?= /usr/local
 PYTHON ?= python3
 OPT ?= -O2
 SANITIZE ?=
+V ?= 0
 export BUILD
+
+# one short line a file; V=1 shows the commands
+ifeq ($(V),0)
+Q := @
+say = @printf '  %-5s %s\n' $(1) $(2)
+endif
 
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wpointer-arith -Wwrite-strings
 override CFLAGS += -std=c11 -D_GNU_SOURCE $(OPT) -g -fopenmp -fvisibility=hidden -fPIC -ffp-contract=off -I. -I$(BUILD) $(WARN) $(SANITIZE)
@@ -88,44 +95,54 @@ fuzz-%: $(BUILD)/tests/fuzz/fuzz_%
 	$< -max_total_time=$(or $(SECONDS_EACH),60) -rss_limit_mb=4096 -timeout=20 -print_final_stats=1 $(BUILD)/corpus/$* tests/fuzz/corpus/$*
 
 $(BUILD)/pare: $(CMD_OBJECTS) $(BUILD)/libpare.a
-	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 
 $(BUILD)/libpare.a: $(OBJECTS)
 	@rm -f $@
-	$(AR) rcs $@ $^
+	$(call say,AR,$@)
+	$(Q)$(AR) rcs $@ $^
 
 $(BUILD)/libpare.so: $(OBJECTS)
-	$(CC) -shared -Wl,-soname,libpare.so.0 $(LDFLAGS) -o $@ $^ $(LIBS)
+	$(call say,LINK,$@)
+	$(Q)$(CC) -shared -Wl,-soname,libpare.so.0 $(LDFLAGS) -o $@ $^ $(LIBS)
 
 $(BUILD)/formats/onnx.pb-c.c $(BUILD)/formats/onnx.pb-c.h &: formats/onnx.proto
 	@mkdir -p $(BUILD)/formats
 	@command -v protoc-c >/dev/null && printf '#include <%s>\n' $(HEADERS) | $(CC) $(CFLAGS) -E -x c -o /dev/null - || { \
 		command -v protoc-c >/dev/null || echo "protoc-c is missing" >&2; \
 		echo "pare: what the build needs is not all here; run 'make deps'" >&2; exit 1; }
-	protoc-c --c_out=$(BUILD) formats/onnx.proto
+	$(call say,GEN,$@)
+	$(Q)protoc-c --c_out=$(BUILD) formats/onnx.proto
 
 $(BUILD)/formats/onnx.pb-c.o: $(BUILD)/formats/onnx.pb-c.c
-	$(CC) $(CFLAGS) -w -c -o $@ $<
+	$(call say,CC,$@)
+	$(Q)$(CC) $(CFLAGS) -w -c -o $@ $<
 
 $(BUILD)/%.o: %.c $(BUILD)/formats/onnx.pb-c.h
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
+	$(call say,CC,$@)
+	$(Q)$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 $(BUILD)/tests/fuzz/replay_%: tests/fuzz/fuzz_%.c $(BUILD)/libpare.a
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -DFUZZ_REPLAY -MMD -MP $(LDFLAGS) -o $@ $< $(BUILD)/libpare.a $(LIBS)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) -DFUZZ_REPLAY -MMD -MP $(LDFLAGS) -o $@ $< $(BUILD)/libpare.a $(LIBS)
 
 $(BUILD)/tests/fuzz/fuzz_%: tests/fuzz/fuzz_%.c $(BUILD)/libpare.a
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -fsanitize=fuzzer $(LDFLAGS) -o $@ $< $(BUILD)/libpare.a $(LIBS)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) -fsanitize=fuzzer $(LDFLAGS) -o $@ $< $(BUILD)/libpare.a $(LIBS)
 
 $(BUILD)/tests/%: tests/%.c $(BUILD)/libpare.a
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -MMD -MP -Itests $(LDFLAGS) -o $@ $< $(BUILD)/libpare.a -lcmocka $(LIBS)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) -MMD -MP -Itests $(LDFLAGS) -o $@ $< $(BUILD)/libpare.a -lcmocka $(LIBS)
 
 $(BUILD)/bench/%: bench/%.c $(BUILD)/libpare.a
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -MMD -MP $(LDFLAGS) -o $@ $< $(BUILD)/libpare.a $(LIBS)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) -MMD -MP $(LDFLAGS) -o $@ $< $(BUILD)/libpare.a $(LIBS)
 
 # the allocator's calls from libpare.a go through the test, which fails each once
 $(BUILD)/tests/unit/test_allocation: override LDFLAGS += $(foreach f,malloc calloc realloc aligned_alloc strdup strndup,-Wl,--wrap=$(f))
