@@ -59,16 +59,15 @@ out:
 }
 
 /* A Constant node makes a value with contents already: only the node goes. */
-static Status fold_constant_node(Fold *f, NodeId id, Err *err)
+static Status fold_constant_node(Fold *f, NodeId id, int *folded, Err *err)
 {
     Graph *g = f->g;
     const Node *n = graph_node(g, id);
     ValueId v = node_output(n, 0);
     if (v == 0 || graph_value(g, v)->tensor == NULL || graph_value(g, v)->flags & VALUE_OUTPUT) return OK;
-    Str name = node_label(g, n);
     Tensor t = tensor_share(graph_value(g, v)->tensor);
     TRY(graph_set_constant(g, v, &t, err));
-    fold_changed(f, name, "Constant becomes an initializer");
+    ++*folded;
     return OK;
 }
 
@@ -76,7 +75,7 @@ Status fold_constants(Fold *f, Err *err)
 {
     Graph *g = f->g;
     Status status = OK;
-    int most = 0;
+    int most = 0, folded = 0;
     for (NodeId n = 1; n <= g->node_count; n++)
         if (graph_node(g, n)->output_count > most) most = graph_node(g, n)->output_count;
     Tensor *outputs = alloc_zeroed((size_t)most + 1, sizeof *outputs);
@@ -86,9 +85,11 @@ Status fold_constants(Fold *f, Err *err)
         const Node *n = graph_node(g, id);
         uint64_t bytes;
         if (n->removed) continue;
-        if (str_is(n->type, "Constant") && n->domain.len == 0) TRY_OUT(fold_constant_node(f, id, err));
+        if (str_is(n->type, "Constant") && n->domain.len == 0) TRY_OUT(fold_constant_node(f, id, &folded, err));
         else if (can_evaluate(g, n, &bytes)) TRY_OUT(fold_node(f, id, outputs, bytes + f->options->growth, err));
     }
+    if (folded == 1) fold_changed(f, STR("graph"), "1 Constant node becomes an initializer");
+    if (folded > 1) fold_changed(f, STR("graph"), "%d Constant nodes become initializers", folded);
 out:
     free(outputs);
     return status;

@@ -45,6 +45,12 @@ static void number_row(TextTable *t, const char *name, double before, double aft
     percent_change(t, before, after);
 }
 
+/* Both were timed, and their intervals overlap: what differs in the medians may be noise. */
+static bool within_noise(const Interval *a, const Interval *b)
+{
+    return isfinite(a->median) && isfinite(b->median) && a->low <= b->high && b->low <= a->high;
+}
+
 static void latency_cell(TextTable *t, const Interval *i)
 {
     if (isfinite(i->median)) table_cell(t, "%.4g [%.4g, %.4g]", i->median, i->low, i->high);
@@ -57,7 +63,19 @@ static void latency_row(TextTable *t, const ReportState *before, const ReportSta
     table_cell(t, "%s", "latency, ms at batch 1");
     latency_cell(t, &before->latency_ms);
     latency_cell(t, &after->latency_ms);
-    percent_change(t, before->latency_ms.median, after->latency_ms.median);
+    if (within_noise(&before->latency_ms, &after->latency_ms)) table_cell(t, "%s", "within noise");
+    else percent_change(t, before->latency_ms.median, after->latency_ms.median);
+}
+
+/* Taken from the same calls as the latency, so no surer than it. */
+static void call_row(TextTable *t, const char *name, const ReportState *before, const ReportState *after, double x, double y)
+{
+    if (!isfinite(x) && !isfinite(y)) return;
+    table_cell(t, "%s", name);
+    number_cell(t, "%s", x);
+    number_cell(t, "%s", y);
+    if (within_noise(&before->latency_ms, &after->latency_ms)) table_cell(t, "%s", "within noise");
+    else percent_change(t, x, y);
 }
 
 static void accuracy_cell(TextTable *t, const ReportState *s)
@@ -105,9 +123,9 @@ static void fill_table(TextTable *t, const Report *r)
     count_row(t, "  in float32", b->macs.float32, a->macs.float32);
     if (b->macs.int8 > 0 || a->macs.int8 > 0) count_row(t, "  in int8", b->macs.int8, a->macs.int8);
     latency_row(t, b, a);
-    number_row(t, "power, W", b->power_w.value, a->power_w.value);
-    number_row(t, "energy, J a call", b->energy_j.value, a->energy_j.value);
-    number_row(t, "carbon, g CO2e a call", b->carbon_g.value, a->carbon_g.value);
+    call_row(t, "power, W", b, a, b->power_w.value, a->power_w.value);
+    call_row(t, "energy, J a call", b, a, b->energy_j.value, a->energy_j.value);
+    call_row(t, "carbon, g CO2e a call", b, a, b->carbon_g.value, a->carbon_g.value);
     accuracy_rows(t, b, a);
 }
 
