@@ -3,6 +3,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/.."
 build=${BUILD:-build}
+git ls-files >/dev/null || { echo "lint: needs the files that git knows" >&2; exit 1; }
 failures=0
 fail() { printf '%s\n' "$*"; failures=$((failures + 1)); }
 sources() { git ls-files -co --exclude-standard -- "$@" | grep -E '\.(c|h)$' || true; }
