@@ -16,7 +16,8 @@ typedef struct Layer {
     Str weight_name;
 } Layer;
 
-/* Fills a malloc'ed array in topological order, main graph only. Ops bound (engine_bind) first. */
+/* Fills a malloc'ed array in topological order, main graph only. Ops bound (engine_bind) first. A recurrent node with two weight inputs
+ * is two layers, of one name. */
 Status layers_find(const Graph *g, Layer **out, int *count, Err *err);
 /* Whether a pattern of a recipe names this layer: tried on the layer's name and on its weight's name. */
 bool layer_matches(const Layer *l, const char *pattern);

@@ -90,6 +90,7 @@ struct Op {
     /* Weighted layers: which input holds the weights and along which of its axes the output channels lie, as spelled by the node's
      * attributes (Gemm transB). weight_input -1: not a layer. bias_input -1: none. Axis -1: last. */
     int weight_input, bias_input;
+    int recurrent_input; /* a second weight input, which the hidden state meets; its axes are as the first one's. 0: none */
     int (*weight_axis)(const Graph *g, const Node *n); /* NULL with weight_input -1 */
     Status (*infer)(InferCall *c);
     Status (*forward)(OpCall *c);                      /* plain C: the oracle and the fallback; NULL: cannot run */

@@ -19,6 +19,7 @@
     X(ops_pool)        /* MaxPool, AveragePool, GlobalAveragePool ... */ \
     X(ops_matmul)      /* MatMul, Gemm, Einsum */ \
     X(ops_norm)        /* BatchNormalization, InstanceNormalization, LayerNormalization, LRN, Softmax, LogSoftmax ... */ \
+    X(ops_recurrent)   /* RNN, GRU, LSTM */ \
     X(ops_control)     /* If, Loop */ \
     X(ops_scan)        /* Scan */ \
     X(ops_quantize)    /* QuantizeLinear, DequantizeLinear, DynamicQuantizeLinear, QLinearConv, QLinearMatMul, ConvInteger, MatMulInteger */
