@@ -21,7 +21,7 @@ typedef struct Run {
     Report *report;
 } Run;
 
-/* Opens and checks everything: recipe against network, patterns, data, goals, paths, weights. Nothing is written; the first pass may run. */
+/* Opens and checks everything: recipe against network, patterns, data, goals, paths, weights. Writes nothing; the first pass may run. */
 Status run_prepare(Run *run, Err *err);
 
 #endif
