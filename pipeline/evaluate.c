@@ -27,6 +27,7 @@ typedef struct Evaluator {
     int64_t ignored_label;
     double loss;              /* sum of -log p(label) */
     bool has_loss;
+    size_t batches;           /* seen so far */
     double *row, *other_row;  /* one position's scores */
     size_t row_capacity, other_capacity;
 } Evaluator;
@@ -247,8 +248,16 @@ static Status match_outputs(Evaluator *e, Err *err)
 static Status on_batch(void *user, const Batch *batch, Err *err)
 {
     Evaluator *e = user;
+    const Kept *kept = e->options->reference_outputs;
+    const Tensor *both[2] = { batch->outputs[0] };
+    Batch seen = *batch;
+    seen.outputs = both;
     if (batch->labels != NULL) TRY(score_labels(e, batch, err));
-    return e->reference != NULL ? compare_outputs(e, batch, err) : OK;
+    if (e->options->keep != NULL) kept_add(e->options->keep, batch->outputs[0], e->graph->output_count);
+    if (e->reference == NULL) return OK;
+    both[1] = kept_usable(kept) ? kept_batch(kept, e->batches++) : batch->outputs[1];
+    if (both[1] == NULL) return err_set(err, ERR_BUG, "the reference's outputs were kept for fewer batches");
+    return compare_outputs(e, &seen, err);
 }
 
 static Fidelity fidelity_of(const Sums *s, Str name)
@@ -280,10 +289,11 @@ static Status run(Evaluator *e, Dataset *data, Err *err)
     SessionOptions session = { .threads = o->threads, .plain = o->plain, .max_mem = o->max_mem };
     TogetherOptions together = { .batch = o->batch, .labels = true, .task = "evaluation", .log = o->log };
     Session *sessions[2] = { NULL, NULL };
+    bool run_reference = e->reference != NULL && !kept_usable(o->reference_outputs);
     Status status = session_new(e->graph, &session, &sessions[0], err);
-    if (status == OK && e->reference != NULL && session_new(e->reference, &session, &sessions[1], err) != OK)
+    if (status == OK && run_reference && session_new(e->reference, &session, &sessions[1], err) != OK)
         status = err_prefix(err, "reference");
-    if (status == OK) status = run_together(sessions, e->reference != NULL ? 2 : 1, e->graph, data, &together, on_batch, e, err);
+    if (status == OK) status = run_together(sessions, run_reference ? 2 : 1, e->graph, data, &together, on_batch, e, err);
     session_free(sessions[0]);
     session_free(sessions[1]);
     return status;

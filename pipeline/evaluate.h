@@ -4,6 +4,7 @@
 
 #include "data/dataset.h"
 #include "engine/engine.h"
+#include "pipeline/kept.h"
 
 typedef struct Fidelity {
     Str output;            /* name of the graph output */
@@ -32,6 +33,8 @@ typedef struct EvaluateOptions {
     uint64_t max_mem;
     Log *log;
     int label_output;      /* index of the output with the logits; 0 by default */
+    Kept *keep;            /* the network's outputs go here too; NULL: not wanted */
+    const Kept *reference_outputs; /* the reference's, kept from the same data at the same batch: it is not run again; NULL: run it */
 } EvaluateOptions;
 
 /* `reference` may be NULL. Outputs are matched by name, else by position. */

@@ -78,6 +78,7 @@ void gauge_release(Gauge *q)
     for (int i = 0; q->inputs != NULL && i < q->input_count; i++) tensor_release(&q->inputs[i]);
     free(q->inputs);
     dataset_free(q->random);
+    kept_release(&q->original);
     *q = (Gauge){ 0 };
 }
 
@@ -138,12 +139,14 @@ Status state_sizes(ReportState *s, Model *m, const Gauge *q, bool deflate, Err *
     return OK;
 }
 
-Status state_evaluate(ReportState *s, const Model *m, const Model *reference, const Gauge *q, Arena *arena, Err *err)
+Status state_evaluate(ReportState *s, const Model *m, const Model *reference, Gauge *q, Arena *arena, Err *err)
 {
     Dataset *data = reference != NULL ? q->fidelity : q->evaluation;
     Evaluation e = { 0 };
     if (data == NULL) return OK;
     EvaluateOptions options = { .threads = q->threads, .max_mem = q->max_mem, .log = q->log };
+    if (reference == NULL) options.keep = &q->original;
+    else if (data == q->evaluation) options.reference_outputs = &q->original;
     Err why;
     Status status = evaluate(m->graph, reference != NULL ? reference->graph : NULL, data, &options, &e, &why);
     if (status != OK && !q->given && status != ERR_INTERRUPTED && status != ERR_MEMORY) {

@@ -3,6 +3,7 @@
 #define PARE_PIPELINE_STATE_H
 
 #include "data/dataset.h"
+#include "pipeline/kept.h"
 #include "pipeline/model.h"
 #include "pipeline/report.h"
 
@@ -18,6 +19,7 @@ typedef struct Gauge {
     bool given;            /* fidelity inputs are the user's: what fails on them fails the run */
     Tensor *inputs;        /* one call at batch 1, owned */
     int input_count;
+    Kept original;         /* outputs of the loaded network on the evaluation data, for the comparison with the result */
     char note[256];        /* why there are no inputs */
 } Gauge;
 
@@ -30,7 +32,7 @@ Status state_reload(Graph *g, uint64_t max_mem, Log *log, Model *out, Err *err);
 /* Bytes, hash and counts; deflated size when asked. */
 Status state_sizes(ReportState *s, Model *m, const Gauge *q, bool deflate, Err *err);
 /* Accuracy, and with a reference fidelity to it. */
-Status state_evaluate(ReportState *s, const Model *m, const Model *reference, const Gauge *q, Arena *arena, Err *err);
+Status state_evaluate(ReportState *s, const Model *m, const Model *reference, Gauge *q, Arena *arena, Err *err);
 /* All networks interleaved. A network that cannot be timed gets a note in its state, and is left out. */
 Status states_latency(ReportState *const *states, const Model *const *models, int count, const Gauge *q, Err *err);
 

@@ -309,6 +309,40 @@ static void outputs_are_matched(void **state)
     graph_free(wide);
 }
 
+/* Comparing with kept outputs gives what comparing with the running reference gives; what is too large is not kept, and not needed. */
+static void kept_outputs_compare_alike(void **state)
+{
+    (void)state;
+    static const float x[] = { 1, -2, 3, -4, 5, -6, 7, -8, 9, -10 };
+    Err err;
+    Dataset *data;
+    Evaluation live, kept;
+    Kept outputs = { 0 };
+    Graph *g = one_op("Relu", DIMS(-1, 2)), *reference = one_op("Identity", DIMS(-1, 2));
+    write_data(DIMS(5, 2), x, 0, NULL, NULL);
+    assert_ok(dataset_open(data_path, g, &(DataOptions){ 0 }, &data, &err), &err);
+    EvaluateOptions o = { .threads = 1, .batch = 2, .keep = &outputs };
+    assert_ok(evaluate(reference, NULL, data, &o, &live, &err), &err);
+    evaluation_release(&live);
+    assert_int_equal(outputs.count, 3);
+    o.keep = NULL;
+    assert_ok(evaluate(g, reference, data, &o, &live, &err), &err);
+    o.reference_outputs = &outputs;
+    assert_ok(evaluate(g, reference, data, &o, &kept, &err), &err);
+    assert_near(kept.fidelity[0].sqnr_db, live.fidelity[0].sqnr_db, 0);
+    assert_near(kept.fidelity[0].max_abs, 10, 0);
+    assert_near(kept.fidelity[0].top1_agreement, live.fidelity[0].top1_agreement, 0);
+    evaluation_release(&live);
+    evaluation_release(&kept);
+    Tensor large = { .type = DT_FLOAT, .bytes = KEPT_MOST + 1 };
+    kept_add(&outputs, &large, 1);
+    assert_false(kept_usable(&outputs));
+    kept_release(&outputs);
+    dataset_free(data);
+    graph_free(g);
+    graph_free(reference);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -321,6 +355,7 @@ int main(void)
         cmocka_unit_test(integer_outputs),
         cmocka_unit_test(nan_outputs_are_named),
         cmocka_unit_test(outputs_are_matched),
+        cmocka_unit_test(kept_outputs_compare_alike),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
