@@ -1,7 +1,6 @@
 /* A session: a network made ready to run, and its plans by input shapes. */
 #include "engine/session.h"
 
-#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,6 +10,10 @@
 
 #define FOLD_BYTES ((uint64_t)1 << 30) /* results of constant nodes above this are made anew in each run */
 #define NAMED_OPS 5                    /* unsupported operators named in one message */
+
+/* of libgomp, whichever compiler: omp.h of gcc is not in clang's path, and clang's comes with a package of its own */
+int omp_get_num_procs(void);
+void omp_set_num_threads(int threads);
 
 int engine_set_threads(int threads)
 {
