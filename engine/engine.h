@@ -21,6 +21,11 @@ Status engine_infer(Graph *g, Err *err);
  * (rank -1 where it depends on the data), malloc'ed. For counting and planning without running. */
 Status engine_concrete_shapes(const Graph *g, const Shape *shapes, int count, TypeInfo **types, Err *err);
 
+/* The same; besides calls `visit` for the body of each branch of an If that is known to be taken at these shapes, at any depth, with the
+ * concrete types of its values, outer ones included (borrowed for the call; rank -1 where they depend on the data). */
+typedef void (*BodyVisit)(void *user, const Graph *body, const TypeInfo *types);
+Status engine_concrete_bodies(const Graph *g, const Shape *shapes, int count, TypeInfo **types, BodyVisit visit, void *user, Err *err);
+
 /* Evaluates a node whose inputs are all constant, by its plain forward. Outputs are to be released by the caller. ERR_UNSUPPORTED
  * when the op has no forward. Refuses outputs above max_bytes (ERR_MEMORY). */
 Status engine_evaluate(const Graph *g, NodeId n, uint64_t max_bytes, Tensor *outputs, Err *err);

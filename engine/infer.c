@@ -5,12 +5,9 @@
 
 #include <stdlib.h>
 
-static Status infer_nodes(Scope *s);
-
 /* ---- results ---- */
 
-/* Dimensions that inference leaves open get a number of their own, so that they can be recognised when they come back. */
-static void name_unknown(Scope *s, Shape *shape)
+void scope_name_unknown(Scope *s, Shape *shape)
 {
     for (int d = 0; d < shape->rank; d++) {
         if (shape->dims[d] == DIM_UNKNOWN) shape->dims[d] = (*s->next_temp)--;
@@ -76,115 +73,16 @@ static Status keep_output(Scope *s, const Node *n, ValueId v, TypeInfo info, con
     if (s->edit != NULL && (value->flags & VALUE_DECLARED) != 0) TRY(merge_declared(s, n, value, &info));
     if (info.type == DT_NONE) info.type = value->type;
     if (s->edit != NULL && info.shape.rank < 0) info.shape = value->shape;
-    name_unknown(s, &info.shape);
+    scope_name_unknown(s, &info.shape);
     s->types[v] = info;
     return ints != NULL ? scope_keep_ints(s, v, ints) : OK;
-}
-
-/* ---- subgraphs ---- */
-
-static Graph *body_of(const Node *n, const char *name)
-{
-    const Attr *a = node_attr(n, name);
-    return a != NULL && a->type == ATTR_GRAPH ? a->graph : NULL;
-}
-
-/* Infers a body whose own inputs are described by `feeds` (one per body input, NULL: nothing known) and fills its output types. */
-static Status infer_body(Scope *s, Graph *body, const TypeInfo *feeds, int feed_count, TypeInfo *results, int result_count)
-{
-    Scope inner;
-    Status status = scope_init(&inner, body, s->edit != NULL ? body : NULL, s, s->next_temp, s->err);
-    if (status != OK) goto out;
-    for (int i = 0; i < body->input_count; i++) {
-        const Value *v = graph_value(body, body->inputs[i]);
-        TypeInfo info = { v->type, v->shape };
-        if (i < feed_count && feeds[i].type != DT_NONE) info.type = feeds[i].type;
-        if (i < feed_count && info.shape.rank < 0) info.shape = feeds[i].shape;
-        name_unknown(&inner, &info.shape);
-        inner.types[body->inputs[i]] = info;
-    }
-    TRY_OUT(infer_nodes(&inner));
-    for (int i = 0; i < result_count; i++) {
-        results[i] = i < body->output_count ? scope_type(&inner, body->outputs[i]) : (TypeInfo){ DT_NONE, SHAPE_UNKNOWN };
-    }
-out:
-    scope_release(&inner);
-    return status;
-}
-
-/* What both branches agree on. */
-static TypeInfo meet(TypeInfo a, TypeInfo b)
-{
-    if (a.type != b.type) a.type = DT_NONE;
-    if (a.shape.rank != b.shape.rank) a.shape.rank = -1;
-    for (int d = 0; d < a.shape.rank; d++) {
-        if (a.shape.dims[d] != b.shape.dims[d]) a.shape.dims[d] = DIM_UNKNOWN;
-    }
-    return a;
-}
-
-/* One branch. While the condition is open, one that cannot run at these shapes is merely not the one that will be taken. */
-static Status infer_branch(Scope *s, Graph *body, bool taken, TypeInfo *out, int count)
-{
-    Err ignored, *err = s->err;
-    if (!taken) s->err = &ignored;
-    Status status = infer_body(s, body, NULL, 0, out, count);
-    s->err = err;
-    if (status == OK || taken) return status;
-    for (int i = 0; i < count; i++) out[i] = (TypeInfo){ DT_NONE, SHAPE_UNKNOWN };
-    return status == ERR_MEMORY ? err_no_memory(err, "shape inference") : OK;
-}
-
-static Status infer_if(Scope *s, const Node *n, TypeInfo *out)
-{
-    Graph *yes = body_of(n, "then_branch"), *no = body_of(n, "else_branch");
-    if (yes == NULL || no == NULL || n->output_count == 0) return OK;
-    const Tensor *condition = scope_constant(s, node_input(n, 0));
-    bool known = condition != NULL && tensor_count(condition) == 1, truth = known && tensor_get_int(condition, 0) != 0;
-    TypeInfo *other = alloc_array((size_t)n->output_count, sizeof *other);
-    if (other == NULL) return err_no_memory(s->err, "shape inference");
-    Status status = infer_branch(s, yes, truth, out, n->output_count);
-    if (status == OK) status = infer_branch(s, no, known && !truth, other, n->output_count);
-    for (int i = 0; status == OK && i < n->output_count; i++) {
-        if (!known) out[i] = meet(out[i], other[i]);
-        else if (!truth) out[i] = other[i];
-    }
-    free(other);
-    return status;
-}
-
-/* A Loop keeps the types of what it carries; its shapes may change from step to step. */
-static Status infer_loop(Scope *s, const Node *n, TypeInfo *out)
-{
-    Graph *body = body_of(n, "body");
-    if (body == NULL || body->output_count < 1) return OK;
-    size_t feeds = (size_t)body->input_count, results = (size_t)body->output_count;
-    TypeInfo *info = alloc_zeroed(feeds + results + 1, sizeof *info);
-    if (info == NULL) return err_no_memory(s->err, "shape inference");
-    for (size_t i = 0; i < feeds; i++) {
-        TypeInfo given = scope_type(s, node_input(n, (int)i));
-        info[i].type = i == 0 ? DT_INT64 : i == 1 ? DT_BOOL : given.type;
-        info[i].shape.rank = i < 2 ? 0 : -1;
-    }
-    Status status = infer_body(s, body, info, body->input_count, info + feeds, body->output_count);
-    for (int i = 0; status == OK && i < n->output_count && i + 1 < body->output_count; i++) out[i].type = info[feeds + 1 + (size_t)i].type;
-    free(info);
-    return status;
-}
-
-static Status infer_bodies(Scope *s, const Node *n, TypeInfo *out)
-{
-    if (n->domain.len != 0) return OK;
-    if (str_is(n->type, "If")) return infer_if(s, n, out);
-    if (str_is(n->type, "Loop")) return infer_loop(s, n, out);
-    return OK;
 }
 
 /* ---- nodes ---- */
 
 static Status call_infer(Scope *s, const Node *n, InferCall *c)
 {
-    if (n->op == NULL || n->op->infer == NULL) return infer_bodies(s, n, c->out);
+    if (n->op == NULL || n->op->infer == NULL) return scope_infer_bodies(s, n, c->out, c->out_ints);
     Status status = n->op->infer(c);
     if (status == ERR_UNSUPPORTED) {
         for (int i = 0; i < n->output_count; i++) {
@@ -232,7 +130,7 @@ out:
     return status;
 }
 
-static Status infer_nodes(Scope *s)
+Status scope_infer_nodes(Scope *s)
 {
     for (uint32_t i = 0; i < s->g->order_count; i++) {
         const Node *n = graph_node(s->g, s->g->order[i]);
@@ -256,7 +154,7 @@ Status engine_infer(Graph *g, Err *err)
         for (int i = 0; i < g->input_count; i++) {
             const Value *v = graph_value(g, g->inputs[i]);
             TypeInfo info = { v->type, v->shape };
-            name_unknown(&s, &info.shape);
+            scope_name_unknown(&s, &info.shape);
             s.types[g->inputs[i]] = info;
         }
         for (uint32_t v = 1; v <= g->value_count; v++) {
@@ -265,7 +163,7 @@ Status engine_infer(Graph *g, Err *err)
             value->type = value->tensor->type;
             value->shape = value->tensor->shape;
         }
-        status = infer_nodes(&s);
+        status = scope_infer_nodes(&s);
     }
     scope_release(&s);
     return status;
@@ -312,12 +210,19 @@ static Status feed_shapes(Scope *s, const Shape *shapes, int count)
 
 Status engine_concrete_shapes(const Graph *g, const Shape *shapes, int count, TypeInfo **types, Err *err)
 {
+    return engine_concrete_bodies(g, shapes, count, types, NULL, NULL, err);
+}
+
+Status engine_concrete_bodies(const Graph *g, const Shape *shapes, int count, TypeInfo **types, BodyVisit visit, void *user, Err *err)
+{
     int64_t next_temp = TEMP_SYMBOL;
     Scope s;
     *types = NULL;
     Status status = scope_init(&s, g, NULL, NULL, &next_temp, err);
+    s.visit = visit;
+    s.user = user;
     if (status == OK) status = feed_shapes(&s, shapes, count);
-    if (status == OK) status = infer_nodes(&s);
+    if (status == OK) status = scope_infer_nodes(&s);
     for (uint32_t v = 1; status == OK && v <= g->value_count; v++) {
         s.types[v] = scope_type(&s, v);
         if (!shape_known(&s.types[v].shape)) s.types[v].shape.rank = -1;

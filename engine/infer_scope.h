@@ -17,6 +17,8 @@ typedef struct Scope {
     Tensor *known;         /* contents found by evaluating; type DT_NONE: none */
     Arena *arena;          /* of the Ints */
     int64_t *next_temp;    /* shared by all scopes of one inference */
+    BodyVisit visit;       /* NULL: nobody asks, or this scope may not be reached */
+    void *user;
     Err *err;
 } Scope;
 
@@ -31,6 +33,12 @@ TypeInfo scope_type(const Scope *s, ValueId v);
 Status scope_keep_ints(Scope *s, ValueId v, const Ints *ints);
 /* Evaluates a node whose inputs are known and small, and keeps the results. A node that cannot be evaluated stays unknown. */
 Status scope_fold(Scope *s, const Node *n, int opset);
+/* Dimensions that inference leaves open get a number of their own, so that they can be recognised when they come back. */
+void scope_name_unknown(Scope *s, Shape *shape);
+/* All nodes of a scope in order (infer.c). */
+Status scope_infer_nodes(Scope *s);
+/* The outputs of a node with subgraphs, by inference through them (infer_bodies.c); other nodes are left as they are. */
+Status scope_infer_bodies(Scope *s, const Node *n, TypeInfo *out, Ints *ints);
 /* The opset of a node's domain, asked of the outermost graph. */
 int scope_opset(const Graph *g, const Node *n);
 

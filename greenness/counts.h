@@ -23,11 +23,14 @@ typedef struct Counts {
     int64_t weight_bytes, activation_bytes; /* read once / written once per inference */
     LayerCount *layers;             /* every node with a cost or parameters, topological order */
     int layer_count;
+    int64_t guess;    /* size taken for unknown dimensions but the batch */
     int uncounted;                  /* nodes whose shapes or op are unknown */
     char uncounted_names[256];      /* the first few ops, comma separated */
 } Counts;
 
-/* `shapes`: one per feed; NULL: unknown dims taken as 1 (symbolic batch, length ...). Convention: see OpCost. */
+/* `shapes`: one per feed; NULL: the batch (first dimensions, and those named as one) is 1, other unknown dims are 1 or, where the network
+ * does not take that, the first of 16, 64, 224, 512, 1024, 4096, 16000 that it takes. An If whose condition is known at these shapes costs
+ * what the branch taken costs; other control flow is uncounted. Convention: see OpCost. */
 Status counts_of(const Graph *g, const Shape *shapes, Counts *out, Err *err);
 void counts_release(Counts *c);
 extern const char counts_convention[]; /* printed with every MAC figure */

@@ -119,6 +119,7 @@ void inspection_print(const Inspection *i, bool all, StrBuf *b)
     print_total("weight bytes", c->weight_bytes, " read once per inference", b);
     print_total("activation bytes", c->activation_bytes, " written once per inference", b);
     strbuf_printf(b, "convention: %s\n", counts_convention);
+    if (c->guess > 1) strbuf_printf(b, "unknown dimensions other than the batch taken as %lld\n", (long long)c->guess);
     if (c->uncounted > 0) {
         strbuf_printf(b, "not counted: %d node%s of unknown op or shape (%s)\n", c->uncounted, c->uncounted == 1 ? "" : "s",
                       c->uncounted_names);

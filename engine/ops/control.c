@@ -94,7 +94,7 @@ static Status loop_results(LoopRun *r)
     OpCall *c = r->c;
     for (int i = 0; i < c->output_count; i++) {
         if (!c->wanted[i]) continue;
-        tensor_release(&c->out[i]);
+        if (i < r->carried) tensor_release(&c->out[i]);
         if (i < r->carried && r->in[2 + i].buffer == NULL) {
             TRY(tensor_clone(&r->in[2 + i], &c->out[i], c->err)); /* no step: the caller's own memory */
         } else if (i < r->carried) {

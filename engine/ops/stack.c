@@ -42,6 +42,7 @@ Status stack_add(Stack *s, const Tensor *t, uint64_t limit, const OpCall *c)
 
 Status stack_join(const Stack *s, int64_t axis, bool backwards, const TypeInfo *none, Tensor *out, const OpCall *c)
 {
+    if (s->count == 0 && out->data != NULL) return OK; /* of the planned shape, without elements */
     Shape entry = s->count > 0 ? s->shape : none->shape, shape = { .rank = entry.rank + 1 };
     DType type = s->count > 0 ? s->type : none->type;
     if (type == DT_NONE || entry.rank < 0) return op_fail(c, ERR_UNSUPPORTED, "no steps, and the shape of a stacked result is unknown");

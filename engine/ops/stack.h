@@ -14,8 +14,8 @@ typedef struct Stack {
 
 /* Adds a copy of t. ERR_DATA: another type or shape than the entry before; ERR_MEMORY: more than `limit` bytes in all. */
 Status stack_add(Stack *s, const Tensor *t, uint64_t limit, const OpCall *c);
-/* All entries along a new `axis` (from -rank-1), the last one first when `backwards`. Without entries `none` is the shape of one: its open
- * dimensions become 0. */
+/* All entries along a new `axis` (from -rank-1), the last one first when `backwards`. Without entries `none` is the shape of one, its open
+ * dimensions 0, unless `out` is there already. */
 Status stack_join(const Stack *s, int64_t axis, bool backwards, const TypeInfo *none, Tensor *out, const OpCall *c);
 void stack_release(Stack *s);
 
