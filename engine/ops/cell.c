@@ -2,7 +2,7 @@
  *   RNN:  h = f(W x + R h + b)
  *   GRU:  z = f(Wz x + Rz h), r = f(Wr x + Rr h), n = g(Wh x + Rh (r h)) or, linear_before_reset, g(Wh x + r (Rh h)); h = (1 - z) n + z h
  *   LSTM: i = f(Wi x + Ri h + Pi c), f = f(.. + Pf c) or 1 - i, n = g(Wc x + Rc h); c = f c + i n; o = f(.. + Po c); h = o h(c)
- * with biases of W and R in each; `clip` bounds what goes into an activation. */
+ * with biases of W and R in each; `clip` bounds what goes into an activation, but not c before h(c): as ONNX Runtime has it. */
 #include "engine/ops/cell.h"
 
 #include <math.h>
@@ -171,7 +171,7 @@ static void lstm_row(const Cell *cell, int d, const float *peephole, float *gate
     for (int64_t j = 0; j < hidden; j++) row[j] = c[j] = forget[j] * c[j] + in[j] * candidate[j];
     for (int64_t j = 0; peephole != NULL && j < hidden; j++) out[j] += peephole[hidden + j] * c[j];
     activate(&act[0], cell->clip, out, hidden);
-    activate(&act[2], cell->clip, row, hidden);
+    activate(&act[2], 0, row, hidden);
     for (int64_t j = 0; j < hidden; j++) h[j] = out[j] * row[j];
 }
 
