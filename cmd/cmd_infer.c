@@ -34,7 +34,7 @@ static Status run(Call *c, Err *err)
         return err_set(err, ERR_USAGE, "infer: the output '%s' is one of the inputs; choose another name", o->output);
     }
     TRY(model_open(c->args[0], c->max_mem, &model, err));
-    DataOptions data_options = { .max_mem = c->max_mem };
+    DataOptions data_options = { .max_mem = c->max_mem, .expect_nonfinite = true }; /* what NaN gives may be the question */
     int threads = engine_set_threads((int)o->common.threads);
     Status status = dataset_open(o->data, model.graph, &data_options, &data, err);
     SessionOptions session = { .threads = threads, .plain = o->plain, .max_mem = c->max_mem };

@@ -134,7 +134,7 @@ static ValueId add_operand(const KernelSite *s, const Node *n)
 static bool conv_fuse(const KernelSite *s, const Node *n)
 {
     float low, high;
-    if (n->domain.len != 0) return false;
+    if (n->domain.len != 0 || (n->op != NULL && n->op->until != 0 && n->op->until < 7)) return false;
     if (str_is(n->type, "Relu")) return true;
     if (str_is(n->type, "BatchNormalization")) return norm_fits(s, n);
     if (str_is(n->type, "Clip")) return clip_bounds(s, n, &low, &high);

@@ -13,7 +13,8 @@ const Kernel *const *kernels_all(void)
 
 const Kernel *kernel_find(const KernelSite *site)
 {
-    if (site->node->domain.len != 0) return NULL;
+    const Op *op = site->node->op;
+    if (site->node->domain.len != 0 || (op != NULL && op->until != 0 && op->until < 7)) return NULL; /* a form older than any kernel */
     for (const Kernel *const *list = lists; *list != NULL; list++)
         for (const Kernel *k = *list; k->name != NULL; k++)
             if (str_is(site->node->type, k->op) && k->accept(site)) return k;

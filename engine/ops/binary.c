@@ -387,7 +387,7 @@ static void cost_many(const CostCall *c, OpCost *out)
 }
 
 #define BINARY(type, since, infer, forward) OP_ENTRY(type, since, 0, 2, 2, 1, 1, 0, infer, forward, NULL)
-#define MANY(type, infer, forward) OP_ENTRY(type, 6, 0, 1, -1, 1, 1, 0, infer, forward, cost_many)
+#define MANY(type, infer, forward) OP_ENTRY(type, 1, 0, 1, -1, 1, 1, 0, infer, forward, cost_many)
 
 const Op ops_binary[] = {
     BINARY("Add", 7, infer_add, forward_add),

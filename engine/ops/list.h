@@ -8,6 +8,7 @@
     X(ops_constant)    /* Constant, ConstantOfShape, Identity, Dropout (inference), Cast, Range, EyeLike */ \
     X(ops_unary)       /* Relu, Sigmoid, Exp, Sqrt, Clip, LeakyRelu, Gelu ... */ \
     X(ops_binary)      /* Add, Mul, Pow, Equal, Where, Min, Max, And ... */ \
+    X(ops_legacy)      /* Add, Mul, PRelu, And ... of opsets 1 to 6, with the attribute broadcast */ \
     X(ops_shape)       /* Shape, Size, Reshape, Flatten, Squeeze, Unsqueeze, Expand, Transpose, DepthToSpace ... */ \
     X(ops_slice)       /* Slice, Split, Concat */ \
     X(ops_pad)         /* Pad, Tile */ \
@@ -22,6 +23,13 @@
     X(ops_recurrent)   /* RNN, GRU, LSTM */ \
     X(ops_control)     /* If, Loop */ \
     X(ops_scan)        /* Scan */ \
+    X(ops_loss)        /* NegativeLogLikelihoodLoss, SoftmaxCrossEntropyLoss */ \
+    X(ops_attention)   /* Attention */ \
+    X(ops_linear_attention) /* LinearAttention */ \
+    X(ops_sequence)    /* RotaryEmbedding, CausalConvWithState, TensorScatter, SwiGLU, CumProd, BitCast */ \
+    X(ops_sample)      /* GridSample, AffineGrid, DeformConv, RoiAlign, MaxRoiPool */ \
+    X(ops_signal)      /* DFT, STFT, HannWindow, HammingWindow, BlackmanWindow, MelWeightMatrix */ \
+    X(ops_spatial)     /* Col2Im, CenterCropPad, MaxUnpool, Det, NonMaxSuppression */ \
     X(ops_quantize)    /* QuantizeLinear, DequantizeLinear, DynamicQuantizeLinear, QLinearConv, QLinearMatMul, ConvInteger, MatMulInteger */
 
 #define X(family) extern const Op family[];

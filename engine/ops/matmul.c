@@ -235,7 +235,7 @@ static void gemm_cost(const CostCall *c, OpCost *out)
 const Op ops_matmul[] = {
     { .type = "MatMul", .domain = "", .since = 1, .min_inputs = 2, .max_inputs = 2, .min_outputs = 1, .max_outputs = 1, .weight_input = 1,
       .bias_input = -1, .weight_axis = last_axis, .infer = matmul_infer, .forward = matmul_forward, .cost = matmul_cost },
-    { .type = "Gemm", .domain = "", .since = 7, .min_inputs = 2, .max_inputs = 3, .min_outputs = 1, .max_outputs = 1, .weight_input = 1,
+    { .type = "Gemm", .domain = "", .since = 1, .min_inputs = 2, .max_inputs = 3, .min_outputs = 1, .max_outputs = 1, .weight_input = 1,
       .bias_input = 2, .weight_axis = gemm_axis, .infer = gemm_infer, .forward = gemm_forward, .cost = gemm_cost },
     OP_ENTRY("Einsum", 12, 0, 1, -1, 1, 1, 0, einsum_infer, einsum_forward, einsum_cost),
     OP_END,

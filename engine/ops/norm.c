@@ -1,43 +1,80 @@
 /* Normalisations: y = (x - mean) / sqrt(variance + epsilon) * scale + bias, which differ in the set that mean and variance are taken
  * over; and the ones by a norm: LRN, LpNormalization, Softmax, LogSoftmax, Hardmax. Sums in double: this is the oracle. */
 #include "engine/ops/common.h"
+#include "engine/ops/doubles.h"
 #include "engine/ops/list.h"
 #include "engine/ops/window.h"
 
 #include <math.h>
 #include <stdlib.h>
 
-/* --- BatchNormalization, inference: statistics are inputs, one per channel (axis 1). */
+/* --- BatchNormalization: statistics, one per channel (axis 1), are inputs, or in training mode those of this very batch. */
+
+static bool is_training(const Node *n, int opset)
+{
+    return opset < 7 ? node_int(n, "is_test", 0) == 0 : node_int(n, "training_mode", 0) != 0;
+}
 
 static Status batch_infer(InferCall *c)
 {
     c->out[0] = c->in[0];
+    for (int i = 1; i < c->output_count && i < 3; i++) c->out[i] = c->in[i + 2];
+    return OK;
+}
+
+/* Mean and population variance of channel k over batch and positions. */
+static void batch_moments(const float *x, int64_t batch, int64_t channels, int64_t inner, int64_t k, double *mean, double *variance)
+{
+    double sum = 0, squares = 0, count = (double)(batch * inner);
+    for (int64_t n = 0; n < batch; n++)
+        for (int64_t i = 0; i < inner; i++) sum += x[(n * channels + k) * inner + i];
+    *mean = count > 0 ? sum / count : 0;
+    for (int64_t n = 0; n < batch; n++)
+        for (int64_t i = 0; i < inner; i++) {
+            double apart = x[(n * channels + k) * inner + i] - *mean;
+            squares += apart * apart;
+        }
+    *variance = count > 0 ? squares / count : 0;
+}
+
+static Status batch_check(const OpCall *c, bool training, int64_t *channels)
+{
+    const Tensor *x = c->in[0];
+    if (c->opset < 9 && node_int(c->node, "spatial", 1) == 0) return op_fail(c, ERR_UNSUPPORTED, "spatial=0 is not supported");
+    for (int i = 1; i < c->output_count; i++)
+        if (c->wanted[i] && !(training && c->opset >= 14 && i < 3))
+            return op_fail(c, ERR_UNSUPPORTED, "the statistics of training mode are not supported before opset 14");
+    if (x->shape.rank < 1) return op_fail(c, ERR_DATA, "the input is a scalar");
+    *channels = x->shape.rank > 1 ? x->shape.dims[1] : 1;
+    for (int i = 1; i < 5; i++)
+        if (tensor_count(c->in[i]) != *channels)
+            return op_fail(c, ERR_DATA, "input %d has %lld entries for %lld channels", i, (long long)tensor_count(c->in[i]),
+                           (long long)*channels);
     return OK;
 }
 
 static Status batch_float(OpCall *c)
 {
     const Tensor *x = c->in[0];
-    if (node_int(c->node, "training_mode", 0) != 0) return op_fail(c, ERR_UNSUPPORTED, "training_mode is not supported");
-    if (c->opset < 9 && node_int(c->node, "spatial", 1) == 0) return op_fail(c, ERR_UNSUPPORTED, "spatial=0 is not supported");
-    for (int i = 1; i < c->output_count; i++)
-        if (c->wanted[i]) return op_fail(c, ERR_UNSUPPORTED, "the statistics of training mode are not supported");
-    if (x->shape.rank < 1) return op_fail(c, ERR_DATA, "the input is a scalar");
-    int64_t channels = x->shape.rank > 1 ? x->shape.dims[1] : 1;
-    for (int i = 1; i < 5; i++)
-        if (tensor_count(c->in[i]) != channels)
-            return op_fail(c, ERR_DATA, "input %d has %lld entries for %lld channels", i, (long long)tensor_count(c->in[i]),
-                           (long long)channels);
+    int64_t channels = 0;
+    bool training = is_training(c->node, c->opset);
+    TRY(batch_check(c, training, &channels));
     TRY(opcall_output(c, 0, DT_FLOAT, &x->shape));
-    double epsilon = node_float(c->node, "epsilon", 1e-5F);
-    int64_t planes = shape_span(&x->shape, 0, x->shape.rank > 1 ? 2 : 1), inner = planes > 0 ? tensor_count(x) / planes : 0;
-    for (int64_t p = 0; p < planes; p++) {
-        int64_t k = p % channels;
-        double scale = tensor_floats(c->in[1])[k] / sqrt(tensor_floats(c->in[4])[k] + epsilon);
-        double shift = tensor_floats(c->in[2])[k] - scale * tensor_floats(c->in[3])[k];
-        const float *in = tensor_floats(x) + p * inner;
-        float *out = tensor_floats(&c->out[0]) + p * inner;
-        for (int64_t i = 0; i < inner; i++) out[i] = (float)(scale * in[i] + shift);
+    for (int i = 1; i < 3 && i < c->output_count; i++) TRY(opcall_output(c, i, DT_FLOAT, &c->in[i + 2]->shape));
+    double epsilon = node_float(c->node, "epsilon", 1e-5F), momentum = node_float(c->node, "momentum", 0.9F);
+    int64_t batch = x->shape.dims[0], planes = batch * channels;
+    int64_t inner = planes > 0 ? tensor_count(x) / planes : 0;
+    for (int64_t k = 0; k < channels; k++) {
+        double mean = tensor_floats(c->in[3])[k], variance = tensor_floats(c->in[4])[k];
+        if (training) batch_moments(tensor_floats(x), batch, channels, inner, k, &mean, &variance);
+        double scale = tensor_floats(c->in[1])[k] / sqrt(variance + epsilon), shift = tensor_floats(c->in[2])[k] - scale * mean;
+        for (int64_t n = 0; n < batch; n++) {
+            const float *in = tensor_floats(x) + (n * channels + k) * inner;
+            float *out = tensor_floats(&c->out[0]) + (n * channels + k) * inner;
+            for (int64_t i = 0; i < inner; i++) out[i] = (float)(scale * in[i] + shift);
+        }
+        if (call_wants(c, 1)) tensor_floats(&c->out[1])[k] = (float)(tensor_floats(c->in[3])[k] * momentum + mean * (1 - momentum));
+        if (call_wants(c, 2)) tensor_floats(&c->out[2])[k] = (float)(tensor_floats(c->in[4])[k] * momentum + variance * (1 - momentum));
     }
     return OK;
 }
@@ -317,6 +354,7 @@ static void norm_cost(const CostCall *c, OpCost *out)
 }
 
 const Op ops_norm[] = {
+    OP_ENTRY("BatchNormalization", 1, 6, 5, 5, 1, 5, 0, batch_infer, batch_forward, norm_cost),
     OP_ENTRY("BatchNormalization", 7, 0, 5, 5, 1, 5, 0, batch_infer, batch_forward, norm_cost),
     OP_ENTRY("InstanceNormalization", 1, 0, 3, 3, 1, 1, 0, infer_same, group_forward, norm_cost),
     OP_ENTRY("GroupNormalization", 18, 0, 3, 3, 1, 1, 0, infer_same, group_forward, norm_cost),
