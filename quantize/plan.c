@@ -118,17 +118,27 @@ static void count_readers(Plan *p)
     for (int i = 0; i < g->output_count; i++) p->readers[g->outputs[i]] += 2;
 }
 
-/* The Relu or Clip with constant bounds that alone reads v, or 0. */
+/* The ends of a grid always hold 0: a Clip to [1, 6] or to [-6, -1] cannot be left to them. */
+static bool clip_holds_zero(const Graph *g, const Node *n)
+{
+    if (node_float(n, "min", 0.0f) > 0.0f || node_float(n, "max", 0.0f) < 0.0f) return false; /* before opset 11 */
+    for (int i = 1; i < n->input_count; i++) {
+        if (n->inputs[i] == 0) continue;
+        const Tensor *bound = node_constant(g, n, i);
+        if (bound == NULL || tensor_count(bound) != 1) return false;
+        if (!(i == 1 ? tensor_get(bound, 0) <= 0.0 : tensor_get(bound, 0) >= 0.0)) return false;
+    }
+    return true;
+}
+
+/* The Relu or Clip with constant bounds around 0 that alone reads v, or 0. */
 static NodeId clamp_after(const Plan *p, ValueId v)
 {
     if (v == 0 || p->readers[v] != 1) return 0;
     const Node *n = graph_node(p->g, p->reader[v]);
     if (n->input_count < 1 || n->inputs[0] != v) return 0;
     if (plain(n, "Relu")) return p->reader[v];
-    if (!plain(n, "Clip")) return 0;
-    for (int i = 1; i < n->input_count; i++)
-        if (n->inputs[i] != 0 && node_constant(p->g, n, i) == NULL) return 0;
-    return p->reader[v];
+    return plain(n, "Clip") && clip_holds_zero(p->g, n) ? p->reader[v] : 0;
 }
 
 /* ---- roles ---- */

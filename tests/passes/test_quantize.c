@@ -183,6 +183,18 @@ static Graph *output_conv(void)
     return g;
 }
 
+/* Clip to [0.5, 2]: the ends of a grid hold 0, so the Clip has to stay. */
+static Graph *clip_above_zero(void)
+{
+    Graph *g = build_new(13);
+    ValueId x = build_input(g, "x", DT_FLOAT, DIMS(batch_of(g), 4, 8, 8));
+    ValueId low = build_constant(g, "low", DT_FLOAT, (double[]){ 0.5 }, NULL, 0);
+    ValueId high = build_constant(g, "high", DT_FLOAT, (double[]){ 2.0 }, NULL, 0);
+    ValueId a = build_node(g, "Clip", "clip", conv(g, "a", x, 10, 4, 4, 1, true), low, high, -1);
+    build_output(g, head(g, conv(g, "b", a, 12, 8, 4, 1, true), 8));
+    return g;
+}
+
 /* A dead channel (weights 0, bias not) and one whose bias would leave int32 at its own scale. */
 static Graph *odd_channels(void)
 {
@@ -215,6 +227,7 @@ static const NetRow net_rows[] = {
     { "one weight, three layers", tied_perceptron, 3, 3, 3 + 1 + 1, 0, 25 },
     { "Slice and Pad move integers", padded_shortcut, 3, 5, 4 + 3 + 3 + 2, 0, 22 },
     { "a Conv that makes the output stays float", output_conv, 1, 2, 2 + 2, 1, 30 },
+    { "a Clip above zero stays", clip_above_zero, 3, 5, 5 + 3 + 3, 0, 25 },
     { "channels without weights", odd_channels, 1, 1, 1 + 1 + 1, 0, 35 },
 };
 
