@@ -81,6 +81,11 @@ static void fill_integers(const PlannedLayer *l, const Tensor *t, QuantizedWeigh
     qw->sqnr_db = noise > 0.0 ? 10.0 * log10(signal / noise) : INFINITY;
 }
 
+static bool is_zero_point(const Tensor *t, const Shape *shape)
+{
+    return t != NULL && t->type == DT_INT8 && shape_eq(&t->shape, shape) && tensor_nonzeros(t) == 0;
+}
+
 static Status add_scales(Graph *g, Str base, const QuantizedWeight *qw, ValueId *scale, ValueId *zero, Err *err)
 {
     Shape shape = shape_of(qw->per_channel ? 1 : 0, &qw->scale_count);
@@ -90,7 +95,7 @@ static Status add_scales(Graph *g, Str base, const QuantizedWeight *qw, ValueId 
     *scale = graph_add_constant(g, arena_printf(g->arena, "%.*s_scale", STR_ARG(base)), &t);
     Str name = qw->per_channel ? arena_printf(g->arena, "int8_zero_%lld", (long long)qw->scale_count) : STR("int8_zero");
     *zero = graph_find_value(g, name); /* one for all weights with this many channels */
-    if (*zero == 0 || graph_value(g, *zero)->tensor == NULL || graph_value(g, *zero)->type != DT_INT8) {
+    if (*zero == 0 || !is_zero_point(graph_value(g, *zero)->tensor, &shape)) {
         TRY(tensor_new(&t, DT_INT8, &shape, err));
         *zero = graph_add_constant(g, name, &t);
     }
@@ -127,17 +132,23 @@ static Status make_one(Plan *p, const PlannedLayer *l, QuantizedWeight *qw, cons
     return add_dequantize(g, name, inputs, 3, qw->per_channel ? qw->axis : -1, &shape, &qw->dequantized, err);
 }
 
-/* Layers that share a weight (and its orientation) share the integers. */
+/* Layers that share a weight, its orientation and what is asked of it share the integers. */
+static bool same_weight(const QuantizedWeight *q, const PlannedLayer *l)
+{
+    return q->weight == l->layer.weight && q->axis == l->layer.out_axis && q->per_channel == l->options.per_channel
+        && q->pairs == l->rows.pairs;
+}
+
 static void group_weights(const Plan *p, Weights *w)
 {
     for (int i = 0; i < p->layer_count; i++) {
         const PlannedLayer *l = &p->layers[i];
         if (l->reason != NULL) continue;
         int item = 0;
-        while (item < w->count && !(w->items[item].weight == l->layer.weight && w->items[item].axis == l->layer.out_axis)) item++;
+        while (item < w->count && !same_weight(&w->items[item], l)) item++;
         if (item == w->count) {
             w->items[w->count++] = (QuantizedWeight){ .weight = l->layer.weight, .axis = l->layer.out_axis,
-                                                      .per_channel = l->options.per_channel };
+                                                      .per_channel = l->options.per_channel, .pairs = l->rows.pairs };
         }
         w->of_layer[i] = item;
     }

@@ -7,7 +7,7 @@
 typedef struct QuantizedWeight {
     ValueId weight;       /* the float constant */
     int axis;             /* of the output channels */
-    bool per_channel;
+    bool per_channel, pairs; /* pairs: the pair rule applies */
     float *scales;        /* one per row, or one */
     int64_t scale_count;
     ValueId dequantized;  /* what the layers read */
