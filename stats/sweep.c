@@ -63,8 +63,9 @@ static Status run_batches(Sweep *s, Session *session, Dataset *data, const Sweep
 {
     Status status = OK;
     int64_t samples = dataset_samples(data), batch = dataset_batch(data, o->batch);
-    if (o->samples > 0 && o->samples < samples) samples = o->samples;
     if (batch < 1) return err_set(err, ERR_DATA, "calibration data: no samples");
+    bool fixed = dataset_batch(data, 1) == batch; /* by the network, or 1 */
+    if (o->samples > 0 && o->samples < samples) samples = fixed && o->samples < batch ? batch : o->samples;
     progress_begin(o->log, "calibration", samples);
     for (int64_t first = 0; first < samples; first += batch) {
         s->first = first;
