@@ -38,9 +38,22 @@ void device_free(Device *d)
         free(p);
         p = next;
     }
+    free(d->scratch);
     if (d->stream != NULL) dnnl_stream_destroy(d->stream);
     if (d->engine != NULL) dnnl_engine_destroy(d->engine);
     free(d);
+}
+
+Status device_scratch(Device *d, size_t bytes, Err *err)
+{
+    if (bytes <= d->scratch_bytes) return OK;
+    size_t rounded = (bytes + 63) / 64 * 64;
+    void *grown = aligned_alloc(64, rounded);
+    if (grown == NULL) return err_no_memory(err, "scratch memory");
+    free(d->scratch);
+    d->scratch = grown;
+    d->scratch_bytes = rounded;
+    return OK;
 }
 
 size_t device_packed_bytes(const Device *d)

@@ -12,6 +12,6 @@ size_t device_packed_bytes(const Device *d);
 Status reorder_prepare(Device *d, const TypeInfo *type, const Layout *from, const Layout *to, void **state, Err *err);
 extern const Kernel kernel_reorder; /* run and release for such a state; never found by kernel_find */
 
-extern const Kernel kernels_conv[], kernels_pool[], kernels_pointwise[], kernels_quantize[];
+extern const Kernel kernels_conv[], kernels_pool[], kernels_pointwise[], kernels_quantize[], kernels_integer[], kernels_integer_sums[];
 
 #endif

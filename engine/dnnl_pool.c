@@ -1,4 +1,4 @@
-/* Pooling by oneDNN, in the order the source is there in. */
+/* Pooling by oneDNN, in the order the source is there in; maxima of bytes as well, where an integer layer left them. */
 #include "engine/dnnl_private.h"
 #include "engine/ops/window.h"
 
@@ -17,7 +17,8 @@ static bool pool_window(const KernelSite *s, Window *w)
 
 static bool pool_accept(const KernelSite *s)
 {
-    if (!site_float(s, 0) || s->in[0].shape.rank < 3 || s->in[0].shape.rank > 5) return false;
+    bool bytes = (s->in[0].type == DT_UINT8 || s->in[0].type == DT_INT8) && str_is(s->node->type, "MaxPool") && s->given[0] != NULL;
+    if ((!bytes && !site_float(s, 0)) || s->in[0].shape.rank < 3 || s->in[0].shape.rank > 5) return false;
     if (s->output_count > 1 && s->node->outputs[1] != 0) return false; /* Indices */
     Window w;
     if (!pool_window(s, &w)) return false;
@@ -44,7 +45,7 @@ static Status pool_prepare(KernelSite *s, void **state)
     Window w;
     dnnl_memory_desc_t src, dst;
     const Shape *y = &s->out[0].shape;
-    if (!pool_window(s, &w) || !md_given(s, 0, &src) || !md_any(&dst, dnnl_f32, y->rank, y->dims))
+    if (!pool_window(s, &w) || !md_given(s, 0, &src) || !md_any(&dst, src.data_type, y->rank, y->dims))
         return err_set(s->err, ERR_UNSUPPORTED, "an empty pooling");
     dnnl_dims_t strides, kernel, dilations, begin, end;
     for (int i = 0; i < w.dims; i++) {

@@ -24,6 +24,8 @@ struct Device {
     dnnl_engine_t engine;
     dnnl_stream_t stream;
     Pack *packs;
+    void *scratch; /* for one kernel while it runs */
+    size_t scratch_bytes;
 };
 
 #define DNNL_ARGS 16
@@ -63,6 +65,9 @@ void site_make(KernelSite *s, Primitive *p, const dnnl_memory_desc_t *md);
  * `data` NULL: t's own bytes; else changed contents, told apart by `variant`. */
 Status device_pack(Device *d, ValueId v, uint64_t variant, const void *data, const dnnl_memory_desc_t *from, const dnnl_memory_desc_t *to,
                    const void **out, Err *err);
+
+/* Sees to it that device->scratch has at least `bytes`; asked for when a kernel is prepared, read when it runs. */
+Status device_scratch(Device *d, size_t bytes, Err *err);
 
 static inline bool site_float(const KernelSite *s, int i)
 {

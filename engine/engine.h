@@ -42,6 +42,8 @@ typedef struct SessionOptions {
 /* Takes its own clone of the graph. ERR_UNSUPPORTED names every op that cannot run (op, node), up to five. */
 Status session_new(const Graph *g, const SessionOptions *options, Session **out, Err *err);
 void session_free(Session *s);
+/* The session's own graph: ids and names of values are those of the graph it was made of, nodes need not be (quantized groups become
+ * one operator). Good until the next session_observe. */
 const Graph *session_graph(const Session *s);
 
 /* `inputs`: one per graph_feeds, in that order, with the declared type; dims may be anything the graph allows. `outputs`: one per

@@ -8,7 +8,7 @@
 typedef struct Device Device; /* engine/dnnl_glue.h: the library's engine and stream, and the packed weights */
 typedef struct Layout Layout; /* an order of elements other than row-major; NULL stands for row-major everywhere */
 
-#define KERNEL_OPERANDS 8
+#define KERNEL_OPERANDS 10
 #define KERNEL_FOLLOWERS 4
 
 /* One node at concrete shapes, with the elementwise nodes that may be computed along with it. */

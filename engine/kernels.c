@@ -2,9 +2,11 @@
 #include "engine/kernel.h"
 
 #include "engine/dnnl_glue.h"
+#include "engine/ops/integer.h"
 #include "engine/products.h"
 
-static const Kernel *const lists[] = { kernels_conv, kernels_pool, kernels_pointwise, kernels_quantize, kernels_product, NULL };
+static const Kernel *const lists[] = { kernels_conv, kernels_pool, kernels_pointwise, kernels_quantize,
+                                       kernels_product, kernels_integer, kernels_integer_sums, NULL };
 
 const Kernel *const *kernels_all(void)
 {
@@ -14,7 +16,8 @@ const Kernel *const *kernels_all(void)
 const Kernel *kernel_find(const KernelSite *site)
 {
     const Op *op = site->node->op;
-    if (site->node->domain.len != 0 || (op != NULL && op->until != 0 && op->until < 7)) return NULL; /* a form older than any kernel */
+    if (site->node->domain.len != 0 && !str_is(site->node->domain, INTEGER_DOMAIN)) return NULL;
+    if (op != NULL && op->until != 0 && op->until < 7) return NULL; /* a form older than any kernel */
     for (const Kernel *const *list = lists; *list != NULL; list++)
         for (const Kernel *k = *list; k->name != NULL; k++)
             if (str_is(site->node->type, k->op) && k->accept(site)) return k;

@@ -6,6 +6,7 @@
 
 #include "base/bytes.h"
 #include "engine/blas_glue.h"
+#include "engine/integer_groups.h"
 #include "graph/edit.h"
 
 #define FOLD_BYTES ((uint64_t)1 << 30) /* results of constant nodes above this are made anew in each run */
@@ -109,7 +110,24 @@ static Status take_constants(Session *s, Err *err)
     return OK;
 }
 
-Status session_make(Graph *g, const SessionOptions *options, int depth, Session **out, Err *err)
+static bool has_groups(const Graph *g)
+{
+    for (uint32_t i = 0; i < g->order_count; i++)
+        if (str_is(graph_node(g, g->order[i])->type, "DequantizeLinear")) return true;
+    return false;
+}
+
+/* Integer groups become operators, but for what is watched; the main graph is kept as it was for when something else is. */
+static Status make_groups(Session *s, const bool *watched, Err *err)
+{
+    int made;
+    if (s->options.plain || !has_groups(s->graph)) return OK;
+    if (s->depth == 0) TRY(graph_clone(s->graph, &s->source, err));
+    return integer_groups(s->graph, watched, &made, err);
+}
+
+/* `watched`: by value, or NULL; takes g over. */
+static Status make(Graph *g, const SessionOptions *options, int depth, const bool *watched, Session **out, Err *err)
 {
     Session *s = alloc_zeroed(1, sizeof *s);
     Status status;
@@ -123,6 +141,7 @@ Status session_make(Graph *g, const SessionOptions *options, int depth, Session 
     if (options != NULL) s->options = *options;
     engine_bind(s->graph);
     TRY_OUT(check_supported(s->graph, err));
+    TRY_OUT(make_groups(s, watched, err));
     TRY_OUT(fold_constants(s, err));
     size_t values = (size_t)s->graph->value_count + 1;
     s->feed_count = graph_feeds(s->graph, NULL, 0);
@@ -141,6 +160,11 @@ out:
     if (status != OK) session_free(s);
     else *out = s;
     return status;
+}
+
+Status session_make(Graph *g, const SessionOptions *options, int depth, Session **out, Err *err)
+{
+    return make(g, options, depth, NULL, out, err);
 }
 
 Status session_new(const Graph *g, const SessionOptions *options, Session **out, Err *err)
@@ -174,6 +198,7 @@ void session_free(Session *s)
     free(s->feeds);
     free(s->arena);
     graph_free(s->graph);
+    graph_free(s->source);
     free(s);
 }
 
@@ -187,11 +212,32 @@ size_t session_activation_bytes(const Session *s)
     return s->last_bytes;
 }
 
+/* Makes the session anew with the groups that hide none of these values. */
+static Status regroup(Session *s, const ValueId *values, int count, Err *err)
+{
+    Session *fresh = NULL;
+    Graph *copy;
+    bool *watched = alloc_zeroed((size_t)s->source->value_count + 1, sizeof *watched);
+    if (watched == NULL) return err_no_memory(err, "watched values");
+    for (int i = 0; i < count; i++) watched[values[i]] = true;
+    Status status = graph_clone(s->source, &copy, err);
+    if (status == OK) status = make(copy, &s->options, s->depth, watched, &fresh, err);
+    free(watched);
+    TRY(status);
+    Session old = *s;
+    *s = *fresh;
+    s->threads = old.threads;
+    *fresh = old;
+    session_free(fresh);
+    return OK;
+}
+
 Status session_observe(Session *s, const ValueId *values, int count, ObserveFn fn, void *user, Err *err)
 {
+    uint32_t most = s->source != NULL ? s->source->value_count : s->graph->value_count;
     for (int i = 0; i < count; i++)
-        if (values[i] == 0 || values[i] > s->graph->value_count)
-            return err_set(err, ERR_BUG, "value %u to observe does not exist", values[i]);
+        if (values[i] == 0 || values[i] > most) return err_set(err, ERR_BUG, "value %u to observe does not exist", values[i]);
+    if (s->source != NULL) TRY(regroup(s, values, fn != NULL ? count : 0, err));
     drop_plans(s); /* what may be fused changes */
     memset(s->watched, 0, ((size_t)s->graph->value_count + 1) * sizeof *s->watched);
     for (int i = 0; fn != NULL && i < count; i++) s->watched[values[i]] = true;

@@ -65,6 +65,7 @@ typedef struct Body {
 
 struct Session {
     Graph *graph;
+    Graph *source; /* the main graph before integer groups were made of it; NULL: it has none */
     Body *bodies;
     int body_count;
     int depth; /* 0: the main graph */

@@ -1,6 +1,5 @@
-/* QLinearConv, QLinearMatMul, ConvInteger, MatMulInteger: exact integer sums
- *   acc = sum (x - x zero)(w - w zero) + bias,   y = saturate(round(acc * (x scale * w scale / y scale)) + y zero)
- * with the multiplier in float32 and round half to even, as ONNX Runtime has them. Padding is the zero point, so it adds nothing. */
+/* QLinearConv, QLinearMatMul, ConvInteger, MatMulInteger, with the sums of integer.h; and the layers of groups, whose result may stay
+ * float. Padding is the zero point, so it adds nothing. */
 #include "engine/ops/integer.h"
 
 #include <math.h>
@@ -33,9 +32,15 @@ static Status conv_shape_infer(InferCall *c, int weight, DType type)
     return OK;
 }
 
+/* Without a scale of the result (groups alone): float. */
+static DType linear_type(const InferCall *c)
+{
+    return node_input(c->node, 6) == 0 ? DT_FLOAT : c->in[7].type;
+}
+
 Status qlinear_conv_infer(InferCall *c)
 {
-    return conv_shape_infer(c, 3, c->in[7].type);
+    return conv_shape_infer(c, 3, linear_type(c));
 }
 
 Status conv_integer_infer(InferCall *c)
@@ -45,7 +50,7 @@ Status conv_integer_infer(InferCall *c)
 
 Status qlinear_matmul_infer(InferCall *c)
 {
-    c->out[0].type = c->in[7].type;
+    c->out[0].type = linear_type(c);
     return matmul_shape(c->graph, c->node, &c->in[0].shape, &c->in[3].shape, &c->out[0].shape, NULL, c->err);
 }
 
@@ -78,11 +83,52 @@ static Status check_length(const OpCall *c, int i, int64_t count)
     return op_fail(c, ERR_DATA, "input %d has %lld entries, expected 1 or %lld", i, (long long)tensor_count(t), (long long)count);
 }
 
+bool integer_range(const Node *n, DType type, int64_t *low, int64_t *high)
+{
+    if (!quant_range(type, low, high)) return false;
+    int64_t least = node_int(n, "low", *low), most = node_int(n, "high", *high);
+    *low = least > *low ? least : *low;
+    *high = most < *high ? most : *high;
+    return true;
+}
+
 static int64_t requantize(int64_t sum, float multiplier, int64_t zero, int64_t low, int64_t high)
 {
     float scaled = rintf((float)sum * multiplier);
     double value = (double)scaled + (double)zero;
     return !(value > (double)low) ? low : value > (double)high ? high : (int64_t)value;
+}
+
+/* How sums become the result: as they are, in float, or quantized. */
+typedef struct Ending {
+    DType type;
+    bool linear;
+    const Tensor *x_scale, *w_scale, *y_scale, *y_zero;
+    int64_t low, high;
+} Ending;
+
+static bool ending_init(const OpCall *c, const IntegerForm *f, Ending *e)
+{
+    *e = (Ending){ .type = DT_INT32, .linear = f->linear };
+    if (!f->linear) return true;
+    e->x_scale = c->in[1];
+    e->w_scale = c->in[4];
+    e->y_scale = operand(c, 6);
+    e->y_zero = operand(c, 7);
+    e->type = e->y_zero != NULL ? e->y_zero->type : DT_FLOAT;
+    return e->type == DT_FLOAT || integer_range(c->node, e->type, &e->low, &e->high);
+}
+
+/* Writes element `at` from its sum; row and column choose among scales. */
+static void ending_set(const Ending *e, Tensor *y, int64_t at, int64_t sum, int64_t row, int64_t column)
+{
+    if (!e->linear) {
+        tensor_set_int(y, at, sum);
+        return;
+    }
+    float scale = scale_at(e->x_scale, row) * scale_at(e->w_scale, column);
+    if (e->y_scale == NULL) tensor_set(y, at, (double)((float)sum * scale));
+    else tensor_set_int(y, at, requantize(sum, scale / scale_at(e->y_scale, 0), zero_at(e->y_zero, 0), e->low, e->high));
 }
 
 /* sum over the window at `at` of (x - x_zero)(w - w_zero). */
@@ -109,20 +155,20 @@ static Status conv_run(OpCall *c)
 {
     IntegerForm f = form_of(c->node);
     const Tensor *x = c->in[0], *w = c->in[f.weight], *bias = f.linear ? operand(c, 8) : NULL;
-    int64_t group = node_int(c->node, "group", 1), low = INT32_MIN, high = INT32_MAX;
+    int64_t group = node_int(c->node, "group", 1);
+    Ending ending;
     if (group < 1 || x->shape.rank < 3 || w->shape.rank != x->shape.rank || x->shape.dims[1] != w->shape.dims[1] * group ||
         w->shape.dims[0] % group != 0)
         return op_fail(c, ERR_DATA, "input channels, weights and group do not fit each other");
     Window win;
     TRY(window_init(&win, c->graph, c->node, &x->shape, &w->shape, c->err));
     int64_t batch = x->shape.dims[0], channels = x->shape.dims[1], filters = w->shape.dims[0], per_group = channels / group;
-    DType type = f.linear ? c->in[7]->type : DT_INT32;
-    if (f.linear && !quant_range(type, &low, &high)) return op_bad_type(c, type);
+    if (!ending_init(c, &f, &ending)) return op_bad_type(c, ending.type);
     for (int i = f.linear ? 4 : 3; i < (f.linear ? 6 : 4); i++) TRY(check_length(c, i, filters));
     if (bias != NULL && tensor_count(bias) != filters) return op_fail(c, ERR_DATA, "the bias has %lld entries",
                                                                       (long long)tensor_count(bias));
     Shape shape = window_shape(&win, batch, filters);
-    TRY(opcall_output(c, 0, type, &shape));
+    TRY(opcall_output(c, 0, ending.type, &shape));
     int64_t in_plane = win.in[0] * win.in[1] * win.in[2], out_plane = win.out[0] * win.out[1] * win.out[2];
     int64_t taps = window_kernel_count(&win);
     int64_t x_zero = zero_at(operand(c, f.x_zero), 0);
@@ -134,10 +180,7 @@ static Status conv_run(OpCall *c)
                 int64_t at[3] = { o / (win.out[1] * win.out[2]), o / win.out[2] % win.out[1], o % win.out[2] };
                 int64_t sum = window_sum(&win, x, (n * channels + from) * in_plane, w, k * per_group * taps, per_group, x_zero, w_zero, at);
                 if (bias != NULL) sum += tensor_get_int(bias, k);
-                if (f.linear)
-                    sum = requantize(sum, scale_at(c->in[1], 0) * scale_at(c->in[4], k) / scale_at(c->in[6], 0), zero_at(c->in[7], 0),
-                                     low, high);
-                tensor_set_int(&c->out[0], (n * filters + k) * out_plane + o, sum);
+                ending_set(&ending, &c->out[0], (n * filters + k) * out_plane + o, sum, 0, k);
             }
         }
     return OK;
@@ -159,15 +202,16 @@ static Status matmul_run(OpCall *c)
     const Tensor *a = c->in[0], *b = c->in[f.weight];
     Shape shape;
     MatMulDims d;
-    int64_t low = INT32_MIN, high = INT32_MAX;
+    Ending ending;
     TRY(matmul_shape(c->graph, c->node, &a->shape, &b->shape, &shape, &d, c->err));
-    DType type = f.linear ? c->in[7]->type : DT_INT32;
-    if (f.linear && !quant_range(type, &low, &high)) return op_bad_type(c, type);
+    if (!ending_init(c, &f, &ending)) return op_bad_type(c, ending.type);
     for (int i = 1; i < (f.linear ? 6 : 4); i++) {
         if (i == f.weight || (!f.linear && i == 1)) continue;
         TRY(check_length(c, i, i < f.weight || i == f.x_zero ? d.m : d.n));
     }
-    TRY(opcall_output(c, 0, type, &shape));
+    const Tensor *bias = f.linear ? operand(c, 8) : NULL; /* of groups */
+    if (bias != NULL && tensor_count(bias) != d.n) return op_fail(c, ERR_DATA, "the bias has %lld entries", (long long)tensor_count(bias));
+    TRY(opcall_output(c, 0, ending.type, &shape));
     int64_t batches = matmul_batches(&d);
     for (int64_t i = 0; i < batches; i++) {
         int64_t ia, ib;
@@ -177,10 +221,8 @@ static Status matmul_run(OpCall *c)
                 int64_t sum = 0, a_zero = zero_at(operand(c, f.x_zero), r), b_zero = zero_at(operand(c, f.weight_zero), s);
                 for (int64_t k = 0; k < d.k; k++)
                     sum += (tensor_get_int(a, (ia * d.m + r) * d.k + k) - a_zero) * (tensor_get_int(b, (ib * d.k + k) * d.n + s) - b_zero);
-                if (f.linear)
-                    sum = requantize(sum, scale_at(c->in[1], r) * scale_at(c->in[4], s) / scale_at(c->in[6], 0), zero_at(c->in[7], 0),
-                                     low, high);
-                tensor_set_int(&c->out[0], (i * d.m + r) * d.n + s, sum);
+                if (bias != NULL) sum += tensor_get_int(bias, s);
+                ending_set(&ending, &c->out[0], (i * d.m + r) * d.n + s, sum, r, s);
             }
     }
     return OK;

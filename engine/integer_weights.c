@@ -1,0 +1,122 @@
+#include "engine/integer_weights.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+
+#define PAIR_MOST 128    /* 255 * 128 < 2^15 */
+#define SUM_MOST 65793   /* 255 * 65793 < 2^24 */
+
+static int64_t at(const IntegerWeights *w, int64_t filter, int64_t channel, int64_t tap)
+{
+    return (filter * w->channels + channel) * w->taps + tap;
+}
+
+Status integer_weights_init(IntegerWeights *w, const Tensor *q, const Tensor *zero, bool columns, Err *err)
+{
+    int64_t count = tensor_count(q);
+    *w = (IntegerWeights){ .taps = 1 };
+    w->filters = q->shape.dims[columns ? 1 : 0];
+    w->channels = q->shape.dims[columns ? 0 : 1];
+    for (int i = 2; i < q->shape.rank; i++) w->taps *= q->shape.dims[i];
+    w->data = alloc_array((size_t)count + 1, 1);
+    if (w->data == NULL) return err_no_memory(err, "integer weights");
+    for (int64_t k = 0; k < w->filters; k++) {
+        int64_t shift = zero == NULL ? 0 : tensor_get_int(zero, tensor_count(zero) == 1 ? 0 : k), total = 0;
+        for (int64_t i = 0; i < w->channels * w->taps; i++) {
+            int64_t from = columns ? i * w->filters + k : k * w->channels * w->taps + i;
+            int64_t v = (q->type == DT_INT8 ? (int64_t)(int8_t)q->data[from] : (int64_t)q->data[from]) - shift;
+            if (v < INT8_MIN || v > INT8_MAX) return err_set(err, ERR_UNSUPPORTED, "a weight that leaves 8 bits without its zero point");
+            w->data[k * w->channels * w->taps + i] = (int8_t)v;
+            total += v < 0 ? -v : v;
+        }
+        if (total > w->most) w->most = total;
+    }
+    return OK;
+}
+
+static bool pair_safe(int a, int b)
+{
+    return (a ^ b) < 0 || (abs(a) + abs(b) <= PAIR_MOST);
+}
+
+/* Kernels pair neighbouring channels of a tap; those that lay out the window as one row pair across taps where the channels are odd. */
+static bool pairs_safe(const IntegerWeights *w)
+{
+    for (int64_t k = 0; k < w->filters; k++) {
+        int8_t before = 0;
+        for (int64_t t = 0, i = 0; t < w->taps; t++)
+            for (int64_t c = 0; c < w->channels; c++, i++) {
+                int8_t v = w->data[at(w, k, c, t)];
+                if (c % 2 == 1 && !pair_safe(w->data[at(w, k, c - 1, t)], v)) return false;
+                if (i % 2 == 1 && !pair_safe(before, v)) return false;
+                before = v;
+            }
+    }
+    return true;
+}
+
+static int8_t *add_part(IntegerWeights *w, Err *err)
+{
+    if (w->part_count == INTEGER_PARTS) {
+        err_set(err, ERR_UNSUPPORTED, "sums that take more than %d parts", INTEGER_PARTS);
+        return NULL;
+    }
+    int8_t *part = alloc_zeroed((size_t)(w->filters * w->channels * w->taps) + 1, 1);
+    if (part == NULL) err_no_memory(err, "integer weights");
+    else w->part[w->part_count++] = part;
+    return part;
+}
+
+/* Cuts `from` into parts by runs along each filter's row, so that no run's sum passes the limit. */
+static Status cut(IntegerWeights *w, const int8_t *from, Err *err)
+{
+    int8_t *part[INTEGER_PARTS] = { NULL };
+    int64_t length = w->channels * w->taps;
+    for (int64_t k = 0; k < w->filters; k++) {
+        int64_t total = 0;
+        int run = 0;
+        for (int64_t i = k * length; i < (k + 1) * length; i++) {
+            int size = abs(from[i]);
+            if (total + size > SUM_MOST) {
+                run++;
+                total = 0;
+            }
+            total += size;
+            if (run < INTEGER_PARTS && part[run] == NULL) part[run] = add_part(w, err);
+            if (run >= INTEGER_PARTS || part[run] == NULL)
+                return run < INTEGER_PARTS && w->part_count < INTEGER_PARTS ? ERR_MEMORY
+                                                                             : err_set(err, ERR_UNSUPPORTED, "sums of too many parts");
+            part[run][i] = from[i];
+        }
+    }
+    return OK;
+}
+
+Status integer_weights_split(IntegerWeights *w, bool pairs, Err *err)
+{
+    int64_t count = w->filters * w->channels * w->taps;
+    bool halve = pairs && !pairs_safe(w);
+    if (!halve && w->most <= SUM_MOST) {
+        w->part[w->part_count++] = w->data;
+        return OK;
+    }
+    if (!halve) return cut(w, w->data, err);
+    int8_t *half = alloc_array((size_t)count + 1, 1);
+    Status status = half != NULL ? OK : err_no_memory(err, "integer weights");
+    for (int which = 0; which < 2 && status == OK; which++) {
+        for (int64_t i = 0; i < count; i++) half[i] = (int8_t)(which == 0 ? w->data[i] / 2 : w->data[i] - w->data[i] / 2);
+        status = cut(w, half, err);
+    }
+    free(half);
+    return status;
+}
+
+void integer_weights_release(IntegerWeights *w)
+{
+    for (int i = 0; i < w->part_count; i++)
+        if (w->part[i] != w->data) free(w->part[i]);
+    free(w->data);
+    *w = (IntegerWeights){ 0 };
+}

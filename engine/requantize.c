@@ -1,0 +1,141 @@
+#include "engine/requantize.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "engine/ops/common.h"
+#include "engine/ops/quantize.h"
+
+#define ROW_LEAST 256 /* elements that one inner loop is worth starting for */
+#define BLOCK 16384   /* elements of one piece of work */
+
+bool requantizer_finish(Requantizer *r)
+{
+    r->period = 1;
+    if (r->class_of != NULL || r->filters >= ROW_LEAST) return true;
+    r->period = (ROW_LEAST + r->filters - 1) / r->filters;
+    size_t row = (size_t)r->filters, count = row * (size_t)r->period;
+    int32_t *offsets = alloc_array(count, sizeof *offsets);
+    float *multiplier = alloc_array(count, sizeof *multiplier);
+    if (offsets == NULL || multiplier == NULL) {
+        free(offsets);
+        free(multiplier);
+        return false;
+    }
+    for (size_t i = 0; i < count; i++) {
+        offsets[i] = r->offsets[i % row];
+        multiplier[i] = r->multiplier[i % row];
+    }
+    free(r->offsets);
+    free(r->multiplier);
+    r->offsets = offsets;
+    r->multiplier = multiplier;
+    return true;
+}
+
+void requantizer_release(Requantizer *r)
+{
+    free(r->offsets);
+    free(r->class_of);
+    free(r->multiplier);
+    *r = (Requantizer){ 0 };
+}
+
+/* The inner loops, once for any x86 and once for AVX2: the same operations, so the same results. */
+#define INLINE static inline __attribute__((always_inline))
+
+INLINE void row_bytes(const Requantizer *r, const int32_t *sum, const int32_t *offset, const float *multiplier, int64_t n, uint8_t *out)
+{
+    float least = r->least, most = r->most;
+    int32_t zero = r->zero;
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++)
+        out[i] = (uint8_t)((int32_t)quant_round((float)(sum[i] + offset[i]) * multiplier[i], least, most) + zero);
+}
+
+INLINE void row_floats(const int32_t *sum, const int32_t *offset, const float *multiplier, int64_t n, float *out)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) out[i] = (float)(sum[i] + offset[i]) * multiplier[i];
+}
+
+INLINE void row_integers(const int32_t *sum, const int32_t *offset, int64_t n, int32_t *out)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) out[i] = sum[i] + offset[i];
+}
+
+INLINE void add_bytes(const ByteAdder *s, const uint8_t *a, const uint8_t *b, int64_t n, uint8_t *y)
+{
+    /* a signed byte is an unsigned one with the upper bit turned, less 128 */
+    uint8_t turn_a = s->is_signed[0] ? 128 : 0, turn_b = s->is_signed[1] ? 128 : 0;
+    int32_t zero_a = s->zero[0] + turn_a, zero_b = s->zero[1] + turn_b, zero = s->made_zero;
+    float scale_a = s->scale[0], scale_b = s->scale[1], by = s->by, least = s->least, most = s->most;
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) {
+        float first = (float)((int32_t)(uint8_t)(a[i] ^ turn_a) - zero_a) * scale_a;
+        float second = (float)((int32_t)(uint8_t)(b[i] ^ turn_b) - zero_b) * scale_b;
+        y[i] = (uint8_t)((int32_t)quant_round((first + second) / by, least, most) + zero);
+    }
+}
+
+INLINE void rows(const Requantizer *r, const int32_t *sum, int64_t first, int64_t last, void *out)
+{
+    int64_t span = r->filters * r->period;
+    for (int64_t row = first; row < last; row += r->period) {
+        int64_t at = row * r->filters, n = row + r->period <= last ? span : (last - row) * r->filters;
+        const int32_t *offset = r->offsets + (r->class_of != NULL ? (int64_t)r->class_of[row % r->pixels] * r->filters : 0);
+        if (r->type == DT_FLOAT) row_floats(sum + at, offset, r->multiplier, n, (float *)out + at);
+        else if (r->type == DT_INT32) row_integers(sum + at, offset, n, (int32_t *)out + at);
+        else row_bytes(r, sum + at, offset, r->multiplier, n, (uint8_t *)out + at);
+    }
+}
+
+static void rows_any(const Requantizer *r, const int32_t *sum, int64_t first, int64_t last, void *out)
+{
+    rows(r, sum, first, last, out);
+}
+
+static void add_any(const ByteAdder *s, const uint8_t *a, const uint8_t *b, int64_t n, uint8_t *y)
+{
+    add_bytes(s, a, b, n, y);
+}
+
+#if defined(__x86_64__)
+__attribute__((target("avx2"))) static void rows_avx2(const Requantizer *r, const int32_t *sum, int64_t first, int64_t last, void *out)
+{
+    rows(r, sum, first, last, out);
+}
+
+__attribute__((target("avx2"))) static void add_avx2(const ByteAdder *s, const uint8_t *a, const uint8_t *b, int64_t n, uint8_t *y)
+{
+    add_bytes(s, a, b, n, y);
+}
+#define PICK(name) (__builtin_cpu_supports("avx2") ? name##_avx2 : name##_any)
+#else
+#define PICK(name) name##_any
+#endif
+
+void requantizer_run(const Requantizer *r, int32_t *const *sums, int parts, int64_t count, void *out)
+{
+    void (*run)(const Requantizer *, const int32_t *, int64_t, int64_t, void *) = PICK(rows);
+    int64_t step = BLOCK / r->filters / r->period * r->period, total = count * r->filters;
+    if (step < r->period) step = r->period;
+    for (int p = 1; p < parts; p++) {
+        int32_t *to = sums[0];
+        const int32_t *from = sums[p];
+#pragma omp parallel for simd schedule(static) if (total > PARALLEL_FROM)
+        for (int64_t i = 0; i < total; i++) to[i] += from[i];
+    }
+#pragma omp parallel for schedule(static) if (total > PARALLEL_FROM)
+    for (int64_t first = 0; first < count; first += step) run(r, sums[0], first, first + step < count ? first + step : count, out);
+}
+
+void byte_add(const ByteAdder *s, const uint8_t *a, const uint8_t *b, uint8_t *y)
+{
+    void (*run)(const ByteAdder *, const uint8_t *, const uint8_t *, int64_t, uint8_t *) = PICK(add);
+#pragma omp parallel for schedule(static) if (s->count > PARALLEL_FROM)
+    for (int64_t first = 0; first < s->count; first += BLOCK)
+        run(s, a + first, b + first, s->count - first < BLOCK ? s->count - first : BLOCK, y + first);
+}
