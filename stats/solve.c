@@ -133,7 +133,8 @@ static Status solve_row(const Factor *f, Str layer, const double *target, const 
     for (int tries = 0; failed != 0; tries++, more = more > 0.0 ? more * 10.0 : 1e-12 * mean) {
         if (tries == 20) return err_set(err, ERR_DATA, "layer '%.*s': a row cannot be solved on its support", STR_ARG(layer));
         for (int i = 0; i < kept; i++)
-            for (int k = 0; k < kept; k++) s->a[i * kept + k] = f->g[(size_t)s->at[i] * (size_t)n + (size_t)s->at[k]] + (i == k ? more : 0.0);
+            for (int k = 0; k < kept; k++)
+                s->a[i * kept + k] = f->g[(size_t)s->at[i] * (size_t)n + (size_t)s->at[k]] + (i == k ? more : 0.0);
         TRY(blas_cholesky(kept, s->a, &failed, err));
     }
     memcpy(s->b, s->right, (size_t)kept * sizeof *s->b);
