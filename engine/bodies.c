@@ -7,7 +7,7 @@
 #include "engine/session.h"
 #include "graph/edit.h"
 
-#define LOOP_STEPS ((int64_t)1 << 24)  /* of a Loop that nobody could interrupt */
+#define LOOP_STEPS ((int64_t)1 << 20)   /* of a Loop that nobody could interrupt */
 #define STACK_BYTES ((uint64_t)4 << 30) /* of what a Loop or Scan stacks up when no limit was given */
 
 /* --- making them */

@@ -36,7 +36,7 @@ typedef struct SessionOptions {
     int threads;       /* 0: all of this process's cores */
     bool plain;        /* plain C kernels only: the oracle */
     uint64_t max_mem;  /* 0: no limit; refused before allocation */
-    const Log *log;    /* whose interrupt ends a Loop early; NULL: a Loop ends with an error after 2^24 steps */
+    const Log *log;    /* whose interrupt ends a Loop early; NULL: a Loop ends with an error after 2^20 steps */
 } SessionOptions;
 
 /* Takes its own clone of the graph. ERR_UNSUPPORTED names every op that cannot run (op, node), up to five. */

@@ -123,6 +123,7 @@ Status fold_graph(Graph *g, const FoldOptions *options, PassRecord *record, Err 
     for (int round = 0; round < MAX_ROUNDS; round++) {
         f.changes = 0;
         if (options->constants) TRY(fold_constants(&f, err));
+        if (options->constants) TRY(fold_branches(&f, err));
         if (options->shapes) TRY(fold_shapes(&f, err));
         if (options->identities) TRY(fold_identities(&f, err));
         if (options->batchnorm || options->bias) TRY(fold_affine(&f, err));

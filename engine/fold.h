@@ -8,7 +8,7 @@
 #include "graph/pass.h"
 
 typedef struct FoldOptions {
-    bool constants;   /* nodes of constants become initializers; Constant nodes too */
+    bool constants;   /* nodes of constants become initializers; Constant nodes too; an If of a constant condition its branch */
     bool shapes;      /* shape arithmetic whose result is known, with a symbolic batch as one 0 or -1 of a Reshape */
     bool identities;  /* nodes that hand their input on */
     bool batchnorm;   /* BatchNormalization into the layer before it */
@@ -36,6 +36,7 @@ typedef struct Fold {
 /* One round of each kind over the whole graph; adds to changes. */
 Status fold_constants(Fold *f, Err *err);
 Status fold_shapes(Fold *f, Err *err);
+Status fold_branches(Fold *f, Err *err);
 Status fold_identities(Fold *f, Err *err);
 Status fold_affine(Fold *f, Err *err);
 /* Names each BatchNormalization that is left and why. */

@@ -7,7 +7,7 @@
  *   y = s (W x + b - m) / sqrt(v + e) + t   =>   W' = k W,  b' = k (b - m) + t,  k = s / sqrt(v + e)
  *
  * Needs: constants where constants are folded, no other reader of what disappears (conditions of each kind: engine/fold_*.c). Exact up to
- * rounding; run twice it changes nothing. Nodes inside subgraphs stay.
+ * rounding; run twice it changes nothing. Nodes inside subgraphs stay, but those of an If whose condition is constant.
  * Jacob et al., Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference, CVPR 2018 (folding of
  * batch normalisation). */
 #include "engine/fold.h"
@@ -51,7 +51,8 @@ const Pass pass_fold = {
         "Rewrites the network into fewer nodes that compute the same, up to rounding. What is exact is always done: constants, shape\n"
         "arithmetic with a symbolic batch, nodes that change nothing, equal initializers, what nobody reads. BatchNormalization and\n"
         "constant Adds go into the Conv, ConvTranspose, Gemm or MatMul before them when nobody else reads that layer's output.\n"
-        "A BatchNormalization that has to stay is listed with the reason. Subgraphs (If, Loop, Scan) are left as they are.\n"
+        "A BatchNormalization that has to stay is listed with the reason. An If whose condition is constant gives way to the branch that is\n"
+        "taken; other subgraphs (If, Loop, Scan) are left as they are.\n"
         "\n"
         "    pare pass fold model.onnx -o folded.onnx\n"
         "    pare pass fold --batchnorm=false model.onnx -o folded.onnx\n",

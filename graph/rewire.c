@@ -39,6 +39,14 @@ NodeId graph_sole_reader(const Graph *g, ValueId v)
     return only;
 }
 
+/* The outer value of this name; by walking the values, since renaming drops the index of names. */
+static ValueId find_outer(const Graph *sub, Str name)
+{
+    for (ValueId v = 1; v <= sub->value_count; v++)
+        if ((sub->values[v].flags & VALUE_OUTER) != 0 && str_eq(sub->values[v].name, name)) return v;
+    return 0;
+}
+
 /* In the subgraphs of a node, the outer value called `from` is from now on the one called `to`. */
 static void rename_outer(const Node *n, Str from, Str to)
 {
@@ -47,8 +55,8 @@ static void rename_outer(const Node *n, Str from, Str to)
         int64_t count = attr->type == ATTR_GRAPH ? 1 : attr->type == ATTR_GRAPHS ? attr->count : 0;
         for (int64_t i = 0; i < count; i++) {
             Graph *sub = attr->type == ATTR_GRAPH ? attr->graph : attr->graphs[i];
-            ValueId inner = graph_find_value(sub, from);
-            if (inner == 0 || !(sub->values[inner].flags & VALUE_OUTER)) continue;
+            ValueId inner = find_outer(sub, from);
+            if (inner == 0) continue;
             sub->values[inner].name = to;
             free(sub->name_index); /* rebuilt by graph_finish on the enclosing graph */
             sub->name_index = NULL;
