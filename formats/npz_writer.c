@@ -147,7 +147,10 @@ static Status write_unpacked(NpzWriter *w, int array, const Tensor *t, Err *err)
     p->shape.rank = 1;
     while (done < count && status == OK) {
         int64_t n = count - done < (int64_t)sizeof block ? count - done : (int64_t)sizeof block;
-        for (int64_t i = 0; i < n; i++) block[i] = (uint8_t)tensor_get_int(t, done + i);
+        for (int64_t i = 0; i < n; i++) { /* integers by their value, float4 by its code */
+            int64_t at = done + i;
+            block[i] = t->type == DT_FLOAT4E2M1 ? t->data[at / 2] >> (at % 2 * 4) & 15 : (uint8_t)tensor_get_int(t, at);
+        }
         status = npz_writer_rows(w, array, block, n, err);
         done += n;
     }

@@ -84,6 +84,9 @@ static Status check_rules(const PassContext *c, Err *err)
     return status;
 }
 
+/* Older operators have other meanings (attributes where inputs are now, broadcasting on request) than passes write. */
+#define OLDEST_OPSET 7
+
 static Status check_stage(Stages *s, Stage *stage, Graph *g, Err *err)
 {
     const Pass *pass = stage->recipe->pass;
@@ -92,6 +95,11 @@ static Status check_stage(Stages *s, Stage *stage, Graph *g, Err *err)
     }
     if ((pass->flags & PASS_NEEDS_GRAPH) != 0 && g->order_count == 0) {
         return err_set(err, ERR_UNSUPPORTED, "the file holds weights only, and this pass needs a network with operators");
+    }
+    int64_t opset = graph_opset(g, STR(""));
+    if (g->order_count > 0 && opset > 0 && opset < OLDEST_OPSET) {
+        return err_set(err, ERR_UNSUPPORTED, "the network is of opset %lld; passes change networks from opset %d on: export it again, or "
+                       "convert it with onnx.version_converter", (long long)opset, OLDEST_OPSET);
     }
     Arena *scratch = arena_new();
     if (scratch == NULL) return err_no_memory(err, "a pass");

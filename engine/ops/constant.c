@@ -1,5 +1,6 @@
 /* Constant, ConstantOfShape, Identity, Dropout (inference), Cast, CastLike, Range, EyeLike. */
 #include "engine/ops/common.h"
+#include "engine/ops/short_float.h"
 
 #include <math.h>
 
@@ -187,28 +188,18 @@ static Status infer_cast_like(InferCall *c)
     return infer_cast_to(c, c->in[1].type);
 }
 
-/* The largest number of a very short float; 0 for other types. */
-static double short_float_max(DType t)
-{
-    switch (t) {
-    case DT_FLOAT8E4M3FN: return 448;
-    case DT_FLOAT8E4M3FNUZ: return 240;
-    case DT_FLOAT8E5M2: case DT_FLOAT8E5M2FNUZ: return 57344;
-    case DT_FLOAT4E2M1: return 6;
-    default: return 0;
-    }
-}
-
-/* Very short floats have no infinity to overflow to: what is too large becomes the largest number. */
-static Status convert_saturated(OpCall *c, DType to, double most)
+/* Very short floats: what is too large becomes the largest number, or with saturate 0 an infinity or NaN. */
+static Status convert_short(OpCall *c, DType to)
 {
     const Tensor *x = c->in[0];
-    if (node_int(c->node, "saturate", 1) == 0) return op_fail(c, ERR_UNSUPPORTED, "saturate 0 to %s", dtype_name(to));
+    bool saturate = node_int(c->node, "saturate", 1) != 0;
+    Str mode = node_string(c->node, "round_mode", "up");
     TRY(opcall_output(c, 0, to, &x->shape));
     int64_t count = tensor_count(x);
     for (int64_t i = 0; i < count; i++) {
         double v = tensor_get(x, i);
-        tensor_set(&c->out[0], i, v > most ? most : v < -most ? -most : v);
+        if (to != DT_FLOAT8E8M0) short_float_set(&c->out[0], i, v, saturate);
+        else if (!power_set(&c->out[0], i, (float)v, saturate, mode)) return op_fail(c, ERR_DATA, "round_mode '%.*s'", STR_ARG(mode));
     }
     return OK;
 }
@@ -217,8 +208,7 @@ static Status convert_into(OpCall *c, DType to)
 {
     const Tensor *x = c->in[0];
     if (x->type == DT_STRING || to == DT_STRING) return op_bad_type(c, DT_STRING);
-    if (x->type != to && to == DT_FLOAT8E8M0) return op_bad_type(c, to);
-    if (x->type != to && short_float_max(to) > 0) return convert_saturated(c, to, short_float_max(to));
+    if (x->type != to && (to == DT_FLOAT8E8M0 || short_float_max(to) > 0)) return convert_short(c, to);
     if (x->type == to) return forward_copy(c);
     Tensor result = { .type = DT_NONE };
     TRY(tensor_convert(x, to, &result, c->err));

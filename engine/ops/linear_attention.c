@@ -86,7 +86,8 @@ static Status linear_check(const OpCall *c, Linear *l)
     if (fits && l->gated) {
         const Shape *s = &c->in[IN_DECAY]->shape;
         l->decays = s->rank == 3 ? s->dims[2] : -1;
-        fits = (l->decays == l->heads || l->decays == l->heads * l->depth) && tensor_count(c->in[IN_DECAY]) == l->batch * l->length * l->decays;
+        fits = (l->decays == l->heads || l->decays == l->heads * l->depth) &&
+               tensor_count(c->in[IN_DECAY]) == l->batch * l->length * l->decays;
     }
     if (fits && l->delta) {
         const Shape *s = &c->in[IN_BETA]->shape;

@@ -303,6 +303,22 @@ static void softmax_line(const OpCall *c, const float *x, float *y, int64_t coun
     }
 }
 
+/* float16 rounds after each step, as the specification's function body does. */
+static void softmax_half_line(const OpCall *c, const float *x, float *y, int64_t count, int64_t step)
+{
+    (void)c;
+    double max = -INFINITY, sum = 0;
+    for (int64_t i = 0; i < count; i++)
+        if (x[i * step] > max) max = x[i * step];
+    for (int64_t i = 0; i < count; i++) {
+        y[i * step] = (float)doubles_round(DT_FLOAT16, exp(doubles_round(DT_FLOAT16, x[i * step] - max)));
+        sum += y[i * step];
+    }
+    double rounded = doubles_round(DT_FLOAT16, sum);
+    if (isfinite(rounded)) sum = rounded;
+    for (int64_t i = 0; i < count; i++) y[i * step] = (float)(y[i * step] / sum);
+}
+
 static void hardmax_line(const OpCall *c, const float *x, float *y, int64_t count, int64_t step)
 {
     (void)c;
@@ -321,7 +337,7 @@ static void lp_line(const OpCall *c, const float *x, float *y, int64_t count, in
     for (int64_t i = 0; i < count; i++) y[i * step] = norm == 0 ? 0 : (float)(x[i * step] / norm);
 }
 
-static Status lines_float(OpCall *c)
+static Status lines_run(OpCall *c, LineFn line)
 {
     bool lp = str_is(c->node->type, "LpNormalization"), old = !lp && c->opset < 13;
     int axis, rank = c->in[0]->shape.rank;
@@ -329,13 +345,24 @@ static Status lines_float(OpCall *c)
     if (rank == 0) axis = 0;
     else if (old && given == rank) axis = rank; /* flattening to [all, 1] */
     else if (!axis_fix(given, rank, &axis)) return op_fail(c, ERR_DATA, "axis %lld of rank %d", (long long)given, rank);
-    LineFn line = lp ? lp_line : str_is(c->node->type, "Hardmax") ? hardmax_line : softmax_line;
     return over_lines(c, axis, old, line);
+}
+
+static Status lines_float(OpCall *c)
+{
+    Str type = c->node->type;
+    return lines_run(c, str_is(type, "LpNormalization") ? lp_line : str_is(type, "Hardmax") ? hardmax_line : softmax_line);
+}
+
+static Status softmax_half(OpCall *c)
+{
+    return lines_run(c, softmax_half_line);
 }
 
 static Status lines_forward(OpCall *c)
 {
-    return opcall_in_float(c, lines_float);
+    bool half = c->in[0]->type == DT_FLOAT16 && str_is(c->node->type, "Softmax");
+    return opcall_in_float(c, half ? softmax_half : lines_float);
 }
 
 static void softmax_cost(const CostCall *c, OpCost *out)

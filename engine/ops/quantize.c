@@ -8,6 +8,7 @@
 #include "engine/ops/common.h"
 #include "engine/ops/integer.h"
 #include "engine/ops/list.h"
+#include "engine/ops/short_float.h"
 #include "engine/ops/window.h"
 
 bool quant_range(DType t, int64_t *low, int64_t *high)
@@ -87,14 +88,15 @@ static Status quantize_forward(OpCall *c)
 {
     const Tensor *x = c->in[0], *scale = c->in[1], *zero = c->input_count > 2 ? c->in[2] : NULL;
     DType type = quantized_type(c->node, zero != NULL ? zero->type : DT_NONE);
-    int64_t low, high;
-    if (!quant_range(type, &low, &high)) return op_bad_type(c, type);
+    int64_t low = 0, high = 0;
+    bool short_float = short_float_max(type) > 0, saturate = node_int(c->node, "saturate", 1) != 0;
+    if (!short_float && !quant_range(type, &low, &high)) return op_bad_type(c, type);
     if (!dtype_is_float(x->type) && x->type != DT_INT32) return op_bad_type(c, x->type);
     QuantLayout q;
     TRY(check_zero_point(c));
     TRY(quant_layout(c, &x->shape, scale, &q));
     TRY(opcall_output(c, 0, type, &x->shape));
-    bool fast = x->type == DT_FLOAT && scale->type == DT_FLOAT && dtype_bits(type) == 8 && !q.blocked;
+    bool fast = !short_float && x->type == DT_FLOAT && scale->type == DT_FLOAT && dtype_bits(type) == 8 && !q.blocked;
     for (int64_t o = 0; o < q.outer; o++)
         for (int64_t k = 0; k < q.count; k++) {
             int64_t from = (o * q.count + k) * q.inner;
@@ -106,6 +108,11 @@ static Status quantize_forward(OpCall *c)
             }
             for (int64_t i = 0; i < q.inner; i++) {
                 int64_t p = parameter(&q, o, k, i);
+                if (short_float) {
+                    float v = (float)tensor_get(x, from + i) / (float)tensor_get(scale, p);
+                    short_float_set(&c->out[0], from + i, v + (zero != NULL ? tensor_get(zero, p) : 0), saturate);
+                    continue;
+                }
                 float ratio = rintf((float)tensor_get(x, from + i) / (float)tensor_get(scale, p));
                 double value = (double)ratio + (zero != NULL ? (double)tensor_get_int(zero, p) : 0);
                 if (!(value > (double)low)) value = (double)low;
@@ -139,14 +146,15 @@ static Status dequantize_forward(OpCall *c)
 {
     const Tensor *x = c->in[0], *scale = c->in[1], *zero = c->input_count > 2 ? c->in[2] : NULL;
     DType type = dequantized_type(c->node, scale->type);
-    int64_t low, high;
-    if (!quant_range(x->type, &low, &high)) return op_bad_type(c, x->type);
+    int64_t low = 0, high = 0;
+    bool short_float = short_float_max(x->type) > 0;
+    if (!short_float && !quant_range(x->type, &low, &high)) return op_bad_type(c, x->type);
     if (!dtype_is_float(type)) return op_bad_type(c, type);
     QuantLayout q;
     TRY(check_zero_point(c));
     TRY(quant_layout(c, &x->shape, scale, &q));
     TRY(opcall_output(c, 0, type, &x->shape));
-    bool fast = type == DT_FLOAT && scale->type == DT_FLOAT && dtype_bits(x->type) == 8 && !q.blocked;
+    bool fast = !short_float && type == DT_FLOAT && scale->type == DT_FLOAT && dtype_bits(x->type) == 8 && !q.blocked;
     for (int64_t o = 0; o < q.outer; o++)
         for (int64_t k = 0; k < q.count; k++) {
             int64_t from = (o * q.count + k) * q.inner;
@@ -157,6 +165,11 @@ static Status dequantize_forward(OpCall *c)
             }
             for (int64_t i = 0; i < q.inner; i++) {
                 int64_t p = parameter(&q, o, k, i);
+                if (short_float) {
+                    double apart = tensor_get(x, from + i) - (zero != NULL ? tensor_get(zero, p) : 0);
+                    tensor_set(&c->out[0], from + i, (double)((float)apart * (float)tensor_get(scale, p)));
+                    continue;
+                }
                 int64_t shifted = tensor_get_int(x, from + i) - (zero != NULL ? tensor_get_int(zero, p) : 0);
                 tensor_set(&c->out[0], from + i, (double)((float)shifted * (float)tensor_get(scale, p)));
             }

@@ -275,7 +275,8 @@ static Status region_of(const OpCall *c, const double *roi, int64_t height, int6
 static Status roi_forward(OpCall *c)
 {
     const Shape *x = &c->in[0]->shape, *rois = &c->in[1]->shape;
-    if (x->rank != 4 || rois->rank != 2 || rois->dims[1] != 4 || tensor_count(c->in[2]) != rois->dims[0] || x->dims[2] < 1 || x->dims[3] < 1)
+    if (x->rank != 4 || rois->rank != 2 || rois->dims[1] != 4 || tensor_count(c->in[2]) != rois->dims[0] || x->dims[2] < 1 ||
+        x->dims[3] < 1)
         return op_fail(c, ERR_DATA, "its regions are not [count,4] with one batch index each");
     TRY(opcall_prepare(c));
     Shape s = c->out[0].shape;
@@ -337,9 +338,100 @@ static Status roi_pool_forward(OpCall *c)
     return OK;
 }
 
+/* --- DeformConv: a convolution whose taps are moved by offsets and weighted by a mask; X [N,C,H,W], W [K,C/G,R,S],
+ * offset [N,O*R*S*2,h,w], mask [N,O*R*S,h,w]; a tap is read between pixels, zeroes outside. */
+
+static Status deform_infer(InferCall *c)
+{
+    const Shape *x = &c->in[0].shape, *w = &c->in[1].shape, *offset = &c->in[2].shape;
+    c->out[0].type = c->in[0].type;
+    if (x->rank != 4 || w->rank != 4 || offset->rank != 4) return OK;
+    c->out[0].shape = shape_of(4, (int64_t[]){ x->dims[0], w->dims[0], offset->dims[2], offset->dims[3] });
+    return OK;
+}
+
+typedef struct Deform {
+    Sampler sampler;
+    int64_t channels, filters, groups, offset_groups, kernel[2], out[2], stride[2], dilation[2], begin[2];
+    double *in[5];
+} Deform;
+
+static void pair_of(const Node *n, const char *name, int64_t fallback, int64_t *out)
+{
+    int64_t count;
+    const int64_t *list = node_ints(n, name, &count);
+    for (int d = 0; d < 2; d++) out[d] = count > d ? list[d] : fallback;
+}
+
+static Status deform_of(const OpCall *c, Deform *f)
+{
+    const Shape *x = &c->in[0]->shape, *w = &c->in[1]->shape, *offset = &c->in[2]->shape;
+    if (x->rank != 4 || w->rank != 4 || offset->rank != 4) return op_fail(c, ERR_UNSUPPORTED, "only images of two axes are supported");
+    *f = (Deform){ .sampler = { .taps = TAP_LINEAR, .edge = EDGE_ZEROS, .corners = true, .dims = 2, .size = { x->dims[2], x->dims[3] } },
+                   .channels = x->dims[1], .filters = w->dims[0], .groups = node_int(c->node, "group", 1),
+                   .offset_groups = node_int(c->node, "offset_group", 1), .kernel = { w->dims[2], w->dims[3] },
+                   .out = { offset->dims[2], offset->dims[3] } };
+    pair_of(c->node, "strides", 1, f->stride);
+    pair_of(c->node, "dilations", 1, f->dilation);
+    pair_of(c->node, "pads", 0, f->begin);
+    int64_t taps = f->kernel[0] * f->kernel[1];
+    bool fits = f->groups > 0 && f->offset_groups > 0 && f->channels == w->dims[1] * f->groups && f->filters % f->groups == 0 &&
+                f->channels % f->offset_groups == 0 && offset->dims[0] == x->dims[0] && offset->dims[1] == f->offset_groups * taps * 2 &&
+                (!call_has(c, 3) || tensor_count(c->in[3]) == f->filters) &&
+                (!call_has(c, 4) || tensor_count(c->in[4]) == x->dims[0] * f->offset_groups * taps * f->out[0] * f->out[1]);
+    return fits ? OK : op_fail(c, ERR_DATA, "its weights, offsets, bias or mask do not fit the input");
+}
+
+/* What channel `channel` of image n reads at tap (r, s) of output pixel p. */
+static double deform_tap(const Deform *f, int64_t n, int64_t channel, int64_t tap, int64_t p)
+{
+    int64_t taps = f->kernel[0] * f->kernel[1], pixels = f->out[0] * f->out[1];
+    int64_t group = n * f->offset_groups + channel / (f->channels / f->offset_groups);
+    int64_t at[2] = { p / f->out[1], p % f->out[1] }, k[2] = { tap / f->kernel[1], tap % f->kernel[1] };
+    double position[SAMPLE_DIMS];
+    for (int d = 0; d < 2; d++)
+        position[d] = (double)(at[d] * f->stride[d] - f->begin[d] + k[d] * f->dilation[d]) +
+                      f->in[2][((group * taps + tap) * 2 + d) * pixels + p];
+    double v = sample(&f->sampler, f->in[0] + (n * f->channels + channel) * f->sampler.size[0] * f->sampler.size[1], position);
+    return f->in[4] != NULL ? v * f->in[4][(group * taps + tap) * pixels + p] : v;
+}
+
+static Status deform_forward(OpCall *c)
+{
+    Deform f = { .channels = 0 };
+    TRY(deform_of(c, &f));
+    TRY(opcall_prepare(c));
+    Shape y = c->out[0].shape;
+    int64_t pixels = f.out[0] * f.out[1], taps = f.kernel[0] * f.kernel[1], share = f.channels / f.groups, filters = f.filters / f.groups;
+    double *out = doubles_zero(tensor_count(&c->out[0]));
+    Status status = out != NULL ? OK : err_no_memory(c->err, "convolution");
+    for (int i = 0; status == OK && i < 5; i++) status = doubles_input(c, i, &f.in[i]);
+    for (int64_t i = 0, rows = y.dims[0] * f.channels * taps * pixels; status == OK && i < rows; i++) {
+        int64_t p = i % pixels, tap = i / pixels % taps, channel = i / (pixels * taps) % f.channels, n = i / (pixels * taps * f.channels);
+        double v = deform_tap(&f, n, channel, tap, p);
+        for (int64_t k = channel / share * filters; k < (channel / share + 1) * filters; k++)
+            out[(n * f.filters + k) * pixels + p] += v * f.in[1][(k * share + channel % share) * taps + tap];
+    }
+    for (int64_t i = 0, n = tensor_count(&c->out[0]); status == OK && f.in[3] != NULL && i < n; i++)
+        out[i] += f.in[3][i / pixels % f.filters];
+    if (status == OK) status = doubles_output(c, 0, c->in[0]->type, &y, out);
+    for (int i = 0; i < 5; i++) free(f.in[i]);
+    free(out);
+    return status;
+}
+
+static void deform_cost(const CostCall *c, OpCost *out)
+{
+    int64_t count;
+    const Shape *w = &c->in[1].shape;
+    if (!shape_count(&c->out[0].shape, &count) || !shape_known(w) || w->rank != 4) return;
+    out->macs = count * w->dims[1] * w->dims[2] * w->dims[3];
+}
+
 const Op ops_sample[] = {
     OP_ENTRY("GridSample", 16, 0, 2, 2, 1, 1, 0, grid_infer, grid_forward, NULL),
     OP_ENTRY("AffineGrid", 20, 0, 2, 2, 1, 1, 0, affine_infer, affine_forward, NULL),
+    OP_ENTRY("DeformConv", 19, 0, 3, 5, 1, 1, 0, deform_infer, deform_forward, deform_cost),
     OP_ENTRY("RoiAlign", 10, 0, 3, 3, 1, 1, 0, roi_infer, roi_forward, NULL),
     OP_ENTRY("MaxRoiPool", 1, 0, 2, 2, 1, 1, 0, roi_infer, roi_pool_forward, NULL),
     OP_END,

@@ -229,12 +229,18 @@ static Status causal_forward(OpCall *c)
     return status;
 }
 
+static void causal_cost(const CostCall *c, OpCost *out)
+{
+    int64_t count;
+    if (shape_count(&c->out[0].shape, &count) && c->in[1].shape.rank == 3) out->macs = count * c->in[1].shape.dims[2];
+}
+
 const Op ops_sequence[] = {
     OP_ENTRY("RotaryEmbedding", 23, 0, 3, 4, 1, 1, 0, infer_same, rotary_forward, NULL),
     OP_ENTRY("TensorScatter", 24, 0, 2, 3, 1, 1, 0, infer_same, scatter_forward, cost_none),
     OP_ENTRY("SwiGLU", 28, 0, 2, 2, 1, 1, 0, infer_same, swiglu_forward, cost_transcendental),
     OP_ENTRY("CumProd", 26, 0, 2, 2, 1, 1, 0, infer_same, cumprod_forward, NULL),
     OP_ENTRY("BitCast", 26, 0, 1, 1, 1, 1, OP_SHAPE_ONLY, bitcast_infer, bitcast_forward, cost_none),
-    OP_ENTRY("CausalConvWithState", 27, 0, 2, 4, 1, 2, 0, causal_infer, causal_forward, NULL),
+    OP_ENTRY("CausalConvWithState", 27, 0, 2, 4, 1, 2, 0, causal_infer, causal_forward, causal_cost),
     OP_END,
 };

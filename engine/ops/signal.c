@@ -69,7 +69,8 @@ static bool one_int(const Tensor *t, int64_t *out)
 }
 
 /* ERR_DATA: axis or length out of range. `known` becomes false when the axis depends on data that is not there. */
-static Status dft_of(const Graph *g, const Node *n, int opset, int inputs, const Shape *x, const Tensor *const *in, Dft *d, bool *known, Err *err)
+static Status dft_of(const Graph *g, const Node *n, int opset, int inputs, const Shape *x, const Tensor *const *in, Dft *d,
+                     bool *known, Err *err)
 {
     int64_t axis = opset < 20 ? node_int(n, "axis", 1) : -2, given;
     *d = (Dft){ .inverse = node_int(n, "inverse", 0) != 0, .onesided = node_int(n, "onesided", 0) != 0, .length = -1, .count = -1 };
@@ -109,7 +110,8 @@ static Status dft_forward(OpCall *c)
     TRY(dft_of(c->graph, c->node, c->opset, c->input_count, s, c->in, &d, &known, c->err));
     if (!dtype_is_float(c->in[0]->type)) return op_bad_type(c, c->in[0]->type);
     int64_t parts = s->dims[s->rank - 1];
-    if (!known || d.count < 0 || (parts != 1 && parts != 2)) return op_fail(c, ERR_DATA, "its axis, length or last dimension is not usable");
+    if (!known || d.count < 0 || (parts != 1 && parts != 2))
+        return op_fail(c, ERR_DATA, "its axis, length or last dimension is not usable");
     Shape out = *s;
     out.dims[d.axis] = d.count;
     int64_t give = out.dims[s->rank - 1] = d.inverse && d.onesided ? 1 : 2, total;

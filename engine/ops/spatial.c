@@ -187,7 +187,8 @@ static Status blocks_of(const OpCall *c, Blocks *b)
     const int64_t *stride = node_ints(c->node, "strides", &strides), *dilation = node_ints(c->node, "dilations", &dilations);
     const int64_t *pad = node_ints(c->node, "pads", &pads);
     int count = 0;
-    if (call_list(c, 1, NULL, b->image, MAX_RANK - 2, &b->dims) != LIST_KNOWN || call_list(c, 2, NULL, b->block, MAX_RANK - 2, &count) != LIST_KNOWN ||
+    if (call_list(c, 1, NULL, b->image, MAX_RANK - 2, &b->dims) != LIST_KNOWN ||
+        call_list(c, 2, NULL, b->block, MAX_RANK - 2, &count) != LIST_KNOWN ||
         b->dims != count || b->dims < 1 || (strides != 0 && strides != count) || (dilations != 0 && dilations != count) ||
         (pads != 0 && pads != 2 * count))
         return op_fail(c, ERR_DATA, "image_shape, block_shape and attributes do not fit together");

@@ -22,6 +22,8 @@ from common import PARE
 
 COUNTS = pathlib.Path(__file__).with_name("conformance_counts.json")
 LEAST = 1450
+# The expected values of these carry the rounding of a transform in float32 (1.9e-7 where the exact sum is zero): an absolute tolerance.
+ROUNDED = {"test_dft_inverse": 1e-6, "test_dft_inverse_opset19": 1e-6}
 LEFT_OUT = {  # random, training, strings, sequences and optionals, maps, images from a codec
     "Bernoulli", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial",
     "Adagrad", "Adam", "Momentum", "Gradient",
@@ -83,7 +85,7 @@ def close(case, found, expected):
         found, expected = found.astype(np.float32), expected.astype(np.float32)
     rtol = max(case.rtol, 2**-6) if name == "bfloat16" else case.rtol  # as ONNX's own runner
     with np.errstate(all="ignore"):
-        same = np.isclose(found, expected, rtol=rtol, atol=case.atol, equal_nan=True)
+        same = np.isclose(found, expected, rtol=rtol, atol=ROUNDED.get(case.name, case.atol), equal_nan=True)
     if same.all():
         return None
     at = np.argwhere(~same)[0] if same.ndim else ()
