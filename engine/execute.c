@@ -12,7 +12,7 @@ Status node_forward(const Graph *g, NodeId id, const Tensor *const *in, Tensor *
     if (n->op == NULL || n->op->forward == NULL)
         return err_set(err, ERR_UNSUPPORTED, "%.*s '%.*s': the operator is not supported", STR_ARG(n->type), STR_ARG(label));
     for (int i = 0; i < n->op->min_inputs; i++)
-        if (i >= n->input_count || in[i] == NULL)
+        if ((i >= n->input_count || in[i] == NULL) && (i >= 32 || (n->op->optional >> i & 1) == 0))
             return err_set(err, ERR_DATA, "%.*s '%.*s': input %d is missing", STR_ARG(n->type), STR_ARG(label), i);
     OpCall call = { .graph = g, .node = n, .opset = node_opset(g, n), .input_count = n->input_count, .output_count = n->output_count,
                     .in = in, .out = out, .wanted = wanted, .bodies = bodies, .err = err };
