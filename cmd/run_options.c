@@ -51,7 +51,7 @@ Status run_for_command(Call *c, Recipe *recipe, const char *model, Err *err)
     RunOptions options = {
         .model = model, .output = o->output, .dry_run = o->dry_run, .force = o->force, .no_measure = o->no_measure,
         .want_report = o->report != NULL, .steps = o->steps, .keep_last_good = o->keep_last_good, .threads = (int)o->common.threads,
-        .max_mem = c->max_mem, .cache_dir = o->cache_dir, .log = c->log,
+        .max_mem = c->max_mem, .cache_dir = run_cache_dir(o, c->arena), .log = c->log,
     };
     c->out_to_stderr = o->output != NULL && strcmp(o->output, "-") == 0;
     TRY(read_goals(c, recipe, err));

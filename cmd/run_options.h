@@ -8,7 +8,7 @@
 typedef struct RunCommand {
     CommonOptions common;
     const char *output, *report, *cache_dir;
-    bool json, dry_run, force, steps, no_measure, keep_last_good;
+    bool json, dry_run, force, steps, no_measure, keep_last_good, no_cache;
     const char *seed;
     const char *goals[GOAL_COUNT]; /* as text, in the order of goal_options */
     const char *data, *evaluation, *layer; /* pass only */
@@ -26,13 +26,16 @@ typedef struct RunCommand {
     RUN_FLAG("keep-last-good", keep_last_good, "when a goal is missed, write the last network that met all of them"), \
     RUN_FLAG("force", force, "let the output replace an input file"), \
     RUN_TEXT("seed", seed, "of everything random (default: the recipe's, else 0)"), \
-    RUN_TEXT("cache-dir", cache_dir, "folder to keep calibration statistics in between runs"), \
+    RUN_TEXT("cache-dir", cache_dir, "folder to keep layer statistics in between runs (default: pare in the user's cache folder)"), \
+    RUN_FLAG("no-cache", no_cache, "neither read nor keep layer statistics"), \
     RUN_TEXT("max-accuracy-drop", goals[0], "goal: percentage points of accuracy that may be lost"), \
     RUN_TEXT("max-size", goals[1], "goal: bytes of the result: 120000, 120k, 1.5M or 32%"), \
     RUN_TEXT("max-macs", goals[2], "goal: multiply-accumulates: 40M or 50%"), \
     RUN_TEXT("max-latency-ratio", goals[3], "goal: latency after, divided by before"), \
     RUN_TEXT("max-energy-ratio", goals[4], "goal: energy after, divided by before")
 
+/* Where layer statistics are kept: --cache-dir, else $XDG_CACHE_HOME/pare, else ~/.cache/pare; NULL: nowhere. */
+const char *run_cache_dir(const RunCommand *o, Arena *arena);
 /* Runs a recipe for a command: goals of the command line laid over the recipe's, report printed and written. */
 Status run_for_command(Call *c, Recipe *recipe, const char *model, Err *err);
 
