@@ -3,6 +3,7 @@
 #include "mixed_net.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <sys/stat.h>
 
 #include "graph/format.h"
@@ -366,6 +367,43 @@ static void cache(void **state)
     graph_free(g);
 }
 
+/* Entries of other networks, sparse files of an age: the oldest goes when there is more than 2 GB, others stay. */
+static void cache_is_bounded(void **state)
+{
+    (void)state;
+    static const char *const names[] = { "oldest.stats", "older.stats", "old.stats", "large.other" };
+    char folder[] = P_tmpdir "/pare-test-layers-XXXXXX", path[128];
+    assert_non_null(mkdtemp(folder));
+    for (int i = 0; i < 4; i++) {
+        snprintf(path, sizeof path, "%s/%s", folder, names[i]);
+        FILE *f = fopen(path, "wb");
+        assert_non_null(f);
+        assert_int_equal(ftruncate(fileno(f), (off_t)900 << 20), 0);
+        fclose(f);
+        struct timespec times[2] = { { .tv_sec = 1000 + i }, { .tv_sec = 1000 + i } };
+        assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
+    }
+    Graph *g = mixed();
+    Dataset *d = noise(g, 4);
+    LayerStatsOptions o = { .threads = 1, .cache_dir = folder };
+    layer_stats_free(gather(g, d, &o));
+    LayerStats *s = gather(g, d, &o);
+    assert_true(layer_stats_cached(s));
+    layer_stats_free(s);
+    for (int i = 0; i < 4; i++) {
+        snprintf(path, sizeof path, "%s/%s", folder, names[i]);
+        assert_int_equal(access(path, F_OK) == 0, i > 0);
+        unlink(path);
+    }
+    char *made = only_entry(folder);
+    assert_non_null(made);
+    unlink(made);
+    free(made);
+    rmdir(folder);
+    dataset_free(d);
+    graph_free(g);
+}
+
 /* --- memory */
 
 static long peak_kb(void)
@@ -420,6 +458,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(products),   cmocka_unit_test(same_bytes), cmocka_unit_test(drawn_positions), cmocka_unit_test(shared_input),
         cmocka_unit_test(activations), cmocka_unit_test(histograms), cmocka_unit_test(cache),          cmocka_unit_test(memory),
+        cmocka_unit_test(cache_is_bounded),
     };
     return cmocka_run_group_tests_name("layer statistics", tests, NULL, NULL);
 }

@@ -93,6 +93,90 @@ static void nothing_changed(void **state)
     graph_free(g);
 }
 
+/* The zoo's networks cut at every layer: both copies equal to the last bit, and near what the network as a whole gives. */
+typedef struct Cut {
+    Graph *g;
+    Tensor whole[16];
+    const char *name;
+    int stops;
+} Cut;
+
+static Status touch(void *user, const WalkLayer *w, Err *err)
+{
+    Cut *c = user;
+    Tensor *t;
+    c->stops++;
+    return tensor_make_writable(c->g, w->form->layer.weight, &t, err);
+}
+
+static Status as_whole(void *user, int output, int64_t first, int64_t count, const Tensor *a, const Tensor *b, Err *err)
+{
+    const Cut *c = user;
+    double worst = 0.0, peak = 1e-30;
+    (void)count;
+    (void)err;
+    assert_true(shape_eq(&a->shape, &b->shape));
+    if (memcmp(a->data, b->data, a->bytes) != 0) fail_msg("%s: output %d differs between the copies", c->name, output);
+    if (first != 0) return OK;
+    assert_int_equal(tensor_count(a), tensor_count(&c->whole[output]));
+    for (int64_t i = 0; i < tensor_count(a); i++) {
+        worst = fmax(worst, fabs(tensor_get(a, i) - tensor_get(&c->whole[output], i)));
+        peak = fmax(peak, fabs(tensor_get(&c->whole[output], i)));
+    }
+    if (!(worst <= 1e-4 * peak)) fail_msg("%s: output %d is %g from the whole network's", c->name, output, worst / peak);
+    return OK;
+}
+
+static void zoo_cut(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        int64_t size; /* of dimensions that the file leaves open, but the first */
+        int stops;    /* at least */
+    } rows[] = {
+        { "mnist/lenet5.onnx", 1, 4 },          { "mnist/mnist_8.onnx", 1, 2 },      { "cifar10/resnet8_nhwc.onnx", 1, 9 },
+        { "kws/dscnn_nhwc.onnx", 1, 10 },       { "gcn/gcn_cora.onnx", 30, 2 },      { "stories260k/stories260K.onnx", 5, 30 },
+        { "detect/yunet_n_320.onnx", 1, 40 },   { "detect/ultraface_rfb_320.onnx", 1, 40 },
+    };
+    for (size_t r = 0; r < sizeof rows / sizeof *rows; r++) {
+        Err err;
+        Graph *g;
+        Dataset *d;
+        Session *session;
+        Shape shapes[4];
+        Tensor in[4] = { { 0 } };
+        ValueId feeds[4];
+        assert_ok(model_load(zoo_path(rows[r].name), &(LoadOptions){ 0 }, &g, &err), &err);
+        engine_bind(g);
+        assert_ok(engine_infer(g, &err), &err);
+        int count = graph_feeds(g, feeds, 4);
+        assert_true(count <= 4 && g->output_count <= 16);
+        for (int i = 0; i < count; i++) {
+            shapes[i] = graph_value(g, feeds[i])->shape;
+            for (int k = 0; k < shapes[i].rank; k++)
+                if (shapes[i].dims[k] < 0) shapes[i].dims[k] = k == 0 && rows[r].size < 30 ? 1 : rows[r].size;
+        }
+        assert_ok(dataset_random(g, shapes, 2, 3, &d, &err), &err);
+        Graph *copy = net_clone(g);
+        Cut c = { .g = copy, .name = rows[r].name };
+        int64_t batch = dataset_batched(d) ? dataset_batch(d, 1) : 1;
+        assert_ok(dataset_read(d, 0, batch, in, NULL, &err), &err);
+        assert_ok(session_new(g, &(SessionOptions){ .threads = 2 }, &session, &err), &err);
+        assert_ok(session_run(session, in, c.whole, &err), &err);
+        session_free(session);
+        WalkOptions o = { .threads = 2, .batch = 1, .positions = 100, .output = as_whole };
+        assert_ok(walk_layers(g, copy, d, &o, touch, &c, NULL, &err), &err);
+        print_message("%s: %d layers\n", c.name, c.stops);
+        assert_true(c.stops >= rows[r].stops);
+        for (int i = 0; i < count; i++) tensor_release(&in[i]);
+        for (int i = 0; i < g->output_count; i++) tensor_release(&c.whole[i]);
+        dataset_free(d);
+        graph_free(copy);
+        graph_free(g);
+    }
+}
+
 /* --- refitting a pruned network */
 
 typedef struct Refit {
@@ -263,6 +347,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nothing_changed),
+        cmocka_unit_test(zoo_cut),
         cmocka_unit_test(refit_2_4),
     };
     return cmocka_run_group_tests_name("walk", tests, NULL, NULL);
