@@ -33,6 +33,7 @@
     X(ops_quantize)    /* QuantizeLinear, DequantizeLinear, DynamicQuantizeLinear, QLinearConv, QLinearMatMul, ConvInteger, MatMulInteger */ \
     X(ops_ms_qlinear)  /* com.microsoft, here and below: QLinearAdd, QLinearMul, QLinearConcat, QLinear poolings and activations */ \
     X(ops_ms_product)  /* QGemm, MatMulIntegerToFloat, DynamicQuantizeMatMul */ \
+    X(ops_ms_lstm)     /* DynamicQuantizeLSTM */ \
     X(ops_ms_block)    /* MatMulNBits, GatherBlockQuantized */ \
     X(ops_ms_fused)    /* FusedConv, FusedGemm, FusedMatMul, Gelu, BiasGelu, FastGelu, QuickGelu, QuantizeLinear, DequantizeLinear */ \
     X(ops_ms_norm)     /* SkipLayerNormalization, EmbedLayerNormalization, SimplifiedLayerNormalization ... */ \

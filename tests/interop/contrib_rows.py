@@ -49,6 +49,7 @@ def quantized_rows():
             yield from products(random, a, b)
     yield from linear(random)
     yield from blocks(random)
+    yield from recurrent(random)
 
 
 def elementwise(random, kind):
@@ -204,6 +205,31 @@ def blocks(random):
                               [data, ("feed", picks), random.uniform(0.01, 0.1, scale_shape).astype(np.float32), zero], [FLOAT],
                               {"gather_axis": gather, "quantize_axis": axis, "block_size": 16,
                                **({"bits": bits} if kind == "uint8" else {})})
+
+
+def recurrent(random):
+    steps, batch, inputs, hidden = 6, 3, 5, 4
+
+    def normal(*shape):
+        return random.standard_normal(shape).astype(np.float32)
+
+    for kind in (np.int8, np.uint8):
+        middle = 128 if kind is np.uint8 else 0
+        for direction, count in (("forward", 1), ("reverse", 1), ("bidirectional", 2)):
+            for form in ("plain", "states", "peepholes", "columns", "lengths", "clip"):
+                weights = [bytes_of(random, kind, count, rows, 4 * hidden, low=middle - 60, high=middle + 60) for rows in (inputs, hidden)]
+                shape = (count, 4 * hidden) if form == "columns" else (count,)
+                scales = [random.uniform(0.005, 0.02, shape).astype(np.float32) for _ in range(2)]
+                zeros = [np.full(shape, middle + 3, kind) for _ in range(2)]
+                states = form in ("states", "peepholes")
+                yield Row("DynamicQuantizeLSTM", f"{kind.__name__} {direction} {form}",
+                          [("feed", normal(steps, batch, inputs)), *weights, normal(count, 8 * hidden) if form != "plain" else None,
+                           np.array([6, 6, 6], np.int32) if form == "lengths" else None,
+                           normal(count, batch, hidden) * np.float32(0.3) if states else None,
+                           normal(count, batch, hidden) if states else None,
+                           normal(count, 3 * hidden) if form == "peepholes" else None, scales[0], zeros[0], scales[1], zeros[1]],
+                          [FLOAT] * 3, {"hidden_size": hidden, "direction": direction, **({"clip": 0.7} if form == "clip" else {})},
+                          [True, True, True], tolerance=1e-4)
 
 
 def float_rows():
