@@ -69,7 +69,7 @@ Status teachers_choose(const PassContext *c, Teacher **out, int *count, Err *err
 Status teachers_open(Distill *d, Err *err)
 {
     const PassContext *c = d->c;
-    SessionOptions options = { .threads = c->threads, .max_mem = c->max_mem };
+    SessionOptions options = { .threads = c->threads, .max_mem = c->max_mem, .log = c->log };
     for (int i = 0; i < d->teacher_count; i++) {
         Teacher *t = &d->teachers[i];
         if (c->model_count > 0) snprintf(t->hash, sizeof t->hash, "%s", c->model_hashes[i]);

@@ -62,7 +62,8 @@ static Str free_name(const Inline *in, Str name)
 {
     Str candidate = name.len > 0 ? name : STR("branch_value");
     for (unsigned k = 2; candidate.data != NULL; k++) {
-        if (graph_find_value(in->g, candidate) == 0 && !name_inside(in->g, in->node, candidate) && !name_inside(in->body, 0, candidate)) break;
+        bool taken = graph_find_value(in->g, candidate) != 0 || name_inside(in->g, in->node, candidate);
+        if (!taken && !name_inside(in->body, 0, candidate)) break;
         candidate = arena_printf(in->g->arena, "%.*s_%u", STR_ARG(name), k);
     }
     return candidate;

@@ -98,7 +98,9 @@ Status infer_to_file(const Graph *g, Dataset *data, const char *path, const Infe
         goto out;
     }
     for (int i = 0; i < r.output_count; i++) r.handles[i] = -1;
-    TRY_OUT(session_new(g, &options->session, &r.session, err));
+    SessionOptions session = options->session;
+    session.log = options->log;
+    TRY_OUT(session_new(g, &session, &r.session, err));
     TRY_OUT(npz_writer_open(path, false, &r.writer, err));
     TRY_OUT(run_all(&r, options, err));
     NpzWriter *writer = r.writer;

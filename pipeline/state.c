@@ -171,7 +171,7 @@ Status states_latency(ReportState *const *states, const Model *const *models, in
         goto out;
     }
     for (int i = 0; i < count; i++) {
-        SessionOptions options = { .threads = q->threads, .max_mem = q->max_mem };
+        SessionOptions options = { .threads = q->threads, .max_mem = q->max_mem, .log = q->log };
         Err why = { .code = OK };
         if (q->fidelity == NULL) {
             snprintf(states[i]->latency_note, sizeof states[i]->latency_note, "%s", q->note);

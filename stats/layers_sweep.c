@@ -195,7 +195,7 @@ static Status sweep_once(Sweep *w, Dataset *data, const Batches *b, Err *err)
 {
     Session *session = NULL;
     Status status;
-    SessionOptions options = { .threads = w->o->threads, .max_mem = w->o->max_mem };
+    SessionOptions options = { .threads = w->o->threads, .max_mem = w->o->max_mem, .log = w->o->log };
     TRY_OUT(allocate(w, err));
     TRY_OUT(session_new(w->g, &options, &session, err));
     TRY_OUT(watch(w, session, err));

@@ -123,7 +123,7 @@ Status sweep_ranges(const Graph *g, Dataset *data, Range *ranges, int count, con
             goto out;
         }
     link_ranges(&s, count, watched, &watched_count);
-    SessionOptions so = { .threads = options->threads, .max_mem = options->max_mem };
+    SessionOptions so = { .threads = options->threads, .max_mem = options->max_mem, .log = options->log };
     TRY_OUT(session_new(g, &so, &session, err));
     TRY_OUT(session_observe(session, watched, watched_count, observe, &s, err));
     TRY_OUT(run_batches(&s, session, data, options, inputs, feeds, outputs, err));

@@ -125,7 +125,7 @@ static Status run_batch(Walk *w, Session *session, const Segment *s, bool compre
 static Status run_network(Walk *w, const Segment *s, bool compressed, Err *err)
 {
     const Graph *g = compressed ? w->compressed : w->original;
-    SessionOptions options = { .threads = w->options->threads, .max_mem = w->options->max_mem };
+    SessionOptions options = { .threads = w->options->threads, .max_mem = w->options->max_mem, .log = w->options->log };
     Session *session = NULL;
     Tensor *in = alloc_zeroed((size_t)s->input_count + 1, sizeof *in), *out = alloc_zeroed((size_t)s->output_count + 1, sizeof *out);
     DType *types = alloc_zeroed((size_t)s->input_count + 1, sizeof *types);

@@ -115,3 +115,27 @@ for _ in range(700):
     body = field(1, field(4, b"If") + field(5, field(1, b"then_branch") + field(6, body)))
 with open(path("deep.onnx"), "wb") as f:
     f.write(b"\x08\x07" + field(7, body) + field(8, b"\x10\x0d"))
+# control flow: a branch that fold can take and one that it cannot; loops that never end, one of which stacks what it makes
+def body(name, nodes, inputs, outputs):
+    return helper.make_graph(nodes, name, inputs, outputs)
+
+
+v2, scalar, flag = (lambda n: value(n, [2])), (lambda n: value(n, [], TensorProto.INT64)), (lambda n: value(n, [], TensorProto.BOOL))
+inner = [body("plus", [helper.make_node("Add", ["t", "x"], ["r"])], [], [v2("r")]),
+         body("minus", [helper.make_node("Sub", ["t", "w"], ["r"])], [], [v2("r")])]
+taken = body("taken", [helper.make_node("Mul", ["x", "w"], ["t"]),
+                       helper.make_node("If", ["c2"], ["u"], name="inner", then_branch=inner[0], else_branch=inner[1]),
+                       helper.make_node("Relu", ["u"], ["o"])], [], [v2("o")])
+left = body("left", [helper.make_node("Neg", ["x"], ["o"])], [], [v2("o")])
+save("branches.onnx", [helper.make_node("Neg", ["x"], ["t"], name="neg"),
+                       helper.make_node("If", ["yes"], ["y"], name="outer", then_branch=taken, else_branch=left),
+                       helper.make_node("Add", ["y", "t"], ["z"], name="add")],
+     [v2("x"), flag("c2")], [v2("y"), v2("z")], {"w": np.float32([2, -7]), "yes": np.bool_(True)})
+for name, outputs in (("endless.onnx", []), ("endless_stack.onnx", [value("big", [65536])])):
+    steps = [helper.make_node("Identity", ["c"], ["go"]), helper.make_node("Add", ["s", "s"], ["s2"])]
+    steps += [helper.make_node("Expand", ["s2", "wide"], ["big"])] if outputs else []
+    save(name, [helper.make_node("Loop", ["most", "yes", "x"], ["y"] + ["stacked"] * len(outputs), name="loop",
+                                 body=body("step", steps, [scalar("i"), flag("c"), value("s", [1])],
+                                           [flag("go"), value("s2", [1])] + outputs))],
+         [value("x", [1])], [value("y", [1])] + [value("stacked", ["steps", 65536])] * len(outputs),
+         {"most": np.int64(2**63 - 1), "yes": np.bool_(True), "wide": np.int64([65536])})

@@ -1,5 +1,5 @@
-"""If, Loop and Scan against ONNX Runtime: captures through several levels, carried values that change their shape, stacked results, axes and
-directions; and fold, which puts the branch of a constant condition in its If's place: the file it writes is valid and computes the same."""
+"""If, Loop and Scan against ONNX Runtime: captures through several levels, carried values that change their shape, stacked results, axes
+and directions; and fold, which puts the branch of a constant condition in its If's place: the file it writes is valid and computes the same."""
 import sys
 import tempfile
 
