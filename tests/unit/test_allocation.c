@@ -10,6 +10,9 @@
 #include "graph/format.h"
 #include "graph/pass.h"
 #include "graph/verify.h"
+#include "stats/layers.h"
+#include "stats/solve.h"
+#include "stats/walk.h"
 
 static long until_failure; /* 0: never */
 static bool failed_one;
@@ -112,6 +115,63 @@ out:
     return status;
 }
 
+static Status load_for_stats(Graph **g, Dataset **d, Err *err)
+{
+    TRY(load(g, err));
+    TRY(engine_infer(*g, err));
+    return dataset_open("examples/digits/calib.npz", *g, &(DataOptions){ 0 }, d, err);
+}
+
+static Status case_layer_stats(Err *err)
+{
+    Graph *g = NULL;
+    Dataset *d = NULL;
+    LayerStats *s = NULL;
+    Status status;
+    TRY_OUT(load_for_stats(&g, &d, err));
+    LayerStatsOptions o = { .threads = 1, .samples = 2, .positions = 20, .values = g->outputs, .value_count = g->output_count };
+    TRY_OUT(layer_stats_gather(g, d, &o, &s, err));
+out:
+    layer_stats_free(s);
+    dataset_free(d);
+    graph_free(g);
+    return status;
+}
+
+static Status refit(void *user, const WalkLayer *w, Err *err)
+{
+    const LayerForm *f = w->form;
+    Factor factor;
+    size_t count = (size_t)form_weights(f);
+    double *old = calloc(count, sizeof *old), *made = calloc(count, sizeof *made);
+    Status status = old != NULL && made != NULL ? OK : err_no_memory(err, "the test");
+    if (status == OK) layer_read_weights(user, f, old);
+    if (status == OK) status = solve_factor(&factor, f->layer.name, f->width, w->square, 0.01, err);
+    else factor = (Factor){ 0 };
+    if (status == OK) status = solve_target(&factor, f->outputs, old, w->cross, NULL, made, err);
+    if (status == OK) status = layer_write_weights(user, f, made, err);
+    factor_release(&factor);
+    free(old);
+    free(made);
+    return status;
+}
+
+static Status case_walk(Err *err)
+{
+    Graph *g = NULL, *copy = NULL;
+    Dataset *d = NULL;
+    Status status;
+    TRY_OUT(load_for_stats(&g, &d, err));
+    TRY_OUT(graph_clone(g, &copy, err));
+    WalkOptions o = { .threads = 1, .samples = 2, .batch = 1, .positions = 20 };
+    TRY_OUT(walk_layers(g, copy, d, &o, refit, copy, NULL, err));
+out:
+    dataset_free(d);
+    graph_free(g);
+    graph_free(copy);
+    return status;
+}
+
 static Status run_pass(const char *name, Err *err)
 {
     const Pass *pass = pass_find(name);
@@ -156,6 +216,8 @@ static const Row rows[] = {
     { "save", case_save, 1 },
     { "dataset", case_dataset, 1 },
     { "session", case_session, 1 },
+    { "layer statistics", case_layer_stats, 3 },
+    { "walk", case_walk, 19 },
     { "fold", case_fold, 3 },
     { "prune", case_prune, 3 },
 };
