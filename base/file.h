@@ -25,10 +25,15 @@ void mapping_unref(Mapping *m);
 /* Tells the kernel that these bytes were read and may leave memory again (whole pages inside the range only). */
 void mapping_drop(const Mapping *m, const void *from, size_t size);
 
-/* Output: written to a temporary file in the same folder, flushed to disk and renamed on commit. "-" is standard output. */
+/* Output: written to a temporary file in the same folder, flushed to disk and renamed on commit. "-" and /dev/stdout are standard
+ * output, written as it is; so are devices and pipes. */
 typedef struct OutFile OutFile;
 
 Status outfile_open(const char *path, OutFile **out, Err *err);
+/* True for "-" and /dev/stdout. */
+bool outfile_is_stdout(const char *path);
+/* True for those, devices and pipes: written from the start to the end as they are, never replaced nor read again. */
+bool outfile_is_stream(const char *path);
 Status outfile_write(OutFile *f, const void *data, size_t size, Err *err);
 uint64_t outfile_bytes(const OutFile *f);
 /* Renames into place. On failure the old file is untouched and the temporary one is gone. Frees f in every case. */

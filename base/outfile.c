@@ -64,21 +64,32 @@ static Status open_temporary(OutFile *f, const char *target, Err *err)
     return err_no_memory(err, "an output stream");
 }
 
+bool outfile_is_stdout(const char *path)
+{
+    return strcmp(path, "-") == 0 || strcmp(path, "/dev/stdout") == 0;
+}
+
+bool outfile_is_stream(const char *path)
+{
+    struct stat info;
+    return outfile_is_stdout(path) || (stat(path, &info) == 0 && !S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode));
+}
+
 Status outfile_open(const char *path, OutFile **out, Err *err)
 {
     OutFile *f = calloc(1, sizeof *f);
-    if (f == NULL || (f->path = strdup(path)) == NULL) {
+    if (f == NULL || (f->path = strdup(outfile_is_stdout(path) ? "standard output" : path)) == NULL) {
         free(f);
         return err_no_memory(err, "an output file");
     }
     f->slot = -1;
     Status status = OK;
     struct stat info;
-    if (strcmp(path, "-") == 0) {
+    if (outfile_is_stdout(path)) {
         f->stream = stdout;
     } else if (stat(path, &info) == 0 && S_ISDIR(info.st_mode)) {
         status = err_set(err, ERR_IO, "%s is a folder, expected a file name", path);
-    } else if (stat(path, &info) == 0 && !S_ISREG(info.st_mode)) { /* a device or a pipe: nothing to replace */
+    } else if (outfile_is_stream(path)) { /* a device or a pipe: nothing to replace */
         f->stream = fopen(path, "wb");
         if (f->stream == NULL) status = err_set(err, ERR_IO, "%s: %s", path, strerror(errno));
     } else {

@@ -182,9 +182,9 @@ static Status choose_places(Saver *s)
         TRY(pack(s));
         if (splice_size(s->splice) <= MODEL_LIMIT) return OK;
     }
-    if (strcmp(s->path, "-") == 0) {
+    if (outfile_is_stream(s->path)) {
         return err_set(s->err, ERR_USAGE,
-                       "the model needs a file for its weights beside it (%s), which standard output has not; name an output file",
+                       "the model needs a file for its weights beside it (%s), which a stream has not; name an output file",
                        wanted ? "external data" : "it passes 2 GiB");
     }
     TRY(move_outside(s, false));
@@ -206,7 +206,7 @@ static Status refuse_input(const Saver *s, const char *output, const char *input
 /* Neither the model nor the file beside it may replace a file that was read. */
 static Status check_target(const Saver *s, const char *output)
 {
-    if (strcmp(output, "-") == 0) return OK;
+    if (outfile_is_stream(output)) return OK;
     for (const char *const *input = s->options->inputs; input != NULL && *input != NULL; input++) TRY(refuse_input(s, output, *input));
     const OnnxFile *f = s->builder.file;
     if (f == NULL) return OK;

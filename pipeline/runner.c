@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "graph/edit.h"
 #include "pipeline/run.h"
 #include "pipeline/version.h"
@@ -145,12 +146,12 @@ static Status save_to(Run *run, Graph *g, const char *path, Err *err)
     return status;
 }
 
-/* A network for standard output goes through a temporary place: its numbers come from what was written there. */
-static Status copy_out(const Model *m, Err *err)
+/* A network for standard output or a device goes through a temporary place: its numbers come from what was written there. */
+static Status copy_out(const Model *m, const char *path, Err *err)
 {
     OutFile *out;
-    if (m->file_count > 1) return err_set(err, ERR_UNSUPPORTED, "standard output takes one file, and this network needs %d", m->file_count);
-    TRY(outfile_open("-", &out, err));
+    if (m->file_count > 1) return err_set(err, ERR_UNSUPPORTED, "a stream takes one file, and this network needs %d", m->file_count);
+    TRY(outfile_open(path, &out, err));
     Status status = OK;
     for (size_t at = 0; status == OK && at < m->file->size; at += (size_t)1 << 20) {
         size_t n = m->file->size - at < (size_t)1 << 20 ? m->file->size - at : (size_t)1 << 20;
@@ -167,13 +168,13 @@ static Status write_result(Run *run, int chosen, Err *err)
 {
     Graph *final = NULL;
     const RunOptions *o = run->options;
-    bool to_stdout = o->output != NULL && strcmp(o->output, "-") == 0;
+    bool to_stream = o->output != NULL && outfile_is_stream(o->output);
     TRY(graph_clone(run->graphs[chosen], &final, err));
     Status status = chosen > 0 || run->pass_count == 0 ? sign(run, final, err) : OK;
-    if (status == OK && to_stdout) final->external_data = false;
-    if (status == OK && (o->dry_run || to_stdout)) status = state_reload(final, o->max_mem, o->log, &run->result, err);
-    if (status == OK && to_stdout && !o->dry_run) status = copy_out(&run->result, err);
-    if (status == OK && !o->dry_run && !to_stdout) {
+    if (status == OK && to_stream) final->external_data = false;
+    if (status == OK && (o->dry_run || to_stream)) status = state_reload(final, o->max_mem, o->log, &run->result, err);
+    if (status == OK && to_stream && !o->dry_run) status = copy_out(&run->result, o->output, err);
+    if (status == OK && !o->dry_run && !to_stream) {
         status = save_to(run, final, o->output, err);
         if (status == OK) {
             status = model_open(o->output, o->max_mem, &run->result, err);
@@ -213,11 +214,16 @@ static Status judge(Run *run, Err *err)
     if (r->kept[0] != '\0') {
         return err_set(err, ERR_GOAL, "the last network missed a goal; written was %s, which meets them", r->kept);
     }
+    char names[512] = "";
     for (int i = 0; i < r->goal_count; i++) {
         const GoalResult *g = &r->goals[i];
-        if (!g->met) return err_set(err, ERR_GOAL, "goal %s missed: %.6g, allowed %s", g->name, g->found, g->limit);
+        size_t used = strlen(names);
+        char found[64] = "not measured";
+        if (g->met) continue;
+        if (isfinite(g->found)) goal_number(g, g->found, found);
+        snprintf(names + used, sizeof names - used, "%s%s is %s, allowed %s", used > 0 ? "; " : "", g->name, found, g->limit);
     }
-    return OK;
+    return err_set(err, ERR_GOAL, missed == 1 ? "goal missed: %s" : "goals missed: %s", names);
 }
 
 static Status run_all(Run *run, Err *err)
