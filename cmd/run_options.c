@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/file.h"
+
 static Status read_goals(const Call *c, Recipe *recipe, Err *err)
 {
     const RunCommand *o = c->options;
@@ -53,7 +55,7 @@ Status run_for_command(Call *c, Recipe *recipe, const char *model, Err *err)
         .want_report = o->report != NULL, .steps = o->steps, .keep_last_good = o->keep_last_good, .threads = (int)o->common.threads,
         .max_mem = c->max_mem, .cache_dir = run_cache_dir(o, c->arena), .log = c->log,
     };
-    c->out_to_stderr = o->output != NULL && strcmp(o->output, "-") == 0;
+    c->out_to_stderr = o->output != NULL && outfile_is_stdout(o->output);
     TRY(read_goals(c, recipe, err));
     TRY(read_seed(o->seed, &options, err));
     Status status = run_recipe(recipe, &options, &report, err);
