@@ -1,5 +1,6 @@
 #include "cmd/cmd.h"
 
+#include "base/file.h"
 #include "pipeline/infer.h"
 #include "pipeline/model.h"
 
@@ -23,6 +24,15 @@ static const Opt infer_options[] = {
     OPT_END,
 };
 
+/* Neither the network, nor a file of weights beside it, nor the arrays that a data section names may be written over. */
+static Status check_output(const char *output, const Model *model, const Dataset *data, const char *section, Err *err)
+{
+    bool read = file_same(output, section) || file_same(output, dataset_path(data));
+    for (int i = 0; i < model->file_count; i++) read |= file_same(output, model->files[i]->path);
+    if (!read || outfile_is_stream(output)) return OK;
+    return err_set(err, ERR_USAGE, "infer: the output '%s' is one of the inputs; choose another name", output);
+}
+
 static Status run(Call *c, Err *err)
 {
     const InferCommand *o = c->options;
@@ -30,15 +40,14 @@ static Status run(Call *c, Err *err)
     Dataset *data = NULL;
     if (o->data == NULL) return err_set(err, ERR_USAGE, "infer: --data=FILE is missing: the inputs to run on");
     if (o->output == NULL) return err_set(err, ERR_USAGE, "infer: -o FILE is missing: the .npz to write");
-    if (file_same(o->output, c->args[0]) || file_same(o->output, o->data)) {
-        return err_set(err, ERR_USAGE, "infer: the output '%s' is one of the inputs; choose another name", o->output);
-    }
     TRY(model_open(c->args[0], c->max_mem, &model, err));
     DataOptions data_options = { .max_mem = c->max_mem, .expect_nonfinite = true }; /* what NaN gives may be the question */
     int threads = engine_set_threads((int)o->common.threads);
-    Status status = dataset_open(o->data, model.graph, &data_options, &data, err);
+    Status status = engine_supports(model.graph, err); /* before the data, which may hold what is no tensor either */
+    if (status == OK) status = dataset_open(o->data, model.graph, &data_options, &data, err);
     SessionOptions session = { .threads = threads, .plain = o->plain, .max_mem = c->max_mem };
     InferOptions options = { .batch = o->batch, .session = session, .log = c->log };
+    if (status == OK) status = check_output(o->output, &model, data, o->data, err);
     if (status == OK) status = infer_to_file(model.graph, data, o->output, &options, err);
     dataset_free(data);
     model_release(&model);

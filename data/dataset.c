@@ -151,6 +151,7 @@ Status dataset_open_json(const cJSON *json, const Graph *g, const DataOptions *o
 }
 
 int64_t dataset_samples(const Dataset *d) { return d->samples; }
+const char *dataset_path(const Dataset *d) { return d->file_path; }
 bool dataset_has_labels(const Dataset *d) { return d->has_label; }
 bool dataset_batched(const Dataset *d) { return d->batched; }
 int dataset_class_axis(const Dataset *d) { return d->class_axis; }

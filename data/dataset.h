@@ -42,6 +42,7 @@ Status dataset_random(const Graph *g, const Shape *shapes, int64_t samples, uint
 void dataset_free(Dataset *d);
 
 int64_t dataset_samples(const Dataset *d); /* along the sample axis; 1 when the arrays are one sample as a whole */
+const char *dataset_path(const Dataset *d); /* the file or folder of the arrays; NULL: random data */
 bool dataset_has_labels(const Dataset *d);
 bool dataset_batched(const Dataset *d);    /* false: the whole is one sample and goes through in one call */
 int dataset_class_axis(const Dataset *d);  /* of the logits; -1: last */

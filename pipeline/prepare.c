@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "pipeline/version.h"
 
 static Status open_data(const cJSON *section, const Run *run, bool labels, Dataset **out, Err *err)
@@ -42,7 +43,7 @@ static Status check_output(const Run *run, Err *err)
         }
         return run->pass_count > 0 ? OK : err_set(err, ERR_USAGE, "-o FILE is missing: the network to write");
     }
-    if (strcmp(o->output, "-") == 0) return OK;
+    if (outfile_is_stream(o->output)) return OK;
     char *folder = path_folder(o->output);
     if (folder == NULL) return err_no_memory(err, "a path");
     Status status = access(folder, W_OK | X_OK) == 0 ? OK : err_set(err, ERR_IO, "%s: cannot write into folder %s: %s", o->output, folder,
@@ -81,9 +82,12 @@ static Status check_target(const Run *run, const char *target, Err *err)
 {
     const Recipe *r = run->recipe;
     const char *data[] = { data_name(r->calibration, r->arena), data_name(r->evaluation, r->arena) };
+    const Dataset *sets[] = { run->calibration, run->evaluation };
     TRY(check_apart(run, target, run->options->model, err));
+    for (int i = 0; i < run->source.file_count; i++) TRY(check_apart(run, target, run->source.files[i]->path, err));
     for (int i = 0; i < 2; i++) {
         if (data[i] != NULL) TRY(check_apart(run, target, recipe_path(run, data[i]), err));
+        if (sets[i] != NULL) TRY(check_apart(run, target, dataset_path(sets[i]), err)); /* what a .json section names */
     }
     for (int i = 0; i < r->pass_count; i++) {
         for (const Opt *o = r->passes[i].pass->options; o->name != NULL; o++) {
@@ -100,7 +104,7 @@ static Status check_targets(const Run *run, Err *err)
 {
     const RunOptions *o = run->options;
     if (o->force || o->dry_run) return OK;
-    if (o->output != NULL && strcmp(o->output, "-") != 0) TRY(check_target(run, o->output, err));
+    if (o->output != NULL && !outfile_is_stream(o->output)) TRY(check_target(run, o->output, err));
     for (int i = 0; i < run->pass_count; i++) {
         const RecipePass *p = &run->recipe->passes[i];
         for (const Opt *option = p->pass->options; option->name != NULL; option++) {
@@ -183,7 +187,6 @@ Status run_prepare(Run *run, Err *err)
     const Recipe *r = run->recipe;
     run->pass_count = r->pass_count;
     TRY(check_output(run, err));
-    TRY(check_targets(run, err));
     run->gauge = (Gauge){ .threads = engine_set_threads(o->threads), .max_mem = o->max_mem, .log = o->log,
                           .seed = o->has_seed ? o->seed : r->has_seed ? r->seed : 0 };
     TRY(model_open(o->model, o->max_mem, &run->source, err));
@@ -191,6 +194,7 @@ Status run_prepare(Run *run, Err *err)
     if (run->pass_count > 0) TRY(check_weights(run->source.graph, err));
     TRY(open_data(r->calibration, run, false, &run->calibration, err));
     TRY(open_data(r->evaluation, run, true, &run->evaluation, err));
+    TRY(check_targets(run, err)); /* before the targets of passes are opened */
     TRY(check_goals(run, err));
     StageOptions options = { .threads = run->gauge.threads, .seed = run->gauge.seed, .max_mem = o->max_mem, .cache_dir = o->cache_dir,
                              .dry_run = o->dry_run, .log = o->log };

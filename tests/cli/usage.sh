@@ -12,6 +12,9 @@ t infer tiny.onnx --data tiny_calib.npz
 t infer tiny.onnx --data tiny_calib.npz -o out.npz --batch=-1
 t infer tiny.onnx --data tiny_calib.npz -o out.npz --batch
 t infer tiny.onnx --data tiny_calib.npz -o tiny_calib.npz
+echo '{ "file": "tiny_calib.npz" }' >section.json # what a section names is read, too
+t infer tiny.onnx --data section.json -o tiny_calib.npz
+t pass quantize --data section.json tiny.onnx -o tiny_calib.npz
 t eval tiny.onnx
 t pass
 t pass prun tiny.onnx -o out.onnx
