@@ -132,7 +132,5 @@ Status split_layer(Graph *g, const Layer *l, const Matrix *m, const Spectrum *s,
     ids[0] = graph_add_node(g, types[m->form], "", names[0], first_inputs, zero != 0 ? 3 : 2, &between, 1);
     ids[1] = graph_add_node(g, types[m->form], "", names[1], second_inputs, l->bias != 0 ? 3 : 2, &l->output, 1);
     if (ids[0] == 0 || ids[1] == 0) return err_no_memory(err, "a node");
-    /* files of IR 3 know no initializer that is not an input */
-    if (g->ir_version > 0 && g->ir_version < 4) g->ir_version = 4;
     return set_attributes(g, m, attrs, attr_count, ids, err);
 }

@@ -126,13 +126,6 @@ static Status cut_group(PassContext *c, Decision **group, int count, double spar
     return OK;
 }
 
-/* The contents of a Constant node become an initializer, which files of IR 3 know only as an input. */
-static Status make_writable(Graph *g, ValueId id, Tensor **out, Err *err)
-{
-    if (graph_value(g, id)->producer != 0 && g->ir_version > 0 && g->ir_version < 4) g->ir_version = 4;
-    return tensor_make_writable(g, id, out, err);
-}
-
 /* Sets what is below the cut to zero; *ties is what is left of the elements equal to it. The weight is copied only when one changes. */
 static Status apply_cut(PassContext *c, Decision *d, int64_t *ties, Err *err)
 {
@@ -154,7 +147,7 @@ static Status apply_cut(PassContext *c, Decision *d, int64_t *ties, Err *err)
             d->zeros_after += gone || magnitude == 0;
             if (!gone || magnitude == 0) continue; /* a zero keeps its bytes, also -0 */
             if (writable == NULL) {
-                TRY(make_writable(c->graph, id, &writable, err));
+                TRY(tensor_make_writable(c->graph, id, &writable, err));
                 t = writable;
             }
             memset(writable->data + (size_t)(first + i) * size, 0, size);
