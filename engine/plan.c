@@ -281,8 +281,8 @@ static Status fold_node(Builder *b, NodeId id, bool *folded)
     if (n->input_count == 0 || n->input_count > KERNEL_OPERANDS || n->output_count != 1 || n->outputs[0] == 0) return OK;
     bool asks_shape = n->domain.len == 0 && (str_is(n->type, "Shape") || str_is(n->type, "Size"));
     const Tensor *in[KERNEL_OPERANDS];
-    uint8_t nothing = 0;
-    Tensor stand_in = { .data = &nothing };
+    uint64_t nothing[MAX_INTS] = { 0 }; /* inference looks into small integers, whatever is asked of them */
+    Tensor stand_in = { .data = (uint8_t *)nothing };
     for (int i = 0; i < n->input_count; i++) {
         ValueId v = n->inputs[i];
         in[i] = session_constant(s, p, v);
