@@ -67,6 +67,10 @@ lint: $(BUILD)/libpare.so ## layer rules, names, lengths, warnings of gcc and cl
 interop: $(BUILD)/pare $(TOOLS) ## check against onnx and ONNX Runtime from PyPI
 	@tests/interop/run $(ONLY)
 
+conformance: $(BUILD)/pare $(BUILD)/tests/ops/test_conformance ## ONNX's test cases counted by op, pare beside ONNX Runtime
+	@$(BUILD)/tests/ops/test_conformance
+	@tests/interop/run --show test_conformance
+
 docs: $(BUILD)/pare ## generate docs/*.md, the schemas and the man page from the tables
 	@tools/docs.sh
 

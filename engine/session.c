@@ -32,7 +32,24 @@ int node_opset(const Graph *g, const Node *n)
 
 /* --- making one */
 
-static Status check_supported(const Graph *g, Err *err)
+/* A value that no operator here can read: a sequence, a map, an optional, strings. Names the first operator that touches it. */
+static Status check_tensors(const Graph *g, Err *err)
+{
+    for (uint32_t i = 0; i < g->order_count; i++) {
+        const Node *n = graph_node(g, g->order[i]);
+        for (int k = 0; k < n->input_count + n->output_count; k++) {
+            ValueId id = k < n->input_count ? n->inputs[k] : n->outputs[k - n->input_count];
+            const Value *v = graph_value(g, id);
+            if (id == 0 || (v->type != DT_STRING && (v->flags & VALUE_TENSOR) != 0)) continue;
+            Str label = node_label(g, n);
+            return err_set(err, ERR_UNSUPPORTED, "%.*s '%.*s': '%.*s' is %s, expected numbers", STR_ARG(n->type), STR_ARG(label),
+                           STR_ARG(v->name), v->type == DT_STRING ? "made of strings" : "no tensor");
+        }
+    }
+    return OK;
+}
+
+Status engine_supports(const Graph *g, Err *err)
 {
     StrBuf text = { 0 };
     int count = 0;
@@ -45,7 +62,7 @@ static Status check_supported(const Graph *g, Err *err)
                           STR_ARG(n->type),
                           STR_ARG(label));
     }
-    if (count == 0) return OK;
+    if (count == 0) return check_tensors(g, err);
     Status status = text.failed ? err_no_memory(err, "message")
                                 : err_set(err, ERR_UNSUPPORTED, "operators that are not supported at opset %d: %s%s",
                                           (int)graph_opset(g, STR("")),
@@ -140,7 +157,7 @@ static Status make(Graph *g, const SessionOptions *options, int depth, const boo
     s->depth = depth;
     if (options != NULL) s->options = *options;
     engine_bind(s->graph);
-    TRY_OUT(check_supported(s->graph, err));
+    TRY_OUT(engine_supports(s->graph, err));
     TRY_OUT(make_groups(s, watched, err));
     TRY_OUT(fold_constants(s, err));
     size_t values = (size_t)s->graph->value_count + 1;

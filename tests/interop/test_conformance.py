@@ -173,8 +173,8 @@ def main():
         print(f"{op:<34}{row[columns[0]]:>14}{row[columns[1]]:>7}{row[columns[2]]:>9}   "
               f"{row[columns[3]]:>20}{row[columns[4]]:>7}{row[columns[5]]:>9}")
     passed = total["pare passed"]
-    print(f"{len(cases)} cases of onnx {onnx.__version__}: pare {passed} passed, {total['pare wrong']} wrong, {total['pare refused']} refused, "
-          f"{total['pare failed']} failed; ONNX Runtime {onnxruntime.__version__} {total['runtime passed']} passed, "
+    print(f"{len(cases)} cases of onnx {onnx.__version__}: pare {passed} passed, {total['pare wrong']} wrong, "
+          f"{total['pare refused']} refused, {total['pare failed']} failed; ONNX Runtime {onnxruntime.__version__} {total['runtime passed']} passed, "
           f"{total['runtime wrong']} wrong, {total['runtime refused']} refused")
     if options.record:
         COUNTS.write_text(json.dumps({op: row["pare passed"] for op, row in sorted(table.items()) if row["pare passed"]}, indent=0) + "\n")
