@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "pipeline/text.h"
+
 const Opt goal_options[] = {
     { .name = "max-accuracy-drop", .type = OPT_FLOAT, .field = offsetof(Goals, max_accuracy_drop), .min = 0, .max = 100,
       .unit = "percentage points", .help = "accuracy that may be lost" },
@@ -94,6 +96,18 @@ static void judge_size(GoalResult *r, const char *name, const char *limit, doubl
     double allowed = NAN;
     size_parse(limit, &before, &allowed);
     judge(r, name, limit, allowed, after);
+}
+
+void goal_number(const GoalResult *r, double value, char text[64])
+{
+    char count[32];
+    bool bytes = strcmp(r->name, "max-size") == 0, macs = strcmp(r->name, "max-macs") == 0;
+    if ((bytes || macs) && fabs(value) < 9e18) {
+        text_count((int64_t)value, count);
+        snprintf(text, 64, "%s %s", count, bytes ? "bytes" : "MACs");
+    } else {
+        snprintf(text, 64, "%.4g%s", value, strcmp(r->name, "max-accuracy-drop") == 0 ? " points" : "");
+    }
 }
 
 int goals_judge(const Goals *g, const GoalNumbers *before, const GoalNumbers *after, GoalResult results[GOAL_COUNT])

@@ -40,6 +40,9 @@ bool goals_need_latency(const Goals *g);
 /* Fills one result per goal that is set; returns how many. A goal whose number was not measured is missed. */
 int goals_judge(const Goals *g, const GoalNumbers *before, const GoalNumbers *after, GoalResult results[GOAL_COUNT]);
 
+/* "0.98 points", "1,067,391 bytes", "1.31": what was found, or allowed, in the goal's unit. */
+void goal_number(const GoalResult *r, double value, char text[64]);
+
 /* "1500", "2k", "1.5M", "3G" (powers of 1000), "2Ki", "1Mi", "4Gi" (powers of 1024). With `whole` not NULL also "32%" of it. False when
  * the text has none of these forms. */
 bool size_parse(const char *text, const double *whole, double *out);

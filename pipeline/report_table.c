@@ -197,7 +197,9 @@ static void print_goals(const Report *r, const char *bullet, StrBuf *b)
         const GoalResult *g = &r->goals[i];
         strbuf_printf(b, "%sgoal %s %s: ", bullet, g->name, g->limit);
         const char *how = r->dry_run ? "predicted" : "found";
-        if (isfinite(g->found)) strbuf_printf(b, "%s, %s %.6g\n", g->met ? "met" : "MISSED", how, g->found);
+        char found[64];
+        goal_number(g, g->found, found);
+        if (isfinite(g->found)) strbuf_printf(b, "%s, %s %s\n", g->met ? "met" : "MISSED", how, found);
         else strbuf_add(b, r->dry_run ? "not known before the run\n" : "MISSED, not measured\n");
     }
     if (r->kept[0] != '\0') strbuf_printf(b, "%swritten: %s\n", bullet, r->kept);
