@@ -13,8 +13,8 @@ const Op *const *engine_ops(void);
 /* Sets find_op and every node's op (subgraphs included), choosing the entry valid for the imported opset. Unknown ops stay NULL. */
 void engine_bind(Graph *g);
 
-/* ERR_UNSUPPORTED names every op that cannot run (op, node), up to five, or the first one that reads or makes what is no tensor of numbers.
- * Ops bound. */
+/* ERR_UNSUPPORTED names every op that cannot run (op, node), up to five, or the first one that reads or makes what is no tensor of
+ * numbers. Ops bound. */
 Status engine_supports(const Graph *g, Err *err);
 
 /* Infers types and shapes of every value, symbolic dimensions included; what the file declared is checked against it and the more

@@ -174,8 +174,8 @@ def main():
               f"{row[columns[3]]:>20}{row[columns[4]]:>7}{row[columns[5]]:>9}")
     passed = total["pare passed"]
     print(f"{len(cases)} cases of onnx {onnx.__version__}: pare {passed} passed, {total['pare wrong']} wrong, "
-          f"{total['pare refused']} refused, {total['pare failed']} failed; ONNX Runtime {onnxruntime.__version__} {total['runtime passed']} passed, "
-          f"{total['runtime wrong']} wrong, {total['runtime refused']} refused")
+          f"{total['pare refused']} refused, {total['pare failed']} failed; ONNX Runtime {onnxruntime.__version__} "
+          f"{total['runtime passed']} passed, {total['runtime wrong']} wrong, {total['runtime refused']} refused")
     if options.record:
         COUNTS.write_text(json.dumps({op: row["pare passed"] for op, row in sorted(table.items()) if row["pare passed"]}, indent=0) + "\n")
     if options.only:

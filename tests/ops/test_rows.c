@@ -290,7 +290,8 @@ static void test_bind(void **state)
     } cases[] = {
         { "Gelu", 19, 1, false }, { "Gelu", 20, 1, true }, { "Upsample", 9, 2, true }, { "Upsample", 10, 2, false },
             { "Slice", 9, 1, true },
-        { "Slice", 9, 3, false }, { "Slice", 13, 3, true }, { "Slice", 13, 1, false }, { "Add", 13, 3, false }, { "Add", 6, 2, false },
+        { "Slice", 9, 3, false }, { "Slice", 13, 3, true }, { "Slice", 13, 1, false }, { "Add", 13, 3, false }, { "Add", 6, 2, true },
+        { "Add", 6, 1, false },
         { "Nonsense", 13, 1, false },
     };
     Graph *lacking = build_new(13);
