@@ -70,20 +70,42 @@ static int by_hash(const void *a, const void *b)
     return order != 0 ? order : (x->value > y->value) - (x->value < y->value);
 }
 
+/* Marks every value that a node reads. */
+static void find_read(const Graph *g, bool *read)
+{
+    for (NodeId id = 1; id <= g->node_count; id++) {
+        const Node *n = graph_node(g, id);
+        for (int i = 0; !n->removed && i < n->input_count; i++) read[n->inputs[i]] = true;
+        for (int i = 0; !n->removed && i < n->capture_count; i++) read[n->captures[i]] = true;
+    }
+}
+
+static size_t list_contents(const Graph *g, const bool *read, Content *list)
+{
+    size_t count = 0;
+    for (ValueId v = 1; v <= g->value_count; v++) {
+        const Value *value = graph_value(g, v);
+        if (!(value->flags & VALUE_INITIALIZER) || value->flags & VALUE_OUTPUT || value->tensor == NULL) continue;
+        if (value->tensor->type == DT_STRING || value->tensor->bytes == 0 || !read[v]) continue;
+        list[count++] = (Content){ .value = v, .tensor = value->tensor };
+    }
+    return count;
+}
+
 /* Hashes only contents that have a partner of the same type and shape. */
 static Status share_duplicates(Fold *f, Err *err)
 {
     Graph *g = f->g;
     Status status = OK;
-    Content *list = alloc_array(g->value_count + 1, sizeof *list);
-    if (list == NULL) return err_no_memory(err, "the list of initializers");
-    size_t count = 0;
-    for (ValueId v = 1; v <= g->value_count; v++) {
-        const Value *value = graph_value(g, v);
-        if (!(value->flags & VALUE_INITIALIZER) || value->flags & VALUE_OUTPUT || value->tensor == NULL) continue;
-        if (value->tensor->type == DT_STRING || value->tensor->bytes == 0 || graph_readers(g, v) == 0) continue;
-        list[count++] = (Content){ .value = v, .tensor = value->tensor };
+    Content *list = alloc_array((size_t)g->value_count + 1, sizeof *list);
+    bool *read = alloc_zeroed((size_t)g->value_count + 1, sizeof *read);
+    ValueId *map = alloc_zeroed((size_t)g->value_count + 1, sizeof *map);
+    if (list == NULL || read == NULL || map == NULL) {
+        status = err_no_memory(err, "the list of initializers");
+        goto out;
     }
+    find_read(g, read);
+    size_t count = list_contents(g, read, list);
     qsort(list, count, sizeof *list, by_shape_and_id);
     for (size_t from = 0, to; from < count; from = to) {
         for (to = from + 1; to < count && by_shape(&list[from], &list[to]) == 0; to++) continue;
@@ -96,12 +118,16 @@ static Status share_duplicates(Fold *f, Err *err)
                 continue;
             }
             Str kept = graph_value(g, list[first].value)->name;
-            TRY_OUT(graph_replace_value(g, list[i].value, list[first].value, err));
+            map[list[i].value] = list[first].value;
             fold_changed(f, graph_value(g, list[i].value)->name, "shares the contents of '%.*s'", STR_ARG(kept));
         }
     }
+    for (NodeId id = 1; id <= g->node_count; id++)
+        if (!graph_node(g, id)->removed) TRY_OUT(graph_map_node(g, id, map, err));
 out:
     free(list);
+    free(read);
+    free(map);
     return status;
 }
 

@@ -203,9 +203,10 @@ static bool add_open(const Graph *g, NodeId id, int x, Linear *l)
     const Node *n = graph_node(g, id);
     const Tensor *c = node_constant(g, n, 1 - x);
     if (c == NULL || !dtype_is_float(c->type)) return false;
-    NodeId before = sole_source(g, id, x);
+    ValueId in = node_input(n, x);
+    NodeId before = in != 0 ? graph_value(g, in)->producer : 0;
     return before != 0 && linear_open(g, before, l) == NULL && per_channel(c, l->rank, l->channels)
-        && c->type == graph_value(g, l->weight)->tensor->type;
+        && c->type == graph_value(g, l->weight)->tensor->type && sole_source(g, id, x) == before; /* the dearest question last */
 }
 
 static Status fold_add(Fold *f, NodeId id, int x, const Linear *l, Err *err)

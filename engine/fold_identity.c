@@ -2,6 +2,10 @@
  * shape and no element, Transpose pairs, x + 0, x - 0, x * 1, x / 1. Exact (x + 0 may turn -0 into 0, which compares equal). */
 #include "engine/fold.h"
 
+#include <stdlib.h>
+
+#include "base/bytes.h"
+
 /* Equal, and every dimension a size or the same symbol. */
 static bool same_shape(const Graph *g, ValueId a, ValueId b)
 {
@@ -135,26 +139,39 @@ static Status join_reshapes(Fold *f, NodeId id, Err *err)
     return OK;
 }
 
+static Status fold_identity(Fold *f, NodeId id, ValueId *map, Err *err)
+{
+    Graph *g = f->g;
+    const Node *n = graph_node(g, id);
+    if (n->domain.len == 0 && n->input_count > 0 && n->inputs[0] != 0) {
+        if (str_is(n->type, "Transpose")) TRY(join_transposes(f, id, err));
+        if (str_is(n->type, "Reshape")) TRY(join_reshapes(f, id, err));
+    }
+    int input = handed_on(g, n);
+    if (input < 0) return OK;
+    ValueId from = n->outputs[0], to = n->inputs[input];
+    if (graph_value(g, from)->type != DT_NONE && graph_value(g, to)->type != graph_value(g, from)->type) return OK;
+    if (!fold_can_replace(g, from, to)) return OK;
+    Str name = node_label(g, n), type = n->type;
+    graph_remove_node(g, id);
+    if (graph_value(g, from)->flags & VALUE_OUTPUT) TRY(graph_replace_value(g, from, to, err));
+    else map[from] = to; /* its readers come later in the order */
+    fold_changed(f, name, "%.*s changes nothing: removed", STR_ARG(type));
+    return OK;
+}
+
 Status fold_identities(Fold *f, Err *err)
 {
     Graph *g = f->g;
-    for (uint32_t i = 0; i < g->order_count; i++) {
+    Status status = OK;
+    ValueId *map = alloc_zeroed((size_t)g->value_count + 1, sizeof *map);
+    if (map == NULL) return err_no_memory(err, "the values handed on");
+    for (uint32_t i = 0; i < g->order_count && status == OK; i++) {
         NodeId id = g->order[i];
         if (graph_node(g, id)->removed) continue;
-        if (graph_node(g, id)->domain.len == 0 && graph_node(g, id)->input_count > 0 && graph_node(g, id)->inputs[0] != 0) {
-            if (str_is(graph_node(g, id)->type, "Transpose")) TRY(join_transposes(f, id, err));
-            if (str_is(graph_node(g, id)->type, "Reshape")) TRY(join_reshapes(f, id, err));
-        }
-        const Node *n = graph_node(g, id);
-        int input = handed_on(g, n);
-        if (input < 0) continue;
-        ValueId from = n->outputs[0], to = n->inputs[input];
-        if (graph_value(g, from)->type != DT_NONE && graph_value(g, to)->type != graph_value(g, from)->type) continue;
-        if (!fold_can_replace(g, from, to)) continue;
-        Str name = node_label(g, n), type = n->type;
-        graph_remove_node(g, id);
-        TRY(graph_replace_value(g, from, to, err));
-        fold_changed(f, name, "%.*s changes nothing: removed", STR_ARG(type));
+        status = graph_map_node(g, id, map, err);
+        if (status == OK) status = fold_identity(f, id, map, err);
     }
-    return OK;
+    free(map);
+    return status;
 }

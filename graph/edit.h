@@ -40,6 +40,9 @@ void graph_remove_attr(Graph *g, NodeId n, const char *name);
 /* Every reader of `from` (nodes, captures in subgraphs) reads `to` instead. When `from` is a graph output, its name must survive:
  * then `to` must be a node output that is no graph output or input; it takes over the name and the place in the outputs. */
 Status graph_replace_value(Graph *g, ValueId from, ValueId to, Err *err);
+/* What node n reads (inputs, captures in its subgraphs) and map[v] is not 0 for becomes map[v]: many replacements in one walk over the
+ * nodes. Not for graph outputs. */
+Status graph_map_node(Graph *g, NodeId n, const ValueId *map, Err *err);
 /* Readers of a value: nodes that take it as an input or capture it; a graph output counts one more. */
 int graph_readers(const Graph *g, ValueId v);
 /* The only reading node, or 0 when there is none, several, a capture, or v is a graph output. */

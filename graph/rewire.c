@@ -130,6 +130,31 @@ Status graph_replace_value(Graph *g, ValueId from, ValueId to, Err *err)
     return OK;
 }
 
+static Status map_list(Graph *g, const ValueId **list, int count, const ValueId *map, Err *err)
+{
+    bool found = false;
+    for (int i = 0; i < count; i++) found |= map[(*list)[i]] != 0;
+    if (!found) return OK;
+    ValueId *copy = arena_copy(g->arena, *list, sizeof *copy * (size_t)count);
+    if (copy == NULL) return err_no_memory(err, "a node's inputs");
+    for (int i = 0; i < count; i++) {
+        if (map[copy[i]] != 0) copy[i] = map[copy[i]];
+    }
+    *list = copy;
+    return OK;
+}
+
+Status graph_map_node(Graph *g, NodeId id, const ValueId *map, Err *err)
+{
+    Node *n = &g->nodes[id];
+    for (int i = 0; i < n->capture_count; i++) {
+        ValueId to = map[n->captures[i]];
+        if (to != 0) rename_outer(n, g->values[n->captures[i]].name, g->values[to].name);
+    }
+    TRY(map_list(g, &n->captures, n->capture_count, map, err));
+    return map_list(g, &n->inputs, n->input_count, map, err);
+}
+
 /* Marks what the outputs need, walking backwards over an explicit stack. */
 static bool mark_needed(const Graph *g, bool *node_needed, bool *value_needed)
 {
