@@ -11,7 +11,7 @@ const Opt *opts_find(const Opt *table, const char *name, const char **nearest)
     if (nearest != NULL) *nearest = NULL;
     for (const Opt *o = table; o->name != NULL; o++) {
         if (strcmp(o->name, name) == 0) return o;
-        int distance = str_distance(o->name, name);
+        int distance = str_unlike(o->name, name);
         if (nearest != NULL && distance < best) {
             best = distance;
             *nearest = o->name;

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 Str str_of(const char *text)
 {
@@ -35,7 +36,12 @@ bool str_match(Str s, const char *pattern)
     return fnmatch(pattern, s.data, 0) == 0;
 }
 
-int str_distance(const char *a, const char *b)
+static bool same_letter(char a, char b, bool any_case)
+{
+    return a == b || (any_case && strncasecmp(&a, &b, 1) == 0);
+}
+
+static int distance(const char *a, const char *b, bool any_case)
 {
     enum { LIMIT = 64 };
     int n = (int)strnlen(a, LIMIT), m = (int)strnlen(b, LIMIT);
@@ -45,7 +51,7 @@ int str_distance(const char *a, const char *b)
         int diagonal = row[0];
         row[0] = i;
         for (int j = 1; j <= m; j++) {
-            int best = diagonal + (a[i - 1] != b[j - 1]);
+            int best = diagonal + !same_letter(a[i - 1], b[j - 1], any_case);
             if (row[j] + 1 < best) best = row[j] + 1;
             if (row[j - 1] + 1 < best) best = row[j - 1] + 1;
             diagonal = row[j];
@@ -53,6 +59,23 @@ int str_distance(const char *a, const char *b)
         }
     }
     return row[m];
+}
+
+int str_distance(const char *a, const char *b)
+{
+    return distance(a, b, false);
+}
+
+int str_unlike(const char *name, const char *typed)
+{
+    size_t n = strlen(name), m = strlen(typed), least = n < m ? n : m;
+    int unlike = 2 * distance(name, typed, true);
+    return least >= 2 && unlike > 1 && strncasecmp(name, typed, least) == 0 ? 1 : unlike;
+}
+
+bool str_resembles(const char *name, const char *typed)
+{
+    return str_unlike(name, typed) <= (int)strlen(typed);
 }
 
 static bool strbuf_reserve(StrBuf *b, size_t more)

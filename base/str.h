@@ -22,6 +22,10 @@ bool str_ends(Str a, const char *suffix);
 bool str_match(Str s, const char *pattern);
 /* Edit distance, for "did you mean"; both at most 64 bytes are compared. */
 int str_distance(const char *a, const char *b);
+/* How little `name` looks like what was typed: the distance without case, twice, but 1 where one begins with the other. */
+int str_unlike(const char *name, const char *typed);
+/* Whether it looks like it enough to be offered: no more than half of the letters typed have to change. */
+bool str_resembles(const char *name, const char *typed);
 
 typedef struct StrBuf {
     char *data; /* NUL terminated, or NULL while empty */

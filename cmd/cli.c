@@ -31,18 +31,18 @@ const char *command_nearest(const char *name)
     const char *best = NULL;
     int distance = 1 << 20;
     for (const Command *const *c = commands_all(); *c != NULL; c++) {
-        if (!(*c)->hidden && str_distance((*c)->name, name) < distance) {
-            distance = str_distance((*c)->name, name);
+        if (!(*c)->hidden && str_unlike((*c)->name, name) < distance) {
+            distance = str_unlike((*c)->name, name);
             best = (*c)->name;
         }
     }
     for (const Pass *const *p = passes_all(); *p != NULL; p++) {
-        if (str_distance((*p)->name, name) < distance) {
-            distance = str_distance((*p)->name, name);
+        if (str_unlike((*p)->name, name) < distance) {
+            distance = str_unlike((*p)->name, name);
             best = (*p)->name;
         }
     }
-    return best;
+    return best != NULL && str_resembles(best, name) ? best : NULL;
 }
 
 /* One option as it stands on the command line, before its table is known. */
@@ -56,7 +56,7 @@ static Status unknown_option(const Call *c, const char *name, Err *err)
     const char *nearest = NULL, *pass_nearest = NULL;
     opts_find(c->command->options, name, &nearest);
     if (c->pass != NULL) opts_find(c->pass->options, name, &pass_nearest);
-    if (pass_nearest != NULL && (nearest == NULL || str_distance(pass_nearest, name) < str_distance(nearest, name))) {
+    if (pass_nearest != NULL && (nearest == NULL || str_unlike(pass_nearest, name) < str_unlike(nearest, name))) {
         nearest = pass_nearest;
     }
     if (c->command->takes_pass && c->pass == NULL) {
@@ -159,11 +159,13 @@ static Status take_argument(Call *c, const char *arg, Err *err)
             const char *nearest = NULL;
             int distance = 1 << 20;
             for (const Pass *const *p = passes_all(); *p != NULL; p++) {
-                if (str_distance((*p)->name, arg) < distance) {
-                    distance = str_distance((*p)->name, arg);
+                if (str_unlike((*p)->name, arg) < distance) {
+                    distance = str_unlike((*p)->name, arg);
                     nearest = (*p)->name;
                 }
             }
+            if (nearest == NULL || !str_resembles(nearest, arg))
+                return err_set(err, ERR_USAGE, "pass: unknown pass '%s'; 'pare list passes' names them", arg);
             return err_set(err, ERR_USAGE, "pass: unknown pass '%s'; did you mean '%s'?", arg, nearest);
         }
         c->pass_json = cJSON_CreateObject();

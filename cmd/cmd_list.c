@@ -26,8 +26,8 @@ static Status run(Call *c, Err *err)
             lists[i].print(&c->out);
             return OK;
         }
-        if (str_distance(c->args[0], lists[i].name) < distance) {
-            distance = str_distance(c->args[0], lists[i].name);
+        if (str_unlike(lists[i].name, c->args[0]) < distance) {
+            distance = str_unlike(lists[i].name, c->args[0]);
             nearest = lists[i].name;
         }
     }

@@ -80,7 +80,9 @@ static Status run_program(int argc, char **argv, Log *log, Err *err)
     const Command *command = command_find(name);
     if (command != NULL) return run_command(command, argc - 2, argv + 2, log, err);
     if (name[0] == '-') return err_set(err, ERR_USAGE, "unknown option '%s' before the command; 'pare help' lists the commands", name);
-    return err_set(err, ERR_USAGE, "unknown command '%s'; did you mean '%s'?", name, command_nearest(name));
+    const char *nearest = command_nearest(name);
+    if (nearest == NULL) return err_set(err, ERR_USAGE, "unknown command '%s'; 'pare help' lists them", name);
+    return err_set(err, ERR_USAGE, "unknown command '%s'; did you mean '%s'?", name, nearest);
 }
 
 /* libgomp's threads spin 300,000 turns at a barrier before they sleep, which on a busy machine costs many times the work itself, and

@@ -45,7 +45,7 @@ static Status find_arrays(Dataset *d, const Graph *g, int *arrays, Err *err)
         bool found = false;
         for (int k = 0; k < d->feed_count; k++) {
             found |= strcmp(d->feeds[k].name, name) == 0;
-            if (nearest == NULL || str_distance(name, d->feeds[k].name) < str_distance(name, nearest)) nearest = d->feeds[k].name;
+            if (nearest == NULL || str_unlike(d->feeds[k].name, name) < str_unlike(nearest, name)) nearest = d->feeds[k].name;
         }
         if (!found && nearest != NULL)
             return err_set(err, ERR_USAGE, "data section: the network has no input '%s'; did you mean '%s'?", name, nearest);

@@ -65,7 +65,7 @@ static Status check_keys(const Place *p, const cJSON *object, Err *err)
         for (const DataKey *k = data_keys; k->name != NULL; k++) {
             if (!(k->where & p->where)) continue;
             if (strcmp(k->name, v->string) == 0) found = k;
-            if (nearest == NULL || str_distance(k->name, v->string) < str_distance(nearest->name, v->string)) nearest = k;
+            if (nearest == NULL || str_unlike(k->name, v->string) < str_unlike(nearest->name, v->string)) nearest = k;
         }
         if (found == NULL && nearest != NULL)
             return err_set(err, ERR_USAGE, "%s: unknown key '%s'; did you mean '%s'?", p->text, v->string, nearest->name);

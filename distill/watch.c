@@ -42,7 +42,7 @@ static Status match_teacher(const PassContext *c, const Teacher *t, int teacher,
     for (ValueId v = 1; v <= t->graph->value_count; v++) {
         const Value *value = graph_value(t->graph, v);
         if (!watchable(value)) continue;
-        int distance = str_distance(value->name.data, pattern);
+        int distance = str_unlike(value->name.data, pattern);
         if (distance < best) {
             best = distance;
             *nearest = value->name;

@@ -69,7 +69,7 @@ Status pass_check_rules(const PassContext *c, const Layer *layers, int count, Er
         Str nearest = STR("");
         for (int k = 0; k < count && !matched; k++) {
             matched = layer_matches(&layers[k], c->rules[i].match);
-            int distance = str_distance(layers[k].name.data, c->rules[i].match);
+            int distance = str_unlike(layers[k].name.data, c->rules[i].match);
             if (distance < best) {
                 best = distance;
                 nearest = layers[k].name;

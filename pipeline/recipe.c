@@ -14,7 +14,7 @@ static const char *nearest_key(const char *const *keys, const Opt *table, const 
     const char *best = NULL;
     int distance = 1 << 20;
     for (int i = 0; keys[i] != NULL; i++) {
-        int d = str_distance(keys[i], found);
+        int d = str_unlike(keys[i], found);
         if (d < distance) {
             distance = d;
             best = keys[i];
@@ -22,7 +22,7 @@ static const char *nearest_key(const char *const *keys, const Opt *table, const 
     }
     const char *option = NULL;
     if (table != NULL) opts_find(table, found, &option);
-    return option != NULL && str_distance(option, found) < distance ? option : best;
+    return option != NULL && str_unlike(option, found) < distance ? option : best;
 }
 
 static bool is_key(const char *const *keys, const char *name)
@@ -147,7 +147,7 @@ static const char *nearest_pass(const char *name)
     const char *best = NULL;
     int distance = 1 << 20;
     for (const Pass *const *p = passes_all(); *p != NULL; p++) {
-        int d = str_distance((*p)->name, name);
+        int d = str_unlike((*p)->name, name);
         if (d < distance) {
             distance = d;
             best = (*p)->name;
@@ -235,7 +235,11 @@ static Status parse_seed(Recipe *r, const cJSON *item, const JsonPath *path, Err
     JsonPath at = json_path_key(path, "seed");
     if (!cJSON_IsNumber(item) || item->valuedouble < 0 || item->valuedouble > 9007199254740992.0 ||
         item->valuedouble != (double)(uint64_t)item->valuedouble) {
-        return wrong_type(&at, item, "a whole number of 0 to 2^53", err);
+        char where[512], number[32];
+        if (!cJSON_IsNumber(item)) return wrong_type(&at, item, "a whole number of 0 to 2^53", err);
+        json_path_print(&at, where, sizeof where);
+        json_number_text(item->valuedouble, number);
+        return err_set(err, ERR_USAGE, "%s is %s, expected a whole number of 0 to 2^53", where, number);
     }
     r->has_seed = true;
     r->seed = (uint64_t)item->valuedouble;

@@ -36,6 +36,13 @@ static void test_patterns(void **state)
     assert_int_equal(str_distance("sparsity", "sparcity"), 1);
     assert_int_equal(str_distance("", "abc"), 3);
     assert_int_equal(str_distance("kitten", "sitting"), 3);
+    assert_int_equal(str_unlike("prune", "prune"), 0);
+    assert_int_equal(str_unlike("prune", "prun"), 1);
+    assert_int_equal(str_unlike("run", "prun"), 2);
+    assert_true(str_unlike("max-accuracy-drop", "max-acc") < str_unlike("max-macs", "max-acc"));
+    assert_int_equal(str_unlike("f1.weight", "F1.Weight"), 0);
+    assert_true(str_resembles("eval", "evall"));
+    assert_false(str_resembles("infer", "mnist/lenet300.onnx"));
 }
 
 static void count_release(void *object)
