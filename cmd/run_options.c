@@ -56,6 +56,7 @@ Status run_for_command(Call *c, Recipe *recipe, const char *model, Err *err)
         .max_mem = c->max_mem, .cache_dir = run_cache_dir(o, c->arena), .log = c->log,
     };
     c->out_to_stderr = o->output != NULL && outfile_is_stdout(o->output);
+    if (o->report != NULL && !o->dry_run) TRY(report_check_folder(o->report, err));
     TRY(read_goals(c, recipe, err));
     TRY(read_seed(o->seed, &options, err));
     Status status = run_recipe(recipe, &options, &report, err);

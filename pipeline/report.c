@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "pipeline/text.h"
@@ -167,6 +168,26 @@ static Status write_text(const char *folder, const char *name, const char *text,
     status = outfile_write(file, text, size, err);
     if (status == OK) return outfile_commit(file, err);
     outfile_abort(file);
+    return status;
+}
+
+Status report_check_folder(const char *folder, Err *err)
+{
+    struct stat info;
+    char *parent = NULL;
+    const char *where = folder;
+    if (stat(folder, &info) == 0) {
+        if (!S_ISDIR(info.st_mode)) return err_set(err, ERR_IO, "report folder %s: a file of that name is there", folder);
+    } else {
+        size_t n = strlen(folder);
+        while (n > 1 && folder[n - 1] == '/') n--;
+        char *bare = strndup(folder, n);
+        where = parent = bare != NULL ? path_folder(bare) : NULL;
+        free(bare);
+        if (parent == NULL) return err_no_memory(err, "a path");
+    }
+    Status status = access(where, W_OK | X_OK) == 0 ? OK : err_set(err, ERR_IO, "report folder %s: %s", folder, strerror(errno));
+    free(parent);
     return status;
 }
 

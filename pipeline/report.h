@@ -107,5 +107,7 @@ void report_print(const Report *r, StrBuf *b);
 void report_print_markdown(const Report *r, StrBuf *b);
 /* folder/report.json and folder/report.md; the folder is made when missing. */
 Status report_write(const Report *r, const char *folder, Err *err);
+/* Whether it could write there, so that no hour of work and no network is spent on a report that cannot be kept. */
+Status report_check_folder(const char *folder, Err *err);
 
 #endif

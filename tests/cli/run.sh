@@ -47,3 +47,6 @@ ls . out
 cp tiny.onnx own.onnx
 q run sizes.json --no-measure own.onnx -o own.onnx --force -q
 cmp own.onnx tiny.onnx >/dev/null || echo replaced
+q run prune.json tiny.onnx -o unkept.onnx --report notafolder
+[ -e unkept.onnx ] && echo "written for nothing"
+q run sizes.json --no-measure tiny.onnx -o small.onnx --max-size=10 --max-macs=1 -q
