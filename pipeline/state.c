@@ -14,7 +14,6 @@ static void open_shapes(const Graph *g, const ValueId *feeds, int count, Shape *
 {
     for (int i = 0; i < count; i++) {
         shapes[i] = graph_value(g, feeds[i])->shape;
-        if (shapes[i].rank < 0) shapes[i].rank = 0;
         for (int d = 0; d < shapes[i].rank; d++) {
             if (shapes[i].dims[d] < 0) shapes[i].dims[d] = 1;
         }
@@ -24,6 +23,13 @@ static void open_shapes(const Graph *g, const ValueId *feeds, int count, Shape *
 /* Random inputs stand in where no data was given. A network they do not fit is measured without: the note says why. */
 static Status random_inputs(Gauge *q, const Graph *g, const ValueId *feeds, Err *err)
 {
+    for (int i = 0; i < q->input_count; i++) {
+        const Value *feed = graph_value(g, feeds[i]);
+        if (feed->shape.rank >= 0) continue;
+        int length = feed->name.len < 150 ? (int)feed->name.len : 150;
+        snprintf(q->note, sizeof q->note, "input '%.*s' has no shape; give data to measure with", length, feed->name.data);
+        return OK;
+    }
     Shape *shapes = calloc((size_t)q->input_count + 1, sizeof *shapes);
     if (shapes == NULL) return err_no_memory(err, "input shapes");
     open_shapes(g, feeds, q->input_count, shapes);
@@ -131,9 +137,11 @@ Status state_sizes(ReportState *s, Model *m, const Gauge *q, bool deflate, Err *
         if (shapes == NULL) return err_no_memory(err, "input shapes");
         for (int i = 0; i < q->input_count; i++) shapes[i] = q->inputs[i].shape;
     }
-    Status status = counts_of(m->graph, shapes, &counts, err);
+    Err why;
+    Status status = counts_of(m->graph, shapes, &counts, &why);
     free(shapes);
-    if (status != OK) return status;
+    if (status == ERR_DATA && !q->given) status = counts_of(m->graph, NULL, &counts, &why); /* our shapes, not the user's */
+    if (status != OK) return err_set(err, status, "%s", why.text);
     report_state_counts(s, &counts);
     counts_release(&counts);
     return OK;
