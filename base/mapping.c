@@ -113,6 +113,8 @@ out:
 Status mapping_open(const char *path, uint64_t max_bytes, Mapping **out, Err *err)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 && strcmp(path, "-") == 0) return err_set(err, ERR_IO, "-: no such file; /dev/stdin is standard input");
+    if (fd < 0 && path[0] == '\0') return err_set(err, ERR_IO, "a file name is empty");
     if (fd < 0) return err_set(err, ERR_IO, "%s: %s", path, strerror(errno));
     return mapping_open_fd(fd, path, max_bytes, out, err);
 }

@@ -177,11 +177,13 @@ Status suggest_section(const Dataset *d, const Graph *g, int feed, int array, Er
             strbuf_printf(&b, "%s'%s' ", i > 0 ? ", " : "", npz_array(d->file, i)->name.data);
             print_array(d, i, &b);
         }
-        if (npz_count(d->file) == 0) strbuf_add(&b, "none");
+        if (npz_count(d->file) == 0) strbuf_add(&b, "none in it");
         if (npz_count(d->file) > 8) strbuf_printf(&b, " and %d more", npz_count(d->file) - 8);
     }
     strbuf_printf(&b, ", input '%s' wants %s; ", d->feeds[feed].name, wanted);
-    if (print_section(d, &section)) {
+    if (npz_count(d->file) == 0) {
+        strbuf_add(&b, "the file holds no arrays");
+    } else if (print_section(d, &section)) {
         strbuf_printf(&b, "write a data section: %s", section.data != NULL ? section.data : "");
     } else {
         strbuf_printf(&b, "no simple change makes it fit; a data section with \"array\", \"transpose\" or \"expand\" for input '%s' "

@@ -18,6 +18,7 @@ typedef struct Sums {
 typedef struct Evaluator {
     const Graph *graph, *reference;
     const EvaluateOptions *options;
+    const char *data_name;
     Evaluation *out;
     int *partner;             /* per output: that of the reference */
     Sums *sums;
@@ -62,8 +63,8 @@ static Status reserve(Evaluator *e, int64_t classes, Err *err)
 static Status bad_label(const Evaluator *e, const Batch *b, int64_t position, int64_t per_sample, int64_t label, int64_t classes, Err *err)
 {
     long long sample = (long long)(b->whole ? position : b->first + position / per_sample);
-    return err_set(err, ERR_DATA, "label %lld of sample %lld is out of range: output '%.*s' has %lld classes (ignore-label leaves one out)",
-                   (long long)label, sample, STR_ARG(output_name(e->graph, e->label_output)), (long long)classes);
+    return err_set(err, ERR_DATA, "%s: label %lld of sample %lld is out of range: output '%.*s' has %lld classes "
+                                  "(ignore-label leaves one out)", e->data_name, (long long)label, sample, STR_ARG(output_name(e->graph, e->label_output)), (long long)classes);
 }
 
 /* The network's output is the predicted class itself (ArgMax). */
@@ -304,7 +305,7 @@ Status evaluate(const Graph *g, const Graph *reference, Dataset *data, const Eva
     *out = (Evaluation){ 0 };
     bool labelled = dataset_has_labels(data);
     Evaluator e = { .graph = g, .reference = reference, .options = options, .out = out, .label_output = options->label_output,
-                    .class_axis = dataset_class_axis(data) };
+                    .class_axis = dataset_class_axis(data), .data_name = dataset_path(data) != NULL ? dataset_path(data) : "the data" };
     e.ignore = dataset_ignore_label(data, &e.ignored_label);
     if (labelled && (e.label_output < 0 || e.label_output >= g->output_count))
         return err_set(err, ERR_USAGE, "output %d is asked to be compared with the labels, the network has %d", e.label_output,

@@ -67,7 +67,12 @@ static Status check_duplicates(const cJSON *item, const JsonPath *path, Err *err
 Status json_parse_strict(const char *text, size_t size, const char *name, cJSON **out, Err *err)
 {
     int line, column;
+    size_t white = 0;
     *out = NULL;
+    while (white < size && strchr(" \t\r\n", text[white]) != NULL && text[white] != '\0') white++;
+    if (white == size) return err_set(err, ERR_USAGE, "%s is empty, expected JSON", name);
+    if (text[white] != '{' && text[white] != '[' && memchr(text, '\0', size) != NULL)
+        return err_set(err, ERR_USAGE, "%s is not JSON but binary", name);
     TRY(check_depth(text, size, name, err));
     char *copy = malloc(size + 1);
     if (copy == NULL) return err_no_memory(err, "a JSON document");

@@ -49,7 +49,8 @@ static void bad_recipes_name_the_place(void **state)
     static const struct {
         const char *what, *text, *parts[3];
     } rows[] = {
-        { "nothing", "", { "r.json:1:1" } },
+        { "nothing", "", { "r.json is empty" } },
+        { "white space", " \n", { "r.json is empty" } },
         { "not JSON", "{ \"passes\": [\n  oops ] }", { "r.json:2:3", "not valid JSON" } },
         { "cut off", "{ \"passes\": [ ", { "r.json:1:" } },
         { "more after the end", "{ \"passes\": [] } x", { "r.json:1:18" } },
