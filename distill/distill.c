@@ -10,6 +10,7 @@
  * Hinton, Vinyals, Dean, Distilling the knowledge in a neural network, 2015. */
 #include "distill/distill.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/version.h"
@@ -81,8 +82,10 @@ static void record_result(Distill *d)
 {
     PassRecord *r = d->c->record;
     long long samples = (long long)dataset_samples(d->c->calibration);
+    char top[64] = "";
+    if (d->options->top_k > 0) snprintf(top, sizeof top, ", the %lld most probable classes", (long long)d->options->top_k);
     record_add(r, RECORD_NOTE, STR("targets"), "%lld samples of %d teacher%s at temperature %g%s", samples, d->teacher_count,
-               d->teacher_count == 1 ? "" : "s", d->options->temperature, d->options->top_k > 0 ? ", the most probable classes" : "");
+               d->teacher_count == 1 ? "" : "s", d->options->temperature, top);
     record_number(r, "samples", (double)samples);
     record_number(r, "temperature", d->options->temperature);
     record_number(r, "teachers", d->teacher_count);
@@ -142,7 +145,7 @@ const Pass pass_distill = {
         "pare_version, data_sha256, teacher_N_sha256 (of its file; teacher_0_contents_sha256 for the network itself), teacher_N_weight,\n"
         "temperature, samples and class_axis; texts are arrays of bytes.\n"
         "Without teachers the network teaches as it stands at this place of the recipe: put distill first to be taught by the original.\n"
-        "Example: pare pass distill --teacher=big.onnx --temperature=4 --targets=targets.npz --data=calib.npz small.onnx -o same.onnx",
+        "Example: pare pass distill --teacher=big.onnx --temperature=4 --targets=targets.npz --data=calib.npz small.onnx",
     .flags = PASS_KEEPS_MODEL | PASS_NEEDS_DATA | PASS_NEEDS_GRAPH,
     .options = distill_options,
     .options_size = sizeof(DistillOptions),
