@@ -6,6 +6,18 @@
 
 #include "data/dataset.h"
 
+/* Under AddressSanitizer tests take fewer samples. */
+#if defined(__SANITIZE_ADDRESS__)
+#define SLOW true
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define SLOW true
+#endif
+#endif
+#ifndef SLOW
+#define SLOW false
+#endif
+
 /* Conv, depthwise Conv, ConvTranspose, a residual Add around two convolutions, a Gemm with transB and alpha, a MatMul with a batch. */
 static inline Graph *mixed(void)
 {

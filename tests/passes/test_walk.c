@@ -6,17 +6,6 @@
 #include "stats/solve.h"
 #include "stats/walk.h"
 
-#if defined(__SANITIZE_ADDRESS__)
-#define SLOW true
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define SLOW true
-#endif
-#endif
-#ifndef SLOW
-#define SLOW false
-#endif
-
 typedef struct Unchanged {
     Graph *g;
     bool touch;      /* write every weight back as it is, so that nothing is shared any more */
@@ -324,18 +313,18 @@ static void refit_2_4(void **state)
     engine_bind(g);
     assert_ok(engine_infer(g, &err), &err);
     Dataset *train = images(g, "cifar10/train20k.npz", SLOW ? 300 : 1000, false);
-    Dataset *test = images(g, "cifar10/dev.npz", SLOW ? 500 : 4900, true);
+    Dataset *test = images(g, "cifar10/dev.npz", SLOW ? 300 : 4900, true);
     pruned = net_clone(g);
     prune_2_4(pruned);
     fitted = net_clone(g);
     Refit r = { .g = fitted, .threads = 2 };
-    WalkOptions o = { .threads = 2, .batch = 50, .positions = 30000, .seed = 1 };
+    WalkOptions o = { .threads = 2, .batch = 50, .positions = SLOW ? 6000 : 30000, .seed = 1 };
     WalkCost cost;
     assert_ok(walk_layers(g, fitted, train, &o, refit, &r, &cost, &err), &err);
     double before = accuracy(pruned, test), after = accuracy(fitted, test);
     print_message("2:4 by magnitude %.2f %%, refitted %.2f %% (%d parts, %lld runs)\n", before, after, cost.segments, (long long)cost.runs);
     if (!SLOW) assert_near(before, 73.0, 1.5);
-    assert_true(after >= (SLOW ? 87.0 : 90.5));
+    assert_true(after >= (SLOW ? 80.0 : 90.5));
     dataset_free(train);
     dataset_free(test);
     graph_free(g);
