@@ -51,8 +51,8 @@ const Pass pass_fold = {
         "Rewrites the network into fewer nodes that compute the same, up to rounding. What is exact is always done: constants, shape\n"
         "arithmetic with a symbolic batch, nodes that change nothing, equal initializers, what nobody reads. BatchNormalization and\n"
         "constant Adds go into the Conv, ConvTranspose, Gemm or MatMul before them when nobody else reads that layer's output.\n"
-        "A BatchNormalization that has to stay is listed with the reason. An If whose condition is constant gives way to the branch that is\n"
-        "taken; other subgraphs (If, Loop, Scan) are left as they are.\n"
+        "A BatchNormalization that has to stay is listed with the reason. An If whose condition is constant gives way to the branch\n"
+        "that is taken; other subgraphs (If, Loop, Scan) are left as they are.\n"
         "\n"
         "    pare pass fold model.onnx -o folded.onnx\n"
         "    pare pass fold --batchnorm=false model.onnx -o folded.onnx\n",

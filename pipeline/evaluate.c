@@ -63,8 +63,10 @@ static Status reserve(Evaluator *e, int64_t classes, Err *err)
 static Status bad_label(const Evaluator *e, const Batch *b, int64_t position, int64_t per_sample, int64_t label, int64_t classes, Err *err)
 {
     long long sample = (long long)(b->whole ? position : b->first + position / per_sample);
-    return err_set(err, ERR_DATA, "%s: label %lld of sample %lld is out of range: output '%.*s' has %lld classes "
-                                  "(ignore-label leaves one out)", e->data_name, (long long)label, sample, STR_ARG(output_name(e->graph, e->label_output)), (long long)classes);
+    Str name = output_name(e->graph, e->label_output);
+    return err_set(err, ERR_DATA,
+                   "%s: label %lld of sample %lld is out of range: output '%.*s' has %lld classes (ignore-label leaves one out)",
+                   e->data_name, (long long)label, sample, STR_ARG(name), (long long)classes);
 }
 
 /* The network's output is the predicted class itself (ArgMax). */

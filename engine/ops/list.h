@@ -30,7 +30,7 @@
     X(ops_sample)      /* GridSample, AffineGrid, DeformConv, RoiAlign, MaxRoiPool */ \
     X(ops_signal)      /* DFT, STFT, HannWindow, HammingWindow, BlackmanWindow, MelWeightMatrix */ \
     X(ops_spatial)     /* Col2Im, CenterCropPad, MaxUnpool, Det, NonMaxSuppression */ \
-    X(ops_quantize)    /* QuantizeLinear, DequantizeLinear, DynamicQuantizeLinear, QLinearConv, QLinearMatMul, ConvInteger, MatMulInteger */ \
+    X(ops_quantize)    /* QuantizeLinear, DequantizeLinear, DynamicQuantizeLinear, QLinearConv, ConvInteger, MatMulInteger ... */ \
     X(ops_ms_qlinear)  /* com.microsoft, here and below: QLinearAdd, QLinearMul, QLinearConcat, QLinear poolings and activations */ \
     X(ops_ms_product)  /* QGemm, MatMulIntegerToFloat, DynamicQuantizeMatMul */ \
     X(ops_ms_lstm)     /* DynamicQuantizeLSTM */ \

@@ -1,7 +1,7 @@
 /* RNN, GRU, LSTM: operands checked, layouts turned to time first, directions run by cell.c.
  *   layout 0: X [T,B,I], Y [T,D,B,H], states [D,B,H];  layout 1: X [B,T,I], Y [B,T,D,H], states [B,D,H].
- *   W [D,G*H,I], R [D,G*H,H], B [D,2*G*H], P [D,3*H], sequence_lens [B]. Beyond a sequence's end Y is 0 and the states stay; the states of an empty
- * sequence are 0, as ONNX Runtime has it.
+ *   W [D,G*H,I], R [D,G*H,H], B [D,2*G*H], P [D,3*H], sequence_lens [B].
+ * Beyond a sequence's end Y is 0 and the states stay; the states of an empty sequence are 0, as ONNX Runtime has it.
  * As layers: W is the weight (input 1), its output channels, the gates' units, lie along axis 1; R (input 2) is a second one. */
 #include <limits.h>
 #include <stdlib.h>
