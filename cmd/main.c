@@ -92,7 +92,7 @@ static void start_with_short_spins(char **argv)
     if (getenv("GOMP_SPINCOUNT") != NULL || getenv("OMP_WAIT_POLICY") != NULL) return;
     char self[4096];
     ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
-    if (n <= 0 || setenv("GOMP_SPINCOUNT", "100", 1) != 0) return;
+    if (n <= 0 || setenv("GOMP_SPINCOUNT", "3000", 1) != 0) return;
     self[n] = '\0';
     execv(self, argv); /* comes back only on failure: then it runs as it is */
 }

@@ -157,7 +157,7 @@ static Status run_body(OpBodies *bodies, const char *attr, const Tensor *in, Ten
         if (from != NULL) feeds[i] = *from;
         else status = err_set(err, ERR_BUG, "%.*s '%.*s': a captured value is missing", STR_ARG(n->type), STR_ARG(label));
     }
-    if (status == OK) status = session_step(body->session, feeds, out, err);
+    if (status == OK) status = session_run(body->session, feeds, out, err);
     free(feeds);
     return status;
 }

@@ -406,6 +406,8 @@ Status plan_new(Session *s, const Shape *shapes, Plan **out, Err *err)
     memset(p->slot_of, 0xff, values * sizeof *p->slot_of);
     memcpy(p->shapes, shapes, (size_t)s->feed_count * sizeof *shapes);
     TRY_OUT(engine_concrete_shapes(g, shapes, s->feed_count, &p->types, err));
+    p->single = plan_is_small(g, p->types);
+    if (s->depth == 0) engine_set_threads(p->single ? 1 : s->threads); /* kernels are made for so many */
     TRY_OUT(build(&b));
 out:
     free(b.fused);

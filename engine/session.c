@@ -334,17 +334,12 @@ static Status reserve_arena(Session *s, const Plan *p, Err *err)
 
 Status session_run(Session *s, const Tensor *inputs, Tensor *outputs, Err *err)
 {
-    engine_set_threads(s->threads);
-    return session_step(s, inputs, outputs, err);
-}
-
-Status session_step(Session *s, const Tensor *inputs, Tensor *outputs, Err *err)
-{
     Plan *p = NULL;
     int outputs_count = s->graph->output_count;
     memset(outputs, 0, (size_t)outputs_count * sizeof *outputs);
     TRY(check_inputs(s, inputs, err));
     TRY(find_plan(s, inputs, &p, err));
+    if (s->depth == 0) engine_set_threads(p->single ? 1 : s->threads);
     TRY(reserve_arena(s, p, err));
     s->last_bytes = p->arena_bytes;
     Tensor *aligned = alloc_zeroed((size_t)s->feed_count + 1, sizeof *aligned);

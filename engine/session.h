@@ -48,6 +48,7 @@ typedef struct Plan {
     Step *steps;
     size_t step_count, step_capacity;
     size_t arena_bytes;
+    bool single;   /* too small for more than one thread */
     uint64_t used; /* for the least recently used one to go */
 } Plan;
 
@@ -96,6 +97,8 @@ static inline const Tensor *session_constant(const Session *s, const Plan *p, Va
 }
 
 /* Plans (plan.c). ERR_MEMORY: the activations pass max_mem. */
+/* True where the average layer is too little work to share among threads. */
+bool plan_is_small(const Graph *g, const TypeInfo *types);
 Status plan_new(Session *s, const Shape *shapes, Plan **out, Err *err);
 void plan_free(Plan *p);
 /* Assigns offsets in the arena from the slots' lifetimes (memory.c). */
@@ -121,8 +124,6 @@ typedef struct BodyRunner {
 BodyRunner body_runner(const Session *s, NodeId node, const Tensor *const *captures);
 /* A session of a graph that it takes over, also on failure; depth of its nesting. */
 Status session_make(Graph *g, const SessionOptions *options, int depth, Session **out, Err *err);
-/* session_run without setting the threads. */
-Status session_step(Session *s, const Tensor *inputs, Tensor *outputs, Err *err);
 /* Whether anything outside the node itself asks for an output: a reader, a graph output, an observer. */
 bool session_wants(const Session *s, ValueId v);
 int node_opset(const Graph *g, const Node *n);
