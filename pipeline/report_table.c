@@ -137,8 +137,9 @@ static void print_sources(const Report *r, const char *bullet, StrBuf *b)
     if (s->macs.total >= 0) strbuf_printf(b, "%sMACs: %s\n", bullet, r->convention);
     if (s->uncounted[0] != '\0') strbuf_printf(b, "%snot counted: %s\n", bullet, s->uncounted);
     if (isfinite(s->latency_ms.median)) {
-        strbuf_printf(b, "%slatency: median and 95 %% interval of %lld calls, before and after in turn, %d thread%s, on %s (%s)\n", bullet,
-                      (long long)s->latency_runs, r->machine.threads, r->machine.threads == 1 ? "" : "s", r->machine.cpu, r->machine.isa);
+        strbuf_printf(b, "%slatency: median and 95 %% interval of %lld calls, before and after in turn, up to %d thread%s, on %s (%s)\n",
+                      bullet, (long long)s->latency_runs, r->machine.threads, r->machine.threads == 1 ? "" : "s", r->machine.cpu,
+                      r->machine.isa);
     } else if (s->latency_note[0] != '\0') {
         strbuf_printf(b, "%slatency: not measured: %s\n", bullet, s->latency_note);
     }
