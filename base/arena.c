@@ -25,7 +25,6 @@ struct Arena {
     int refs;
     Deferred *deferred; /* latest first; lives in the blocks */
     Block *blocks; /* the one in use first */
-    size_t total;
 };
 
 Arena *arena_new(void)
@@ -80,7 +79,6 @@ void *arena_alloc(Arena *a, size_t size)
     }
     void *at = b->data + b->used;
     b->used += padded;
-    a->total += padded;
     memset(at, 0, padded);
     return at;
 }
@@ -126,9 +124,4 @@ bool arena_defer(Arena *a, void (*release)(void *object), void *object)
     *d = (Deferred){ a->deferred, release, object };
     a->deferred = d;
     return true;
-}
-
-size_t arena_used(const Arena *a)
-{
-    return a->total;
 }

@@ -18,6 +18,5 @@ Str arena_str(Arena *a, Str s); /* a NUL-terminated copy; data is NULL when out 
 Str arena_printf(Arena *a, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Calls release(object) when the arena is freed, latest first. False when out of memory (nothing is registered). */
 bool arena_defer(Arena *a, void (*release)(void *object), void *object);
-size_t arena_used(const Arena *a); /* bytes handed out */
 
 #endif

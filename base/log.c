@@ -48,15 +48,6 @@ static void say(Log *log, const char *prefix, const char *format, va_list args)
     fflush(log->stream);
 }
 
-void log_info(Log *log, const char *format, ...)
-{
-    if (log == NULL || log->stream == NULL || log->quiet) return;
-    va_list args;
-    va_start(args, format);
-    say(log, "", format, args);
-    va_end(args);
-}
-
 void log_warn(Log *log, const char *format, ...)
 {
     if (log == NULL || log->stream == NULL) return;

@@ -18,7 +18,6 @@ typedef struct Log {
 } Log;
 
 void log_init(Log *log, FILE *stream, bool quiet);
-void log_info(Log *log, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void log_warn(Log *log, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* progress_begin .. progress_step .. progress_end; a NULL log is silent. `total` 0 when unknown. */
 void progress_begin(Log *log, const char *task, int64_t total);

@@ -29,6 +29,13 @@ bool str_ends(Str a, const char *suffix)
     return a.len >= n && memcmp(a.data + a.len - n, suffix, n) == 0;
 }
 
+uint32_t str_hash(Str s)
+{
+    uint32_t h = 2166136261u;
+    for (size_t i = 0; i < s.len; i++) h = (h ^ (unsigned char)s.data[i]) * 16777619u;
+    return h;
+}
+
 bool str_match(Str s, const char *pattern)
 {
     if (s.data == NULL) s.data = "";

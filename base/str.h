@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* `data` is also NUL terminated wherever the Str came from arena_str or STR(), so it may be printed when it has no inner NUL. */
 typedef struct Str {
@@ -18,6 +19,7 @@ Str str_of(const char *text); /* borrows; NULL gives the empty string */
 bool str_eq(Str a, Str b);
 bool str_is(Str a, const char *text);
 bool str_ends(Str a, const char *suffix);
+uint32_t str_hash(Str s); /* FNV-1a, for tables in memory */
 /* Glob over the whole string: `*` any run (also `/`), `?` one byte, `[...]` as in the shell. */
 bool str_match(Str s, const char *pattern);
 /* Edit distance, for "did you mean"; both at most 64 bytes are compared. */

@@ -23,11 +23,6 @@ void blas_dgemm(bool ta, bool tb, int m, int n, int k, double alpha, const doubl
     cblas_dgemm(CblasRowMajor, trans(ta), trans(tb), m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
 }
 
-void blas_ssyrk(bool rows, int n, int k, float alpha, const float *a, int lda, float beta, float *c, int ldc)
-{
-    if (n > 0) cblas_ssyrk(CblasRowMajor, CblasUpper, trans(!rows), n, k, alpha, a, lda, beta, c, ldc);
-}
-
 void blas_dsyrk(bool rows, int n, int k, double alpha, const double *a, int lda, double beta, double *c, int ldc)
 {
     if (n > 0) cblas_dsyrk(CblasRowMajor, CblasUpper, trans(!rows), n, k, alpha, a, lda, beta, c, ldc);

@@ -18,7 +18,6 @@ void blas_dgemm(bool ta, bool tb, int m, int n, int k, double alpha, const doubl
 
 /* c[n,n] = alpha a^T a + beta c for a [k,n] (second moments of k rows), or alpha a a^T + beta c for a [n,k] when `rows`.
  * Only the upper triangle of c is read and written; blas_mirror fills the rest. */
-void blas_ssyrk(bool rows, int n, int k, float alpha, const float *a, int lda, float beta, float *c, int ldc);
 void blas_dsyrk(bool rows, int n, int k, double alpha, const double *a, int lda, double beta, double *c, int ldc);
 /* Copies the upper triangle of c[n,n] to the lower one. */
 void blas_mirror(int n, double *c, int ldc);

@@ -56,13 +56,6 @@ Status device_scratch(Device *d, size_t bytes, Err *err)
     return OK;
 }
 
-size_t device_packed_bytes(const Device *d)
-{
-    size_t bytes = 0;
-    for (const Pack *p = d->packs; p != NULL; p = p->next) bytes += p->bytes;
-    return bytes;
-}
-
 size_t layout_bytes(const Layout *l)
 {
     return dnnl_memory_desc_get_size(&l->md);

@@ -6,7 +6,6 @@
 
 Status device_new(Device **out, Err *err);
 void device_free(Device *d); /* NULL is fine; after every state prepared with it */
-size_t device_packed_bytes(const Device *d);
 
 /* A copy of one value from one order to another; one of `from` and `to` may be NULL (row-major). */
 Status reorder_prepare(Device *d, const TypeInfo *type, const Layout *from, const Layout *to, void **state, Err *err);

@@ -6,16 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-static uint32_t hash_name(Str s)
-{
-    uint32_t h = 2166136261u; /* FNV-1a, as graph_find_value */
-    for (size_t i = 0; i < s.len; i++) h = (h ^ (unsigned char)s.data[i]) * 16777619u;
-    return h;
-}
-
 static void index_put(Graph *g, ValueId v)
 {
-    uint32_t mask = g->name_capacity - 1, at = hash_name(g->values[v].name) & mask;
+    uint32_t mask = g->name_capacity - 1, at = str_hash(g->values[v].name) & mask;
     while (g->name_index[at] != 0) at = (at + 1) & mask;
     g->name_index[at] = v;
 }

@@ -140,18 +140,11 @@ Status graph_clone(const Graph *g, Graph **out, Err *err)
     return OK;
 }
 
-static uint32_t hash_name(Str s)
-{
-    uint32_t h = 2166136261u; /* FNV-1a */
-    for (size_t i = 0; i < s.len; i++) h = (h ^ (unsigned char)s.data[i]) * 16777619u;
-    return h;
-}
-
 ValueId graph_find_value(const Graph *g, Str name)
 {
     if (g->name_capacity == 0 || name.len == 0) return 0;
     uint32_t mask = g->name_capacity - 1;
-    for (uint32_t at = hash_name(name) & mask; g->name_index[at] != 0; at = (at + 1) & mask) {
+    for (uint32_t at = str_hash(name) & mask; g->name_index[at] != 0; at = (at + 1) & mask) {
         if (str_eq(g->values[g->name_index[at]].name, name)) return g->name_index[at];
     }
     return 0;

@@ -40,12 +40,6 @@ void text_bytes(double n, char text[32])
     scaled(n, units, 5, text);
 }
 
-void text_short(double n, char text[32])
-{
-    static const char *const units[] = { "", " k", " M", " G", " T", " P" };
-    scaled(n, units, 6, text);
-}
-
 /* Bytes of the UTF-8 character at `s` (RFC 3629: shortest form, no surrogates); 0 when it is none. */
 static size_t utf8_length(const unsigned char *s, size_t left)
 {

@@ -10,8 +10,6 @@
 void text_count(int64_t n, char text[32]);
 /* "14.0 MB", powers of 1000 */
 void text_bytes(double n, char text[32]);
-/* "3.4 M", "512" */
-void text_short(double n, char text[32]);
 /* Control characters and broken UTF-8 as \xNN, so that nothing a file says can move the cursor or spoil JSON; other UTF-8 stays. */
 void text_safe(Str s, StrBuf *b);
 

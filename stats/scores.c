@@ -34,12 +34,6 @@ ScoreKind scores_kind(const Graph *g, ValueId output)
     return SCORES_LOGITS;
 }
 
-const char *scores_kind_name(ScoreKind kind)
-{
-    static const char *const names[] = { "logits", "probabilities", "log probabilities", "scores" };
-    return names[kind];
-}
-
 bool scores_view(const Shape *s, int axis, ScoreView *out)
 {
     if (axis < 0) axis += s->rank;

@@ -16,7 +16,6 @@ typedef enum ScoreKind {
 
 /* Looks behind an output, through what moves elements or requantizes them. */
 ScoreKind scores_kind(const Graph *g, ValueId output);
-const char *scores_kind_name(ScoreKind kind); /* "logits", "probabilities" ... */
 
 /* A tensor as [outer, classes, inner]: position p = (p / inner, p % inner). */
 typedef struct ScoreView {
