@@ -1,5 +1,5 @@
-/* Whether a plan is too small for threads: waking a second one costs some ten microseconds, on a busy machine milliseconds, while a layer of
- * half a million multiply-adds takes ten microseconds alone. Results do not depend on it. */
+/* Whether a plan is too small for threads: waking a second one costs some ten microseconds, on a busy machine milliseconds, while a layer
+ * of half a million multiply-adds takes ten microseconds alone. Results do not depend on it. */
 #include "engine/session.h"
 
 #include <stdlib.h>
