@@ -119,9 +119,8 @@ Status tensor_make_writable(Graph *g, ValueId v, Tensor **out, Err *err)
     Value *value = &g->values[v];
     if (value->tensor == NULL) return err_set(err, ERR_BUG, "'%.*s' is no constant", STR_ARG(value->name));
     const Buffer *buffer = value->tensor->buffer;
-    size_t align = (size_t)dtype_bits(value->tensor->type) / 8;
-    bool aligned = align <= 1 || (uintptr_t)value->tensor->data % (align > 8 ? 8 : align) == 0;
-    if (buffer != NULL && buffer->refs == 1 && !buffer->read_only && aligned && value->producer == 0) {
+    bool own_buffer = buffer != NULL && buffer->refs == 1 && !buffer->read_only;
+    if (own_buffer && tensor_is_aligned(value->tensor) && value->producer == 0) {
         *out = value->tensor; /* nobody shares it: no clone, no tied weight */
         return OK;
     }

@@ -85,11 +85,16 @@ Status tensor_clone(const Tensor *t, Tensor *out, Err *err)
     return OK;
 }
 
-Status tensor_align(Tensor *t, Err *err)
+bool tensor_is_aligned(const Tensor *t)
 {
     size_t bytes = (size_t)dtype_bits(t->type) / 8;
     if (bytes > 8) bytes = 8; /* complex128 is two doubles */
-    if (bytes <= 1 || (uintptr_t)t->data % bytes == 0) return OK;
+    return bytes <= 1 || (uintptr_t)t->data % bytes == 0;
+}
+
+Status tensor_align(Tensor *t, Err *err)
+{
+    if (tensor_is_aligned(t)) return OK;
     Tensor copy;
     TRY(tensor_clone(t, &copy, err));
     tensor_release(t);

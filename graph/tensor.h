@@ -104,6 +104,7 @@ Status tensor_new(Tensor *t, DType type, const Shape *shape, Err *err);
 Tensor tensor_share(const Tensor *t);       /* one more reference to the same storage */
 void tensor_release(Tensor *t);             /* drops the reference and zeroes *t; fine on a zeroed tensor */
 Status tensor_clone(const Tensor *t, Tensor *out, Err *err); /* its own aligned copy */
+bool tensor_is_aligned(const Tensor *t);     /* for its type */
 Status tensor_align(Tensor *t, Err *err);   /* replaces the storage by an aligned copy when misaligned for the type */
 int64_t tensor_count(const Tensor *t);
 
