@@ -1,0 +1,21 @@
+/* What a candidate loses: the original network's outputs on a few samples, and how far another network's are from them. */
+#ifndef PARE_QUANTIZE_TRIAL_H
+#define PARE_QUANTIZE_TRIAL_H
+
+#include "base/log.h"
+#include "data/dataset.h"
+#include "engine/engine.h"
+
+#define TRIAL_SAMPLES 32
+
+typedef struct Trial Trial;
+
+/* Runs `original` on at most `samples` samples, spread evenly over the data set, and keeps inputs and outputs. Ops bound. */
+Status trial_new(const Graph *original, Dataset *data, int64_t samples, int threads, uint64_t max_mem, const Log *log, Trial **out, Err *err);
+void trial_free(Trial *t); /* NULL is fine */
+/* *error = sum |y - y0|^2 / sum |y0 - mean|^2 over the floating-point outputs, each output by itself, then averaged; probabilities are
+ * compared as logits. 0: equal. The candidate has the original's inputs and outputs; a session of its own is made and freed. */
+Status trial_error(Trial *t, const Graph *candidate, double *error, Err *err);
+static inline double trial_db(double error) { return error > 0.0 ? -10.0 * __builtin_log10(error) : 200.0; }
+
+#endif
