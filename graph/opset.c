@@ -5,7 +5,7 @@
 #include "graph/edit.h"
 #include "graph/opset_rewrites.h"
 
-/* Ops whose meaning is the same from 7 (or their first version) to 13 and that no table entry of pare vouches for. */
+/* Ops whose meaning is the same from 7 (or their first version) to 25 and that no table entry of pare vouches for. */
 static bool is_unchanged(Str type)
 {
     static const char *const names[] = {
@@ -14,6 +14,8 @@ static bool is_unchanged(Str type)
         "LpPool", "GlobalLpPool", "LpNormalization", "MeanVarianceNormalization", "ReverseSequence", "Det", "BitShift", "SequenceAt",
         "SequenceConstruct", "SequenceEmpty", "SequenceErase", "SequenceInsert", "SequenceLength", "SplitToSequence",
         "ConcatFromSequence", "QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger", "DynamicQuantizeLinear",
+        "Optional", "OptionalGetElement", "OptionalHasElement", "SequenceMap", "RegexFullMatch", "StringConcat", "StringSplit",
+        "ImageDecoder", "Bernoulli",
     };
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (str_is(type, names[i])) return true;
@@ -103,6 +105,14 @@ Status opset_raise(Graph *g, int64_t version, PassRecord *record, Err *err)
     if (record != NULL)
         record_add(record, RECORD_CHANGED, STR("graph"), "opset raised from %lld to %lld", (long long)r.from, (long long)r.to);
     return OK;
+}
+
+int64_t opset_ir(int64_t version)
+{
+    static const int64_t table[][2] = { { 25, 13 }, { 24, 12 }, { 23, 11 }, { 21, 10 }, { 19, 9 }, { 15, 8 }, { 13, 7 } };
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++)
+        if (version >= table[i][0]) return table[i][1];
+    return 4;
 }
 
 Status opset_settle_ir(Graph *g, Err *err)

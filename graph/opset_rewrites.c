@@ -198,6 +198,28 @@ static Status dropout_apply(Graph *g, NodeId id, int64_t to, bool *changed, Err 
 
 /* ---- 13 ---- */
 
+/* tf_half_pixel_for_nn is (x + 0.5) / scale, cut off: half_pixel, which subtracts 0.5, rounded with ties up. */
+static bool is_tf_nearest(const Node *n)
+{
+    return str_is(node_string(n, "coordinate_transformation_mode", "half_pixel"), "tf_half_pixel_for_nn");
+}
+
+static const char *positions_check(const Graph *g, const Node *n, int64_t from)
+{
+    (void)g, (void)from;
+    bool floor = str_is(node_string(n, "mode", "nearest"), "nearest") && str_is(node_string(n, "nearest_mode", "round_prefer_floor"), "floor");
+    return is_tf_nearest(n) && !floor ? "positions tf_half_pixel_for_nn ended with opset 13" : NULL;
+}
+
+static Status positions_apply(Graph *g, NodeId id, int64_t to, bool *changed, Err *err)
+{
+    (void)to;
+    if (!is_tf_nearest(graph_node(g, id))) return OK;
+    *changed = true;
+    TRY(graph_set_string(g, id, "coordinate_transformation_mode", STR("half_pixel"), err));
+    return graph_set_string(g, id, "nearest_mode", STR("round_prefer_ceil"), err);
+}
+
 static Status axes_apply(Graph *g, NodeId id, int64_t to, bool *changed, Err *err)
 {
     (void)to;
@@ -239,6 +261,113 @@ static Status softmax_apply(Graph *g, NodeId id, int64_t to, bool *changed, Err 
     return graph_set_int(g, flatten, "axis", axis, err);
 }
 
+/* ---- 14 ---- */
+
+/* Outputs past the first are those of training, and other ones since 14. */
+static const char *train_check(const Graph *g, const Node *n, int64_t from)
+{
+    (void)from;
+    for (int i = 1; i < n->output_count; i++)
+        if (n->outputs[i] != 0 && graph_readers(g, n->outputs[i]) > 0) return "its outputs of training are read and changed with opset 14";
+    return NULL;
+}
+
+static Status train_apply(Graph *g, NodeId id, int64_t to, bool *changed, Err *err)
+{
+    (void)to;
+    if (graph_node(g, id)->output_count < 2) return OK;
+    ValueId y = graph_node(g, id)->outputs[0];
+    *changed = true;
+    return graph_set_outputs(g, id, &y, 1, err);
+}
+
+/* ---- 16 ---- */
+
+/* Regions were half a pixel off until 16 gave them a choice, whose default is the other one. */
+static Status roi_apply(Graph *g, NodeId id, int64_t to, bool *changed, Err *err)
+{
+    (void)to;
+    if (node_attr(graph_node(g, id), "coordinate_transformation_mode") != NULL) return OK;
+    *changed = true;
+    return graph_set_string(g, id, "coordinate_transformation_mode", STR("output_half_pixel"), err);
+}
+
+/* ---- 18 ---- */
+
+/* Without sizes the parts are equal: from 18 on their number is asked for. */
+static Status parts_apply(Graph *g, NodeId id, int64_t to, bool *changed, Err *err)
+{
+    (void)to;
+    const Node *n = graph_node(g, id);
+    if (node_input(n, 1) != 0 || node_attr(n, "num_outputs") != NULL) return OK;
+    *changed = true;
+    return graph_set_int(g, id, "num_outputs", n->output_count, err);
+}
+
+/* ---- 20 ---- */
+
+static Status grid_apply(Graph *g, NodeId id, int64_t to, bool *changed, Err *err)
+{
+    (void)to;
+    Str mode = node_string(graph_node(g, id), "mode", "bilinear");
+    bool linear = str_is(mode, "bilinear"), cubic = str_is(mode, "bicubic");
+    if (!linear && !cubic) return OK;
+    *changed = true;
+    return graph_set_string(g, id, "mode", linear ? STR("linear") : STR("cubic"), err);
+}
+
+/* `axis` became an input, and its default the last axis but one instead of axis 1. */
+static Status dft_apply(Graph *g, NodeId id, int64_t to, bool *changed, Err *err)
+{
+    (void)to;
+    int64_t axis = node_int(graph_node(g, id), "axis", 1);
+    Shape scalar = shape_of(0, NULL);
+    Tensor t = { 0 };
+    TRY(tensor_new(&t, DT_INT64, &scalar, err));
+    tensor_set_int(&t, 0, axis);
+    ValueId v = graph_add_constant(g, derived(g, id, "axis"), &t);
+    if (v == 0) return err_no_memory(err, "a constant");
+    graph_remove_attr(g, id, "axis");
+    *changed = true;
+    return graph_set_input(g, id, 2, v, err);
+}
+
+/* ---- 21 ---- */
+
+/* Scale and bias of each group became those of each channel: every number stands for the channels of its group. */
+static const char *group_check(const Graph *g, const Node *n, int64_t from)
+{
+    (void)from;
+    int64_t groups = node_int(n, "num_groups", 0);
+    const Shape *x = n->input_count == 3 && n->inputs[0] != 0 ? &graph_value(g, n->inputs[0])->shape : NULL;
+    if (x == NULL || groups < 1 || x->rank < 2 || x->dims[1] < 1 || x->dims[1] % groups != 0)
+        return "opset 21 wants scale and bias for each channel, and the number of channels is not known";
+    for (int i = 1; i < 3; i++) {
+        const Tensor *t = node_constant(g, n, i);
+        if (t == NULL || tensor_count(t) != groups) return "opset 21 wants scale and bias for each channel, and these are no constants";
+    }
+    return NULL;
+}
+
+static Status group_apply(Graph *g, NodeId id, int64_t to, bool *changed, Err *err)
+{
+    (void)to;
+    static const char *const names[] = { "", "scale", "bias" };
+    int64_t groups = node_int(graph_node(g, id), "num_groups", 1), channels = graph_value(g, graph_node(g, id)->inputs[0])->shape.dims[1];
+    Shape shape = shape_of(1, &channels);
+    for (int i = 1; i < 3; i++) {
+        Tensor t = { 0 };
+        const Tensor *old = node_constant(g, graph_node(g, id), i);
+        TRY(tensor_new(&t, old->type, &shape, err));
+        for (int64_t c = 0; c < channels; c++) tensor_set(&t, c, tensor_get(old, c / (channels / groups)));
+        ValueId v = graph_add_constant(g, derived(g, id, names[i]), &t);
+        if (v == 0) return err_no_memory(err, "a constant");
+        TRY(graph_set_input(g, id, i, v, err));
+    }
+    *changed = true;
+    return OK;
+}
+
 const OpsetRewrite opset_rewrites[] = {
     { "BatchNormalization", 9, norm_check, norm_apply },
     { "Scan", 9, scan_check, NULL },
@@ -251,6 +380,7 @@ const OpsetRewrite opset_rewrites[] = {
     { "Resize", 11, NULL, resize_apply },
     { "Scatter", 11, NULL, scatter_apply },
     { "Dropout", 12, dropout_check, dropout_apply },
+    { "Resize", 13, positions_check, positions_apply },
     { "Squeeze", 13, NULL, axes_apply },
     { "Unsqueeze", 13, NULL, axes_apply },
     { "ReduceSum", 13, NULL, axes_apply },
@@ -258,5 +388,20 @@ const OpsetRewrite opset_rewrites[] = {
     { "Softmax", 13, NULL, softmax_apply },
     { "LogSoftmax", 13, NULL, softmax_apply },
     { "Hardmax", 13, NULL, softmax_apply },
+    { "BatchNormalization", 14, train_check, train_apply },
+    { "RoiAlign", 16, NULL, roi_apply },
+    { "Split", 18, NULL, parts_apply },
+    { "ReduceL1", 18, NULL, axes_apply },
+    { "ReduceL2", 18, NULL, axes_apply },
+    { "ReduceLogSum", 18, NULL, axes_apply },
+    { "ReduceLogSumExp", 18, NULL, axes_apply },
+    { "ReduceMax", 18, NULL, axes_apply },
+    { "ReduceMean", 18, NULL, axes_apply },
+    { "ReduceMin", 18, NULL, axes_apply },
+    { "ReduceProd", 18, NULL, axes_apply },
+    { "ReduceSumSquare", 18, NULL, axes_apply },
+    { "GridSample", 20, NULL, grid_apply },
+    { "DFT", 20, NULL, dft_apply },
+    { "GroupNormalization", 21, group_check, group_apply },
     { .type = NULL },
 };

@@ -1,4 +1,4 @@
-/* The table of what changed in the default domain between opset 7 and 13, in the order of versions. */
+/* The table of what changed in the default domain between opset 7 and 25, in the order of versions. */
 #ifndef PARE_GRAPH_OPSET_REWRITES_H
 #define PARE_GRAPH_OPSET_REWRITES_H
 

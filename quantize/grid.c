@@ -6,25 +6,42 @@
 
 #define QUIET_RANGE 1e-4 /* of a tensor of nothing but zeros */
 
-Grid grid_activation(double low, double high)
+Grid grid_make(double low, double high, DType type, bool symmetric, bool reduced)
 {
+    bool is_signed = type == DT_INT8;
+    Grid g = { .scale = 1.0f, .type = type, .qmin = is_signed ? (reduced ? -64 : symmetric ? -127 : -128) : 0,
+               .qmax = is_signed ? (reduced ? 64 : 127) : (reduced ? 127 : 255) };
     if (low > 0.0) low = 0.0;
     if (high < 0.0) high = 0.0;
+    if (symmetric) {
+        high = fmax(-low, high);
+        low = -high;
+    }
     if (high == low) high = low + QUIET_RANGE;
-    double scale = (high - low) / 255.0;
-    if (scale < (double)FLT_MIN) return (Grid){ 1.0f, 0 };
-    double zero = rint(0.0 - low / scale);
-    return (Grid){ (float)scale, zero < 0.0 ? 0 : zero > 255.0 ? 255 : (int)zero };
+    double scale = (high - low) / (g.qmax - g.qmin), middle = symmetric ? rint((g.qmin + g.qmax) / 2.0) : g.qmin;
+    if (scale < (double)FLT_MIN) {
+        g.zero = (int)middle;
+        return g;
+    }
+    double zero = symmetric ? middle : rint(g.qmin - low / scale);
+    g.scale = (float)scale;
+    g.zero = zero < g.qmin ? g.qmin : zero > g.qmax ? g.qmax : (int)zero;
+    return g;
+}
+
+Grid grid_activation(double low, double high)
+{
+    return grid_make(low, high, DT_UINT8, false, false);
 }
 
 double grid_low(Grid g)
 {
-    return (double)g.scale * (0 - g.zero);
+    return (double)g.scale * ((g.type == DT_NONE ? 0 : g.qmin) - g.zero);
 }
 
 double grid_high(Grid g)
 {
-    return (double)g.scale * (255 - g.zero);
+    return (double)g.scale * ((g.type == DT_NONE ? 255 : g.qmax) - g.zero);
 }
 
 Rows rows_of_conv(const Shape *w, int64_t groups)

@@ -4,13 +4,19 @@
 
 #include "graph/graph.h"
 
-/* real = (q - zero) * scale */
+/* real = (q - zero) * scale, q in [qmin, qmax] */
 typedef struct Grid {
     float scale;
     int zero;
+    DType type;     /* DT_UINT8 or DT_INT8; DT_NONE: uint8 with all of its range, whatever qmin and qmax say */
+    int qmin, qmax;
 } Grid;
 
-/* Asymmetric uint8 for values in [low, high], widened to hold 0; a range of nothing but zeros gets one of width 1e-4. */
+/* For values in [low, high], widened to hold 0; a range of nothing but zeros gets one of width 1e-4. `type`: DT_UINT8 or DT_INT8.
+ * symmetric: the range is that of the larger end on both sides, 0 lies in the middle of the integers (int8 then leaves out -128).
+ * reduced: 7 bits, [0, 127] or [-64, 64], so that u8 x s8 products cannot saturate in 16 bits (ONNX Runtime's reduce_range). */
+Grid grid_make(double low, double high, DType type, bool symmetric, bool reduced);
+/* Asymmetric uint8, all of its range. */
 Grid grid_activation(double low, double high);
 /* Smallest and largest real number the grid can tell. */
 double grid_low(Grid g);

@@ -3,7 +3,7 @@
 #include "build_graph.h"
 #include "graph/opset.h"
 
-/* Each row: one op as an old opset writes it, behind a Relu; raised to 13 it must compute the same. */
+/* Each row: one op as an old opset writes it, behind a Relu; raised to `to` and on to 25, it must compute the same. */
 typedef struct OpsetRow {
     const char *name;
     int opset;
@@ -11,6 +11,7 @@ typedef struct OpsetRow {
     const char *type; /* nodes of this type after raising */
     int count;
     int inputs;       /* of the first of them, 0: not checked */
+    int to;
 } OpsetRow;
 
 static ValueId start(Graph *g, int64_t a, int64_t b, int64_t c)
@@ -127,22 +128,168 @@ static Graph *batchnorm(int opset)
     return g;
 }
 
+/* ---- from 13 on ---- */
+
+static Graph *reduce_mean(int opset) { return with_ints(opset, "ReduceMean", "axes", (int64_t[]){ -1, 1 }, 2); }
+static Graph *reduce_max(int opset) { return with_ints(opset, "ReduceMax", "axes", (int64_t[]){ 2 }, 1); }
+static Graph *reduce_l2(int opset) { return with_ints(opset, "ReduceL2", "axes", (int64_t[]){ 0 }, 1); }
+static Graph *reduce_all(int opset) { return with_int(opset, "ReduceLogSumExp", "keepdims", 0); }
+
+static Graph *equal_parts(int opset)
+{
+    Err err;
+    Graph *g = build_new(opset);
+    ValueId x = start(g, 2, 3, 4), outputs[2];
+    outputs[0] = graph_add_value(g, STR("y"), DT_NONE, NULL);
+    outputs[1] = graph_add_value(g, STR("z"), DT_NONE, NULL);
+    NodeId n = graph_add_node(g, "Split", "", STR("split"), &x, 1, outputs, 2);
+    assert_ok(graph_set_int(g, n, "axis", 2, &err), &err);
+    build_output(g, outputs[1]);
+    build_output(g, outputs[0]);
+    return g;
+}
+
+static Graph *image(int opset, ValueId *x)
+{
+    Graph *g = build_new(opset);
+    *x = build_node(g, "Relu", "start", build_input(g, "x", DT_FLOAT, DIMS(2, 4, 5, 6)), -1);
+    return g;
+}
+
+static Graph *resize(int opset)
+{
+    Err err;
+    ValueId x;
+    Graph *g = image(opset, &x);
+    ValueId scales = build_constant(g, "scales", DT_FLOAT, (double[]){ 1, 1, 1.7, 0.6 }, DIMS(4));
+    ValueId y = build_node(g, "Resize", "y", x, 0, scales, -1);
+    assert_ok(graph_set_string(g, build_maker(g, y), "mode", STR("linear"), &err), &err);
+    build_output(g, y);
+    return g;
+}
+
+static Graph *resize_tf(int opset)
+{
+    Err err;
+    ValueId x;
+    Graph *g = image(opset, &x);
+    ValueId scales = build_constant(g, "scales", DT_FLOAT, (double[]){ 1, 1, 2, 3 }, DIMS(4));
+    ValueId roi = build_constant(g, "roi", DT_FLOAT, (double[]){ 0 }, DIMS(0));
+    ValueId y = build_node(g, "Resize", "y", x, roi, scales, -1);
+    NodeId n = build_maker(g, y);
+    assert_ok(graph_set_string(g, n, "nearest_mode", STR("floor"), &err), &err);
+    assert_ok(graph_set_string(g, n, "coordinate_transformation_mode", STR("tf_half_pixel_for_nn"), &err), &err);
+    build_output(g, y);
+    return g;
+}
+
+static Graph *roi_align(int opset)
+{
+    Err err;
+    ValueId x;
+    Graph *g = image(opset, &x);
+    ValueId rois = build_constant(g, "rois", DT_FLOAT, (double[]){ 0.5, 1, 4, 3.5, 1, 0, 5, 4 }, DIMS(2, 4));
+    ValueId at = build_constant(g, "at", DT_INT64, (double[]){ 0, 1 }, DIMS(2));
+    ValueId y = build_node(g, "RoiAlign", "y", x, rois, at, -1);
+    assert_ok(graph_set_int(g, build_maker(g, y), "output_height", 3, &err), &err);
+    assert_ok(graph_set_int(g, build_maker(g, y), "output_width", 2, &err), &err);
+    build_output(g, y);
+    return g;
+}
+
+static Graph *grid_sample(int opset)
+{
+    Err err;
+    ValueId x;
+    Graph *g = image(opset, &x);
+    ValueId y = build_node(g, "GridSample", "y", x, build_weight(g, "places", 5, DIMS(2, 3, 3, 2)), -1);
+    assert_ok(graph_set_string(g, build_maker(g, y), "mode", STR("bicubic"), &err), &err);
+    build_output(g, y);
+    return g;
+}
+
+static Graph *grid_default(int opset)
+{
+    ValueId x;
+    Graph *g = image(opset, &x);
+    build_output(g, build_node(g, "GridSample", "y", x, build_weight(g, "places", 5, DIMS(2, 3, 3, 2)), -1));
+    return g;
+}
+
+static Graph *dft(int opset)
+{
+    Graph *g = build_new(opset);
+    build_output(g, build_node(g, "DFT", "y", start(g, 4, 6, 1), -1));
+    return g;
+}
+
+static Graph *group_norm(int opset)
+{
+    Err err;
+    ValueId x;
+    Graph *g = image(opset, &x);
+    ValueId y = build_node(g, "GroupNormalization", "y", x, build_weight(g, "s", 1, DIMS(2)), build_weight(g, "t", 2, DIMS(2)), -1);
+    assert_ok(graph_set_int(g, build_maker(g, y), "num_groups", 2, &err), &err);
+    build_output(g, y);
+    return g;
+}
+
+static Graph *lstm(int opset)
+{
+    Err err;
+    Graph *g = build_new(opset);
+    ValueId w = build_weight(g, "w", 1, DIMS(1, 20, 4)), r = build_weight(g, "r", 2, DIMS(1, 20, 5));
+    ValueId y = build_node(g, "LSTM", "y", start(g, 3, 2, 4), w, r, -1);
+    assert_ok(graph_set_int(g, build_maker(g, y), "hidden_size", 5, &err), &err);
+    build_output(g, y);
+    return g;
+}
+
+static Graph *average_pool(int opset)
+{
+    Err err;
+    ValueId x;
+    Graph *g = image(opset, &x);
+    ValueId y = build_node(g, "AveragePool", "y", x, -1);
+    NodeId n = build_maker(g, y);
+    assert_ok(graph_set_ints(g, n, "kernel_shape", (int64_t[]){ 3, 3 }, 2, &err), &err);
+    assert_ok(graph_set_ints(g, n, "strides", (int64_t[]){ 2, 2 }, 2, &err), &err);
+    assert_ok(graph_set_ints(g, n, "pads", (int64_t[]){ 1, 1, 1, 1 }, 4, &err), &err);
+    assert_ok(graph_set_int(g, n, "ceil_mode", 1, &err), &err);
+    build_output(g, y);
+    return g;
+}
+
 static const OpsetRow rows[] = {
-    { "Unsqueeze 11", 11, unsqueeze, "Unsqueeze", 1, 2 },
-    { "Unsqueeze 8", 8, unsqueeze, "Unsqueeze", 1, 2 },
-    { "Squeeze 9", 9, squeeze, "Squeeze", 1, 2 },
-    { "ReduceSum 11", 11, reduce_sum, "ReduceSum", 1, 2 },
-    { "Softmax over a middle axis", 11, softmax_middle, "Flatten", 1, 0 },
-    { "Softmax over the last axis", 11, softmax_last, "Flatten", 0, 0 },
-    { "Softmax by default", 9, softmax_default, "Flatten", 1, 0 },
-    { "LogSoftmax over everything", 9, log_softmax_first, "Reshape", 1, 2 },
-    { "Clip 7", 7, clip, "Clip", 1, 3 },
-    { "Pad 10", 10, pad, "Pad", 1, 3 },
-    { "Slice 9", 9, slice, "Slice", 1, 4 },
-    { "Split 11", 11, split, "Split", 1, 2 },
-    { "Dropout 7", 7, dropout, "Dropout", 1, 2 },
-    { "BatchNormalization 8", 8, batchnorm, "BatchNormalization", 1, 5 },
-    { "already there", 13, softmax_last, "Softmax", 1, 1 },
+    { "Unsqueeze 11", 11, unsqueeze, "Unsqueeze", 1, 2, 13 },
+    { "Unsqueeze 8", 8, unsqueeze, "Unsqueeze", 1, 2, 13 },
+    { "Squeeze 9", 9, squeeze, "Squeeze", 1, 2, 13 },
+    { "ReduceSum 11", 11, reduce_sum, "ReduceSum", 1, 2, 13 },
+    { "Softmax over a middle axis", 11, softmax_middle, "Flatten", 1, 0, 13 },
+    { "Softmax over the last axis", 11, softmax_last, "Flatten", 0, 0, 13 },
+    { "Softmax by default", 9, softmax_default, "Flatten", 1, 0, 13 },
+    { "LogSoftmax over everything", 9, log_softmax_first, "Reshape", 1, 2, 13 },
+    { "Clip 7", 7, clip, "Clip", 1, 3, 13 },
+    { "Pad 10", 10, pad, "Pad", 1, 3, 13 },
+    { "Slice 9", 9, slice, "Slice", 1, 4, 13 },
+    { "Split 11", 11, split, "Split", 1, 2, 13 },
+    { "Dropout 7", 7, dropout, "Dropout", 1, 2, 13 },
+    { "BatchNormalization 8", 8, batchnorm, "BatchNormalization", 1, 5, 13 },
+    { "already there", 13, softmax_last, "Softmax", 1, 1, 13 },
+    { "ReduceMean 13", 13, reduce_mean, "ReduceMean", 1, 2, 18 },
+    { "ReduceMax 12", 12, reduce_max, "ReduceMax", 1, 2, 21 },
+    { "ReduceL2 17", 17, reduce_l2, "ReduceL2", 1, 2, 18 },
+    { "ReduceLogSumExp of everything", 13, reduce_all, "ReduceLogSumExp", 1, 1, 21 },
+    { "Split in equal parts", 13, equal_parts, "Split", 1, 1, 18 },
+    { "Resize 13", 13, resize, "Resize", 1, 3, 21 },
+    { "Resize as TensorFlow did", 11, resize_tf, "Resize", 1, 3, 13 },
+    { "RoiAlign 10", 10, roi_align, "RoiAlign", 1, 3, 16 },
+    { "GridSample bicubic", 16, grid_sample, "GridSample", 1, 2, 20 },
+    { "GridSample by default", 16, grid_default, "GridSample", 1, 2, 20 },
+    { "DFT over axis 1", 17, dft, "DFT", 1, 3, 20 },
+    { "GroupNormalization 18", 18, group_norm, "GroupNormalization", 1, 3, 21 },
+    { "LSTM 13", 13, lstm, "LSTM", 1, 3, 21 },
+    { "AveragePool 11 with ceil_mode", 11, average_pool, "AveragePool", 1, 1, 21 },
 };
 
 static void raise_row(void **state)
@@ -152,9 +299,10 @@ static void raise_row(void **state)
     Graph *g = row->make(row->opset);
     build_ready(g);
     Tensor before = build_run(g, 1, 2.0, true);
-    assert_ok(opset_raise(g, 13, NULL, &err), &err);
+    int to = row->to;
+    assert_ok(opset_raise(g, to, NULL, &err), &err);
     build_ready(g);
-    assert_int_equal(graph_opset(g, STR("")), 13);
+    assert_int_equal(graph_opset(g, STR("")), to);
     assert_int_equal(build_count(g, row->type), row->count);
     for (NodeId n = 1; n <= g->node_count && row->inputs > 0; n++) {
         if (graph_node(g, n)->removed || !str_is(graph_node(g, n)->type, row->type)) continue;
@@ -165,8 +313,13 @@ static void raise_row(void **state)
     assert_true(shape_eq(&before.shape, &after.shape));
     assert_near(build_distance(&after, &before), 0.0, 1e-6);
     uint32_t nodes = g->node_count;
-    assert_ok(opset_raise(g, 13, NULL, &err), &err);
+    assert_ok(opset_raise(g, to, NULL, &err), &err);
     assert_int_equal(g->node_count, nodes);
+    tensor_release(&after);
+    assert_ok(opset_raise(g, OPSET_RAISED, NULL, &err), &err);
+    build_ready(g);
+    after = build_run(g, 1, 2.0, true);
+    assert_near(build_distance(&after, &before), 0.0, 1e-6);
     tensor_release(&before);
     tensor_release(&after);
     graph_free(g);
@@ -189,6 +342,16 @@ static void refusals(void **state)
     assert_ok(graph_finish(g, &err), &err);
     assert_status(opset_raise(g, 13, NULL, &err), ERR_UNSUPPORTED, &err);
     assert_non_null(strstr(err.text, "NoSuchOp 'odd'"));
+    graph_free(g);
+    ValueId x;
+    g = image(18, &x);
+    ValueId s = build_input(g, "s", DT_FLOAT, DIMS(2)), t = build_weight(g, "t", 2, DIMS(2));
+    ValueId y = build_node(g, "GroupNormalization", "y", x, s, t, -1);
+    assert_ok(graph_set_int(g, build_maker(g, y), "num_groups", 2, &err), &err);
+    build_output(g, y);
+    build_ready(g);
+    assert_status(opset_raise(g, 21, NULL, &err), ERR_UNSUPPORTED, &err);
+    assert_non_null(strstr(err.text, "GroupNormalization 'y'"));
     graph_free(g);
     g = build_new(6);
     assert_status(opset_raise(g, 13, NULL, &err), ERR_UNSUPPORTED, &err);
