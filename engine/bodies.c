@@ -85,7 +85,7 @@ static Status add_body(Session *s, NodeId id, const Attr *attr, Err *err)
         graph_free(g);
         return status;
     }
-    return session_make(g, &s->options, s->depth + 1, &body->session, err);
+    return session_make(g, &s->options, s->depth + 1, s->budget, &body->session, err);
 }
 
 /* The branch that a constant condition leaves out. */

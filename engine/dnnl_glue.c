@@ -15,11 +15,12 @@ Status dnnl_check(dnnl_status_t status, const char *what, Err *err)
     return err_set(err, ERR_BUG, "oneDNN: %s failed with status %d", what, (int)status);
 }
 
-Status device_new(Device **out, Err *err)
+Status device_new(Budget *budget, Device **out, Err *err)
 {
     Device *d = calloc(1, sizeof *d);
     *out = d;
     if (d == NULL) return err_no_memory(err, "compute device");
+    d->budget = budget;
     Status status = dnnl_check(dnnl_engine_create(&d->engine, dnnl_cpu, 0), "engine", err);
     if (status == OK) status = dnnl_check(dnnl_stream_create(&d->stream, d->engine, dnnl_stream_default_flags), "stream", err);
     if (status != OK) {
@@ -48,9 +49,14 @@ Status device_scratch(Device *d, size_t bytes, Err *err)
 {
     if (bytes <= d->scratch_bytes) return OK;
     size_t rounded = (bytes + 63) / 64 * 64;
+    TRY(budget_take(d->budget, rounded, "scratch memory", err)); /* both, for a moment */
     void *grown = aligned_alloc(64, rounded);
-    if (grown == NULL) return err_no_memory(err, "scratch memory");
+    if (grown == NULL) {
+        budget_give(d->budget, rounded);
+        return err_no_memory(err, "scratch memory");
+    }
     free(d->scratch);
+    budget_give(d->budget, d->scratch_bytes);
     d->scratch = grown;
     d->scratch_bytes = rounded;
     return OK;
@@ -146,6 +152,12 @@ void primitive_release(void *state)
 
 Status primitive_create(Primitive *p, const_dnnl_primitive_desc_t desc, Err *err)
 {
+    dnnl_dim_t bytes = 0;
+    if (dnnl_primitive_desc_query(desc, dnnl_query_memory_consumption_s64, 0, &bytes) == dnnl_success && bytes > 0 &&
+        (uint64_t)bytes > p->device->library_bytes) {
+        TRY(budget_take(p->device->budget, (uint64_t)bytes - p->device->library_bytes, "scratchpads", err));
+        p->device->library_bytes = (size_t)bytes;
+    }
     return dnnl_check(dnnl_primitive_create(&p->primitive, desc), "primitive", err);
 }
 
@@ -221,12 +233,19 @@ Status device_pack(Device *d, ValueId v, uint64_t variant, const void *data, con
     Primitive *reorder = NULL;
     Status status = OK;
     size_t rounded = (pack->bytes + 63) / 64 * 64;
-    pack->data = aligned_alloc(64, rounded > 0 ? rounded : 64);
+    rounded = rounded > 0 ? rounded : 64;
+    status = budget_take(d->budget, rounded, "packed weights", err);
+    if (status != OK) {
+        free(pack);
+        return status;
+    }
+    pack->data = aligned_alloc(64, rounded);
     if (pack->data == NULL) status = err_no_memory(err, "packed weights");
     if (status == OK) status = reorder_make(d, from, to, &reorder, err);
     if (status == OK) status = primitive_run(reorder, (const void *[]){ data }, (void *[]){ pack->data }, err);
     primitive_release(reorder);
     if (status != OK) {
+        budget_give(d->budget, rounded);
         free(pack->data);
         free(pack);
         return status;

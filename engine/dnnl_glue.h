@@ -2,15 +2,18 @@
 #ifndef PARE_ENGINE_DNNL_GLUE_H
 #define PARE_ENGINE_DNNL_GLUE_H
 
+#include "engine/budget.h"
 #include "engine/kernel.h"
 
-Status device_new(Device **out, Err *err);
+/* Packed weights and scratch memory come out of the budget, which must outlive the device. */
+Status device_new(Budget *budget, Device **out, Err *err);
 void device_free(Device *d); /* NULL is fine; after every state prepared with it */
 
 /* A copy of one value from one order to another; one of `from` and `to` may be NULL (row-major). */
 Status reorder_prepare(Device *d, const TypeInfo *type, const Layout *from, const Layout *to, void **state, Err *err);
 extern const Kernel kernel_reorder; /* run and release for such a state; never found by kernel_find */
 
-extern const Kernel kernels_conv[], kernels_pool[], kernels_pointwise[], kernels_quantize[], kernels_integer[], kernels_integer_sums[];
+extern const Kernel kernels_conv[], kernels_pool[], kernels_pointwise[], kernels_quantize[], kernels_integer[], kernels_integer_sums[],
+    kernels_recurrent[];
 
 #endif

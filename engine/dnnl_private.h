@@ -23,6 +23,8 @@ typedef struct Pack {
 struct Device {
     dnnl_engine_t engine;
     dnnl_stream_t stream;
+    Budget *budget; /* the session's */
+    size_t library_bytes; /* scratchpad of the library: one, as large as any primitive needs it */
     Pack *packs;
     void *scratch; /* for one kernel while it runs */
     size_t scratch_bytes;
@@ -48,7 +50,7 @@ typedef struct Primitive {
 Status dnnl_check(dnnl_status_t status, const char *what, Err *err);
 Status primitive_new(Device *d, Primitive **out, Err *err);
 void primitive_release(void *state);
-/* Creates the primitive from a descriptor; `md` queries follow. */
+/* Creates the primitive from a descriptor; `md` queries follow. ERR_MEMORY: its scratchpad passes the budget. */
 Status primitive_create(Primitive *p, const_dnnl_primitive_desc_t desc, Err *err);
 Status primitive_arg(Primitive *p, int arg, const dnnl_memory_desc_t *md, ArgSource source, int index, const void *fixed, Err *err);
 Status primitive_run(void *state, const void *const *in, void *const *out, Err *err);

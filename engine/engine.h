@@ -39,7 +39,7 @@ typedef struct Session Session;
 typedef struct SessionOptions {
     int threads;       /* 0: all of this process's cores */
     bool plain;        /* plain C kernels only: the oracle */
-    uint64_t max_mem;  /* 0: no limit; refused before allocation */
+    uint64_t max_mem;  /* 0: no limit. Activations, packed weights, scratch memory: refused before allocation */
     const Log *log;    /* whose interrupt ends a Loop early; NULL: a Loop ends with an error after 2^20 steps */
 } SessionOptions;
 

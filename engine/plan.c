@@ -378,11 +378,6 @@ static Status build(Builder *b)
     }
     TRY(add_outputs(b));
     TRY(plan_assign_memory(b->plan, b->err));
-    uint64_t limit = b->session->options.max_mem, need = (uint64_t)b->plan->arena_bytes + b->session->constant_bytes;
-    if (limit != 0 && need > limit)
-        return err_set(b->err, ERR_MEMORY,
-                       "running needs %llu bytes of activations and weights, --max-mem allows %llu: use a smaller batch",
-                       (unsigned long long)need, (unsigned long long)limit);
     return OK;
 }
 

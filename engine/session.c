@@ -94,14 +94,15 @@ static Status fold_constants(Session *s, Err *err)
         if (made == NULL) return err_no_memory(err, "constants");
         int count = n->output_count;
         const ValueId *outputs = n->outputs;
-        Status status = engine_evaluate(g, id, s->options.max_mem != 0 ? s->options.max_mem : FOLD_BYTES, made, NULL);
+        uint64_t room = s->budget->limit != 0 ? s->budget->limit - s->budget->taken : FOLD_BYTES;
+        Status status = room > 0 ? engine_evaluate(g, id, room, made, NULL) : ERR_MEMORY;
         if (status == OK) {
             any = true;
             graph_remove_node(g, id);
             for (int i = 0; i < count && status == OK; i++) {
                 if (outputs[i] == 0 || made[i].data == NULL) continue;
-                s->constant_bytes += made[i].bytes;
-                status = graph_set_constant(g, outputs[i], &made[i], err);
+                status = budget_take(s->budget, made[i].bytes, "constants", err);
+                if (status == OK) status = graph_set_constant(g, outputs[i], &made[i], err);
             }
         } else {
             status = OK;
@@ -121,8 +122,8 @@ static Status take_constants(Session *s, Err *err)
         const Tensor *t = graph_value(g, v)->tensor;
         if (t == NULL || t->type == DT_STRING || t->data == NULL) continue;
         s->constants[v] = tensor_share(t);
+        if (!tensor_is_aligned(t)) TRY(budget_take(s->budget, t->bytes, "aligned weights", err));
         TRY(tensor_align(&s->constants[v], err));
-        if (s->constants[v].data != t->data) s->constant_bytes += t->bytes;
     }
     return OK;
 }
@@ -144,7 +145,7 @@ static Status make_groups(Session *s, const bool *watched, Err *err)
 }
 
 /* `watched`: by value, or NULL; takes g over. */
-static Status make(Graph *g, const SessionOptions *options, int depth, const bool *watched, Session **out, Err *err)
+static Status make(Graph *g, const SessionOptions *options, int depth, const bool *watched, Budget *budget, Session **out, Err *err)
 {
     Session *s = alloc_zeroed(1, sizeof *s);
     Status status;
@@ -156,6 +157,12 @@ static Status make(Graph *g, const SessionOptions *options, int depth, const boo
     s->graph = g;
     s->depth = depth;
     if (options != NULL) s->options = *options;
+    s->budget = budget != NULL ? budget : alloc_zeroed(1, sizeof *s->budget);
+    if (s->budget == NULL) {
+        status = err_no_memory(err, "session");
+        goto out;
+    }
+    if (budget == NULL) s->budget->limit = s->options.max_mem;
     engine_bind(s->graph);
     TRY_OUT(engine_supports(s->graph, err));
     TRY_OUT(make_groups(s, watched, err));
@@ -171,7 +178,7 @@ static Status make(Graph *g, const SessionOptions *options, int depth, const boo
     }
     graph_feeds(s->graph, s->feeds, s->feed_count);
     TRY_OUT(take_constants(s, err));
-    TRY_OUT(device_new(&s->device, err));
+    TRY_OUT(device_new(s->budget, &s->device, err));
     TRY_OUT(bodies_new(s, err));
 out:
     if (status != OK) session_free(s);
@@ -179,9 +186,9 @@ out:
     return status;
 }
 
-Status session_make(Graph *g, const SessionOptions *options, int depth, Session **out, Err *err)
+Status session_make(Graph *g, const SessionOptions *options, int depth, Budget *budget, Session **out, Err *err)
 {
-    return make(g, options, depth, NULL, out, err);
+    return make(g, options, depth, NULL, budget, out, err);
 }
 
 Status session_new(const Graph *g, const SessionOptions *options, Session **out, Err *err)
@@ -190,7 +197,7 @@ Status session_new(const Graph *g, const SessionOptions *options, Session **out,
     *out = NULL;
     int threads = engine_set_threads(options != NULL ? options->threads : 0);
     TRY(graph_clone(g, &copy, err));
-    TRY(session_make(copy, options, 0, out, err));
+    TRY(session_make(copy, options, 0, NULL, out, err));
     (*out)->threads = threads;
     return OK;
 }
@@ -214,6 +221,7 @@ void session_free(Session *s)
     free(s->watched);
     free(s->feeds);
     free(s->arena);
+    if (s->depth == 0) free(s->budget);
     graph_free(s->graph);
     graph_free(s->source);
     free(s);
@@ -238,7 +246,7 @@ static Status regroup(Session *s, const ValueId *values, int count, Err *err)
     if (watched == NULL) return err_no_memory(err, "watched values");
     for (int i = 0; i < count; i++) watched[values[i]] = true;
     Status status = graph_clone(s->source, &copy, err);
-    if (status == OK) status = make(copy, &s->options, s->depth, watched, &fresh, err);
+    if (status == OK) status = make(copy, &s->options, s->depth, watched, NULL, &fresh, err);
     free(watched);
     TRY(status);
     Session old = *s;
@@ -325,9 +333,15 @@ static Status reserve_arena(Session *s, const Plan *p, Err *err)
     if (p->arena_bytes <= s->arena_bytes && s->arena != NULL) return OK;
     size_t bytes = (p->arena_bytes + 63) / 64 * 64 + 64;
     free(s->arena);
+    s->arena = NULL;
+    budget_give(s->budget, s->arena_bytes);
     s->arena_bytes = 0;
+    TRY(budget_take(s->budget, bytes, "activations", err));
     s->arena = aligned_alloc(64, bytes);
-    if (s->arena == NULL) return err_no_memory(err, "activations");
+    if (s->arena == NULL) {
+        budget_give(s->budget, bytes);
+        return err_no_memory(err, "activations");
+    }
     s->arena_bytes = bytes;
     return OK;
 }

@@ -2,6 +2,7 @@
 #ifndef PARE_ENGINE_SESSION_H
 #define PARE_ENGINE_SESSION_H
 
+#include "engine/budget.h"
 #include "engine/dnnl_glue.h"
 #include "engine/engine.h"
 
@@ -75,7 +76,7 @@ struct Session {
     ValueId *feeds;
     int feed_count;
     Tensor *constants; /* [value]: aligned contents of constants and of what follows from them; data NULL elsewhere */
-    size_t constant_bytes; /* bytes that belong to the session, not to the file */
+    Budget *budget; /* the main graph's own, shared by its bodies */
     bool *watched;     /* [value] */
     int watch_count;
     ObserveFn observe;
@@ -122,8 +123,8 @@ typedef struct BodyRunner {
     const Tensor *const *captures;
 } BodyRunner;
 BodyRunner body_runner(const Session *s, NodeId node, const Tensor *const *captures);
-/* A session of a graph that it takes over, also on failure; depth of its nesting. */
-Status session_make(Graph *g, const SessionOptions *options, int depth, Session **out, Err *err);
+/* A session of a graph that it takes over, also on failure; depth of its nesting, `budget` of what encloses it (NULL: its own). */
+Status session_make(Graph *g, const SessionOptions *options, int depth, Budget *budget, Session **out, Err *err);
 /* Whether anything outside the node itself asks for an output: a reader, a graph output, an observer. */
 bool session_wants(const Session *s, ValueId v);
 int node_opset(const Graph *g, const Node *n);

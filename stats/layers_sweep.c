@@ -24,6 +24,7 @@ typedef struct Sweep {
     double *rows;           /* scratch: MOMENT_ROWS columns of the widest entry */
     int64_t first, count;   /* samples of this call */
     bool whole;
+    uint64_t taken;         /* bytes of the moments swept now */
 } Sweep;
 
 static Status not_finite(const Sweep *w, ValueId v, Err *err)
@@ -195,7 +196,9 @@ static Status sweep_once(Sweep *w, Dataset *data, const Batches *b, Err *err)
 {
     Session *session = NULL;
     Status status;
-    SessionOptions options = { .threads = w->o->threads, .max_mem = w->o->max_mem, .log = w->o->log };
+    uint64_t limit = w->o->max_mem; /* the network runs in what the moments leave; 1: nothing */
+    SessionOptions options = { .threads = w->o->threads, .log = w->o->log,
+                               .max_mem = limit == 0 ? 0 : limit > w->taken ? limit - w->taken : 1 };
     TRY_OUT(allocate(w, err));
     TRY_OUT(session_new(w->g, &options, &session, err));
     TRY_OUT(watch(w, session, err));
@@ -231,6 +234,7 @@ static Status choose(Sweep *w, Err *err)
         taken += bytes;
         w->end_entry++;
     }
+    w->taken = taken;
     return OK;
 }
 

@@ -29,6 +29,12 @@ static size_t slot_of(const Walk *w, ValueId v, bool compressed)
     return compressed && !w->same[v] ? (size_t)w->plan.value_count + 1 + v : v;
 }
 
+/* What is not set aside for kept activations: for the network while it runs, for the moments while they are summed. */
+static uint64_t share_of(const Walk *w)
+{
+    return w->options->max_mem - w->options->max_mem / 2;
+}
+
 /* --- what is kept */
 
 static Status keep(Walk *w, size_t slot, int64_t batch, Tensor *t, Err *err)
@@ -125,7 +131,7 @@ static Status run_batch(Walk *w, Session *session, const Segment *s, bool compre
 static Status run_network(Walk *w, const Segment *s, bool compressed, Err *err)
 {
     const Graph *g = compressed ? w->compressed : w->original;
-    SessionOptions options = { .threads = w->options->threads, .max_mem = w->options->max_mem, .log = w->options->log };
+    SessionOptions options = { .threads = w->options->threads, .max_mem = share_of(w), .log = w->options->log };
     Session *session = NULL;
     Tensor *in = alloc_zeroed((size_t)s->input_count + 1, sizeof *in), *out = alloc_zeroed((size_t)s->output_count + 1, sizeof *out);
     DType *types = alloc_zeroed((size_t)s->input_count + 1, sizeof *types);
@@ -198,9 +204,9 @@ static Status gather_batch(Walk *w, const WalkStop *stop, int index, int64_t bat
 
 static Status check_size(const Walk *w, const WalkStop *stop, bool pair, bool shifted, Err *err)
 {
-    uint64_t bytes, limit = w->options->max_mem;
+    uint64_t bytes, limit = share_of(w);
     if (walk_moments_bytes(&stop->form, pair, shifted, &bytes) && (limit == 0 || bytes <= limit)) return OK;
-    return err_set(err, ERR_MEMORY, "layer '%.*s': the moments of its %lld inputs need %llu bytes; --max-mem allows %llu",
+    return err_set(err, ERR_MEMORY, "layer '%.*s': the moments of its %lld inputs need %llu bytes; --max-mem leaves %llu for them",
                    STR_ARG(stop->form.layer.name), (long long)stop->form.width, (unsigned long long)bytes, (unsigned long long)limit);
 }
 

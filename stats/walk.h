@@ -4,7 +4,19 @@
  *
  * Both networks run once over the calibration data in all, however deep: the network is cut before each layer, and between cuts the
  * activations of all samples that are still needed are kept (in memory up to half of max_mem, then in a temporary file). What the
- * compressed network computes just as the original does, because nothing before it was changed, is neither run nor kept twice. */
+ * compressed network computes just as the original does, because nothing before it was changed, is neither run nor kept twice. The other
+ * half of max_mem is for one network while it runs, or for the moments of one layer while they are summed.
+ *
+ * Constants change during the walk, nodes do not: both networks are cut at the same nodes and their values are matched by number. What
+ * a pass must do:
+ *   - write weights by layer_write_weights (or tensor_make_writable), in the shape that they have; write the bias by layer_write_bias,
+ *     which may give the layer a bias input that it had not. Either changes this layer alone, never one that the walk has passed:
+ *     weights shared with an earlier layer stay as they are.
+ *   - make a change that needs other nodes (a layer split into two, channels removed, Q/DQ pairs) in two steps: during the walk write
+ *     the weights that have the same effect in the old shape (the product of the factors, zeros, rounded values), so that later
+ *     layers see their effect, and keep what was found; rewrite the nodes when the walk has returned.
+ *   - neither add, remove nor rewire nodes, nor change attributes, from the callback. Added nodes are ERR_BUG.
+ * Samples may differ in shape from call to call (dataset_varies); in one call all are alike. */
 #ifndef PARE_STATS_WALK_H
 #define PARE_STATS_WALK_H
 
@@ -27,7 +39,7 @@ typedef struct WalkLayer {
     bool same_input;            /* C is H: nothing before this layer was changed */
 } WalkLayer;
 
-/* May change weight and bias constants of the compressed network (layer_write_weights, layer_write_bias), not its nodes. */
+/* May change weight and bias constants of the compressed network (layer_write_weights, layer_write_bias), not its nodes; see above. */
 typedef Status (*WalkFn)(void *user, const WalkLayer *w, Err *err);
 /* An output of both networks for samples [first, first + count), borrowed. */
 typedef Status (*WalkOutputFn)(void *user, int output, int64_t first, int64_t count, const Tensor *original, const Tensor *compressed,

@@ -192,6 +192,37 @@ static void test_data_dependent_shapes(void **state)
     graph_free(g);
 }
 
+/* Weights larger than everything else: what a session packs, sets aside and copies is counted, before it is allocated. */
+static void test_memory_of_weights(void **state)
+{
+    (void)state;
+    enum { WEIGHTS = 9 * 128 * 128 * 4, LITTLE = WEIGHTS / 2, ENOUGH = WEIGHTS * 2 };
+    Graph *g = build_new(17);
+    Err err;
+    ValueId x = build_input(g, "x", DT_FLOAT, DIMS(DIM_UNKNOWN, 128, 4, 4)), w = build_weight(g, "w", 1, DIMS(128, 128, 3, 3));
+    build_output(g, build_node(g, "Conv", "y", x, w, -1));
+    build_ready(g);
+    static const struct { const char *name; uint64_t limit; bool plain; Status status; } rows[] = {
+        { "packed weights do not fit", LITTLE, false, ERR_MEMORY },
+        { "packed weights fit", ENOUGH, false, OK },
+        { "the plain form packs nothing", LITTLE, true, OK },
+        { "the plain form's activations", 1024, true, ERR_MEMORY },
+        { "no limit", 0, false, OK },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        Tensor in = noise(DIMS(1, 128, 4, 4), 1), out = { 0 };
+        Session *s = open_session(g, (SessionOptions){ .threads = 1, .plain = rows[i].plain, .max_mem = rows[i].limit });
+        assert_status(session_run(s, &in, &out, &err), rows[i].status, &err);
+        assert_true(rows[i].limit == 0 || s->budget->taken <= rows[i].limit);
+        if (rows[i].status != OK) assert_non_null(strstr(err.text, "--max-mem"));
+        else if (!rows[i].plain) assert_true(s->budget->taken >= WEIGHTS + s->arena_bytes);
+        tensor_release(&in);
+        tensor_release(&out);
+        session_free(s);
+    }
+    graph_free(g);
+}
+
 static void test_refusals(void **state)
 {
     (void)state;
@@ -310,6 +341,7 @@ int main(void)
         cmocka_unit_test(test_observe),
         cmocka_unit_test(test_observer_stops_the_run),
         cmocka_unit_test(test_data_dependent_shapes),
+        cmocka_unit_test(test_memory_of_weights),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_unknown_operators_are_named),
         cmocka_unit_test(test_threads),

@@ -54,7 +54,7 @@ static void nothing_changed(void **state)
         { "shared", false, 0, 50, 4, 0, 1 },
         { "apart", true, 0, 50, 4, 0, 1 },
         { "two threads", true, 0, 50, 4, 0, 2 },
-        { "in the file", true, 3000000, 1200, 100, 0, 1 },
+        { "in the file", true, 5000000, 1200, 100, 0, 1 },
         { "some positions", true, 0, 50, 3, 50, 1 },
     };
     Graph *g = mixed();
