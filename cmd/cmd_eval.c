@@ -15,7 +15,7 @@ typedef struct EvalCommand {
 
 static const Opt eval_options[] = {
     { .name = "data", .type = OPT_STRING, .field = offsetof(EvalCommand, data),
-      .help = "inputs and labels: an .npz, a folder of input_k.pb, or a .json data section" },
+      .help = "inputs and labels: an .npz, a folder of .npz or of input_k.pb, or a .json data section" },
     { .name = "reference", .type = OPT_STRING, .field = offsetof(EvalCommand, reference),
       .help = "another network: how far the outputs are from its outputs" },
     { .name = "json", .type = OPT_FLAG, .field = offsetof(EvalCommand, json), .help = "one JSON object instead of text" },

@@ -13,7 +13,7 @@ typedef struct InferCommand {
 
 static const Opt infer_options[] = {
     { .name = "data", .type = OPT_STRING, .field = offsetof(InferCommand, data),
-      .help = "inputs: an .npz, a folder of input_k.pb, or a .json data section" },
+      .help = "inputs: an .npz, a folder of .npz or of input_k.pb, or a .json data section" },
     { .name = "output", .type = OPT_STRING, .field = offsetof(InferCommand, output),
       .help = "the .npz to write, or - for standard output; also -o" },
     { .name = "batch", .type = OPT_INT, .field = offsetof(InferCommand, batch), .fallback = "0", .min = 0, .max = 1e9, .unit = "samples",

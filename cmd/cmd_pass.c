@@ -4,7 +4,7 @@
 #include <string.h>
 
 static const Opt pass_options[] = {
-    RUN_TEXT("data", data, "calibration data: an .npz, a folder of input_k.pb, or a .json data section"),
+    RUN_TEXT("data", data, "calibration data: an .npz, a folder of .npz or of input_k.pb, or a .json data section"),
     RUN_TEXT("evaluation", evaluation, "labelled data to measure accuracy on, in the same forms"),
     RUN_TEXT("layer", layer, "a rule for single layers: 'PATTERN:skip' or 'PATTERN:option=value,...'; may be given several times"),
     RUN_OPTIONS,

@@ -98,7 +98,8 @@ Status dataset_open(const char *path, const Graph *g, const DataOptions *options
 {
     struct stat info;
     if (stat(path, &info) != 0) return err_set(err, ERR_IO, "%s: %s", path, strerror(errno));
-    if (S_ISDIR(info.st_mode)) return dataset_open_folder(path, g, options, out, err);
+    if (S_ISDIR(info.st_mode))
+        return folder_has_npz(path) ? dataset_open_files(path, g, NULL, options, out, err) : dataset_open_folder(path, g, options, out, err);
     Mapping *m = NULL;
     TRY(mapping_open(path, 0, &m, err));
     Status status;
@@ -138,7 +139,8 @@ Status dataset_open_json(const cJSON *json, const Graph *g, const DataOptions *o
     char *path = path_join(folder, section.file);
     Status status;
     if (path != NULL && stat(path, &info) == 0 && S_ISDIR(info.st_mode)) {
-        status = open_section_folder(json, path, g, options, out, err);
+        status = folder_has_npz(path) ? dataset_open_files(path, g, json, options, out, err)
+                                      : open_section_folder(json, path, g, options, out, err);
         section_release(&section);
     } else if (path == NULL) {
         status = err_no_memory(err, "a path");
@@ -154,6 +156,7 @@ int64_t dataset_samples(const Dataset *d) { return d->samples; }
 const char *dataset_path(const Dataset *d) { return d->file_path; }
 bool dataset_has_labels(const Dataset *d) { return d->has_label; }
 bool dataset_batched(const Dataset *d) { return d->batched; }
+bool dataset_varies(const Dataset *d) { return d->files != NULL; }
 int dataset_class_axis(const Dataset *d) { return d->class_axis; }
 
 bool dataset_ignore_label(const Dataset *d, int64_t *label)
@@ -179,10 +182,11 @@ Status dataset_read(Dataset *d, int64_t first, int64_t count, Tensor *inputs, Te
     if (labels != NULL) *labels = (Tensor){ 0 };
     Status status = d->kind->read(d, first, count, inputs, err);
     if (status == OK && labels != NULL && d->has_label)
-        status = labels_read(&d->label, first, count, d->has_ignore, d->ignore, labels, err);
+        status = d->kind->labels != NULL ? d->kind->labels(d, first, count, labels, err)
+                                         : labels_read(&d->label, first, count, d->has_ignore, d->ignore, labels, err);
     if (status != OK) {
         for (int i = 0; i < d->feed_count; i++) tensor_release(&inputs[i]);
-        if (d->file_path != NULL) err_prefix(err, "%s", d->file_path);
+        if (d->file_path != NULL && err != NULL && strncmp(err->text, d->file_path, strlen(d->file_path)) != 0) err_prefix(err, "%s", d->file_path);
     }
     return status;
 }

@@ -28,10 +28,12 @@ typedef struct DataOptions {
     bool expect_nonfinite; /* allow NaN and infinity in inputs (default: ERR_DATA names array and index) */
 } DataOptions;
 
-/* --data: an .npz, a folder of input_k.pb / output_k.pb, or a .json data section; the graph gives the inputs' names, types and ranks.
+/* --data: an .npz, a folder of .npz files, a folder of input_k.pb / output_k.pb, or a .json data section; the graph gives the inputs' names, types and ranks.
  * Axis 0 counts the samples, unless the arrays fit as they are and axis 0 cannot count them: an input without axes, one of another fixed
  * length, or a symbol that also stands for another axis ([N,N]); then the arrays are one sample as a whole. With a label object's
- * rows, first, every or shuffle, such a whole has labels at the chosen positions of axis 0 only; the others get the label to ignore. */
+ * rows, first, every or shuffle, such a whole has labels at the chosen positions of axis 0 only; the others get the label to ignore.
+ * The files of a folder of .npz hold the same arrays, each in its own shape (sequences of various lengths); their samples follow each other
+ * in the order of the files' names and go through one at a time. A section about such a folder holds for each file. */
 Status dataset_open(const char *path, const Graph *g, const DataOptions *options, Dataset **out, Err *err);
 /* A "data" entry of a recipe: a string as above, or an object { "file", "inputs", "label", "first", ... }. Unknown keys: ERR_USAGE. */
 Status dataset_open_json(const cJSON *section, const Graph *g, const DataOptions *options, Dataset **out, Err *err);
@@ -45,6 +47,7 @@ int64_t dataset_samples(const Dataset *d); /* along the sample axis; 1 when the 
 const char *dataset_path(const Dataset *d); /* the file or folder of the arrays; NULL: random data */
 bool dataset_has_labels(const Dataset *d);
 bool dataset_batched(const Dataset *d);    /* false: the whole is one sample and goes through in one call */
+bool dataset_varies(const Dataset *d);     /* samples may differ in shape */
 int dataset_class_axis(const Dataset *d);  /* of the logits; -1: last */
 bool dataset_ignore_label(const Dataset *d, int64_t *label);
 /* The batch to use: `want` (0: 32), but what the network's own dimensions fix, and never more than there are samples. */

@@ -1,4 +1,4 @@
-/* A dataset's insides: three kinds (a file of arrays, a folder of .pb, random numbers) behind one table of functions. */
+/* A dataset's insides: four kinds (a file of arrays, a folder of such files, a folder of .pb, random numbers) behind one table of functions. */
 #ifndef PARE_DATA_DATASET_INTERNAL_H
 #define PARE_DATA_DATASET_INTERNAL_H
 
@@ -19,7 +19,10 @@ typedef struct DatasetKind {
     Status (*expected)(Dataset *d, int output, int64_t first, int64_t count, Tensor *out, Err *err); /* NULL: never any */
     Status (*hash)(Dataset *d, Hash *h, Err *err);
     void (*release)(Dataset *d);
+    Status (*labels)(Dataset *d, int64_t first, int64_t count, Tensor *labels, Err *err); /* NULL: from d->label */
 } DatasetKind;
+
+typedef struct Files Files; /* data/files.c */
 
 struct Dataset {
     const DatasetKind *kind;
@@ -45,7 +48,9 @@ struct Dataset {
     Source *expected;  /* one per output; what NULL where there is none */
     ArraySpec *expected_specs;
 
-    /* a folder, or random numbers */
+    Files *files; /* a folder of .npz */
+
+    /* a folder of .pb, or random numbers */
     Tensor *tensors;          /* folder: one per feed */
     Tensor *expected_tensors; /* folder: one per output */
     bool *has_expected;
@@ -58,6 +63,10 @@ Status dataset_new(const Graph *g, const DatasetKind *kind, Dataset **out, Err *
 /* Opens the file that an initialised section names, or takes the `file` already mapped. Takes the section over in every case. */
 Status dataset_open_section(Section *section, const char *path, Mapping *file, const Graph *g, const DataOptions *options, Dataset **out,
                             Err *err);
+/* Whether a folder holds .npz files and no input_0.pb. */
+bool folder_has_npz(const char *path);
+/* `section`: holds for each file; NULL: none. */
+Status dataset_open_files(const char *path, const Graph *g, const cJSON *section, const DataOptions *options, Dataset **out, Err *err);
 Status dataset_open_folder(const char *path, const Graph *g, const DataOptions *options, Dataset **out, Err *err);
 
 /* Whether an array fits an input as it is: type (4-bit inputs: one value a byte) and dimensions; axis 0 may hold any number of samples. */

@@ -41,8 +41,9 @@ static Status append(Infer *r, int i, Err *err)
     if (!shape_eq(&row, &r->shapes[i])) {
         shape_print(&r->shapes[i], was, sizeof was);
         shape_print(&t->shape, is, sizeof is);
-        return err_set(err, ERR_DATA, "output '%s' has shape %s after batches of %s; run all samples in one batch or one by one (--batch)",
-                       name, is, was);
+        return err_set(err, ERR_DATA, "output '%s' has shape %s after batches of %s; %s", name, is, was,
+                       dataset_varies(r->data) ? "run the files one by one: an array has one shape"
+                                               : "run all samples in one batch or one by one (--batch)");
     }
     return npz_writer_rows(r->writer, r->handles[i], t->data, t->shape.rank > 0 ? t->shape.dims[0] : 1, err);
 }

@@ -182,7 +182,7 @@ static cJSON *data_schema(void)
     cJSON *properties = cJSON_CreateObject();
     for (int i = 0; i < 2; i++) {
         cJSON *one = cJSON_CreateObject(), *any = cJSON_AddArrayToObject(one, "anyOf"), *path = typed("string");
-        describe(path, "an .npz, a folder of input_k.pb, or a .json data section; relative to the recipe");
+        describe(path, "an .npz, a folder of .npz or of input_k.pb, or a .json data section; relative to the recipe");
         cJSON_AddItemToArray(any, path);
         cJSON_AddItemToArray(any, data_object(DATA_TOP));
         describe(one, kinds[i].help);
