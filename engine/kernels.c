@@ -6,7 +6,7 @@
 #include "engine/products.h"
 
 static const Kernel *const lists[] = { kernels_conv, kernels_pool, kernels_pointwise, kernels_quantize,
-                                       kernels_product, kernels_integer, kernels_integer_sums, NULL };
+                                       kernels_product, kernels_integer, kernels_integer_sums, kernels_recurrent, NULL };
 
 const Kernel *const *kernels_all(void)
 {

@@ -22,9 +22,6 @@ typedef struct ActivationRow {
     float alpha, beta;
 } ActivationRow;
 
-enum { ACT_RELU, ACT_TANH, ACT_SIGMOID, ACT_AFFINE, ACT_LEAKY, ACT_THRESHOLDED, ACT_SCALED_TANH, ACT_HARD_SIGMOID, ACT_ELU, ACT_SOFTSIGN,
-       ACT_SOFTPLUS };
-
 static const ActivationRow activations[] = {
     [ACT_RELU] = { "Relu", false, false, 0, 0 },
     [ACT_TANH] = { "Tanh", false, false, 0, 0 },
@@ -43,7 +40,7 @@ static Status find_activation(const Graph *g, const Node *n, Str name, Activatio
 {
     for (size_t i = 0; i < sizeof activations / sizeof *activations; i++) {
         if (strlen(activations[i].name) != name.len || strncasecmp(activations[i].name, name.data, name.len) != 0) continue;
-        *out = (Activation){ (int)i, activations[i].alpha, activations[i].beta };
+        *out = (Activation){ (ActivationKind)i, activations[i].alpha, activations[i].beta };
         return OK;
     }
     return op_error(g, n, err, ERR_UNSUPPORTED, "activation '%.*s' is not known", STR_ARG(name));
@@ -94,6 +91,26 @@ static Status read_activations(Cell *cell, const Graph *g, const Node *n, Err *e
                 act->alpha = alphas->floats[alpha++];
             if (row->takes_beta && betas != NULL && betas->type == ATTR_FLOATS && beta < betas->count) act->beta = betas->floats[beta++];
         }
+    return OK;
+}
+
+CellKind cell_kind(const Node *n)
+{
+    return str_is(n->type, "LSTM") ? CELL_LSTM : str_is(n->type, "GRU") ? CELL_GRU : CELL_RNN;
+}
+
+int cell_gates(CellKind kind)
+{
+    return kind == CELL_LSTM ? 4 : kind == CELL_GRU ? 3 : 1;
+}
+
+Status cell_directions(const Graph *g, const Node *n, int *count, bool *backwards, Err *err)
+{
+    Str direction = node_string(n, "direction", "forward");
+    *backwards = str_is(direction, "reverse");
+    *count = str_is(direction, "bidirectional") ? 2 : 1;
+    if (*count == 1 && !*backwards && !str_is(direction, "forward"))
+        return op_error(g, n, err, ERR_DATA, "direction '%.*s' is not known", STR_ARG(direction));
     return OK;
 }
 

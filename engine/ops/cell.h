@@ -7,8 +7,13 @@
 
 typedef enum CellKind { CELL_RNN, CELL_GRU, CELL_LSTM } CellKind;
 
+typedef enum ActivationKind {
+    ACT_RELU, ACT_TANH, ACT_SIGMOID, ACT_AFFINE, ACT_LEAKY, ACT_THRESHOLDED, ACT_SCALED_TANH, ACT_HARD_SIGMOID, ACT_ELU, ACT_SOFTSIGN,
+    ACT_SOFTPLUS
+} ActivationKind;
+
 typedef struct Activation {
-    int kind; /* place in the table of cell.c */
+    ActivationKind kind;
     float alpha, beta;
 } Activation;
 
@@ -33,6 +38,10 @@ typedef struct CellData {
     float *y;               /* [T,D,B,H] from this direction's first row; zero before */
 } CellData;
 
+/* What an RNN, GRU or LSTM node is, from its type and its attribute `direction`. ERR_DATA: a direction that is not known. */
+CellKind cell_kind(const Node *n);
+int cell_gates(CellKind kind);
+Status cell_directions(const Graph *g, const Node *n, int *count, bool *backwards, Err *err);
 /* Reads activations, clip and the flags of a node; kind, gates and directions are set. ERR_DATA, ERR_UNSUPPORTED name what does not fit. */
 Status cell_read(Cell *cell, const Graph *g, const Node *n, Err *err);
 /* Runs direction d over all steps; Err: ERR_MEMORY. */

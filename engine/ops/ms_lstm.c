@@ -11,20 +11,11 @@
 
 enum { DL_X, DL_W, DL_R, DL_B, DL_LENGTHS, DL_H, DL_C, DL_P, DL_W_SCALE, DL_W_ZERO, DL_R_SCALE, DL_R_ZERO };
 
-static Status directions_of(const Graph *g, const Node *n, int *count, bool *backwards, Err *err)
-{
-    Str direction = node_string(n, "direction", "forward");
-    *count = str_is(direction, "bidirectional") ? 2 : 1;
-    *backwards = str_is(direction, "reverse");
-    if (*count == 2 || *backwards || str_is(direction, "forward")) return OK;
-    return op_error(g, n, err, ERR_DATA, "direction '%.*s'", STR_ARG(direction));
-}
-
 static Status lstm_infer(InferCall *c)
 {
     int directions;
     bool backwards;
-    TRY(directions_of(c->graph, c->node, &directions, &backwards, c->err));
+    TRY(cell_directions(c->graph, c->node, &directions, &backwards, c->err));
     for (int i = 0; i < c->output_count; i++) c->out[i].type = DT_FLOAT;
     const Shape *x = &c->in[DL_X].shape, *r = &c->in[DL_R].shape;
     if (x->rank < 0 || r->rank < 0) return OK;
@@ -170,7 +161,7 @@ static Status lstm_forward(OpCall *c)
     const Shape *x = &c->in[DL_X]->shape, *r = &c->in[DL_R]->shape;
     if (x->rank != 3 || r->rank != 3) return op_fail(c, ERR_DATA, "X of rank %d and R of rank %d, expected 3", x->rank, r->rank);
     Cell cell = { .kind = CELL_LSTM, .steps = x->dims[0], .batch = x->dims[1], .inputs = x->dims[2], .hidden = r->dims[1], .gates = 4 };
-    TRY(directions_of(c->graph, c->node, &cell.directions, &cell.backwards, c->err));
+    TRY(cell_directions(c->graph, c->node, &cell.directions, &cell.backwards, c->err));
     if (cell.hidden > 1 << 20 || cell.batch > 1 << 20) return op_fail(c, ERR_UNSUPPORTED, "%lld hidden units, %lld batches",
                                                                       (long long)cell.hidden, (long long)cell.batch);
     TRY(lstm_check(c, &cell));

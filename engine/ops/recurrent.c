@@ -11,26 +11,6 @@
 #include "engine/ops/list.h"
 #include "engine/ops/window.h"
 
-static CellKind kind_of(const Node *n)
-{
-    return str_is(n->type, "LSTM") ? CELL_LSTM : str_is(n->type, "GRU") ? CELL_GRU : CELL_RNN;
-}
-
-static int gates_of(CellKind kind)
-{
-    return kind == CELL_LSTM ? 4 : kind == CELL_GRU ? 3 : 1;
-}
-
-static Status directions_of(const Graph *g, const Node *n, int *count, bool *backwards, Err *err)
-{
-    Str direction = node_string(n, "direction", "forward");
-    *backwards = str_is(direction, "reverse");
-    *count = str_is(direction, "bidirectional") ? 2 : 1;
-    if (*count == 1 && !*backwards && !str_is(direction, "forward"))
-        return op_error(g, n, err, ERR_DATA, "direction '%.*s' is not known", STR_ARG(direction));
-    return OK;
-}
-
 /* --- inference */
 
 static Status recurrent_infer(InferCall *c)
@@ -38,7 +18,7 @@ static Status recurrent_infer(InferCall *c)
     const Shape *x = &c->in[0].shape, *r = &c->in[2].shape;
     bool batch_first = node_int(c->node, "layout", 0) != 0, backwards;
     int directions;
-    TRY(directions_of(c->graph, c->node, &directions, &backwards, c->err));
+    TRY(cell_directions(c->graph, c->node, &directions, &backwards, c->err));
     for (int i = 0; i < 3; i++)
         if (c->in[i].shape.rank >= 0 && c->in[i].shape.rank != 3)
             return op_fail(c, ERR_DATA, "input %d has rank %d, expected 3", i, c->in[i].shape.rank);
@@ -95,10 +75,10 @@ static Status check_lengths(const OpCall *c, const Recurrent *r)
 static Status read_operands(OpCall *c, Recurrent *r)
 {
     Cell *cell = &r->cell;
-    cell->kind = kind_of(c->node);
-    cell->gates = gates_of(cell->kind);
+    cell->kind = cell_kind(c->node);
+    cell->gates = cell_gates(cell->kind);
     r->batch_first = node_int(c->node, "layout", 0) != 0;
-    TRY(directions_of(c->graph, c->node, &cell->directions, &cell->backwards, c->err));
+    TRY(cell_directions(c->graph, c->node, &cell->directions, &cell->backwards, c->err));
     TRY(cell_read(cell, c->graph, c->node, c->err));
     r->x = c->in[0], r->w = c->in[1], r->r = c->in[2], r->bias = given(c, 3), r->lengths = given(c, 4), r->h = given(c, 5);
     r->c = given(c, 6), r->peephole = given(c, 7);
@@ -223,12 +203,12 @@ static void recurrent_cost(const CostCall *c, OpCost *out)
 {
     const Shape *x = &c->in[0].shape, *r = &c->in[2].shape;
     if (x->rank != 3 || r->rank != 3) return;
-    int64_t cells, gates = gates_of(kind_of(c->node)), width = x->dims[2] + r->dims[2];
+    int64_t cells, gates = cell_gates(cell_kind(c->node)), width = x->dims[2] + r->dims[2];
     if (!mul_i64(x->dims[0], x->dims[1], &cells) || !mul_i64(cells, r->dims[0] * r->dims[2], &cells)) return;
     if (!mul_i64(cells * gates, width, &out->macs)) out->macs = INT64_MAX;
-    int64_t activations = kind_of(c->node) == CELL_LSTM ? 5 : gates;
+    int64_t activations = cell_kind(c->node) == CELL_LSTM ? 5 : gates;
     out->transcendental = cells * activations;
-    out->elementwise = cells * (kind_of(c->node) == CELL_RNN ? 1 : 2 * gates);
+    out->elementwise = cells * (cell_kind(c->node) == CELL_RNN ? 1 : 2 * gates);
 }
 
 static int gate_axis(const Graph *g, const Node *n)

@@ -1,5 +1,6 @@
-"""RNN, GRU and LSTM against ONNX Runtime in every direction, layout and activation, with and without each optional input: 1e-5 of the
-largest. ONNX Runtime has no layout 1: there the reference is layout 0 on turned arrays."""
+"""RNN, GRU and LSTM against ONNX Runtime in every direction, layout and activation, with and without each optional input, in the sizes of
+the plain forward and of oneDNN: 1e-5 of the largest. ONNX Runtime has no layout 1: there the reference is layout 0 on turned arrays."""
+import itertools
 import sys
 import tempfile
 
@@ -15,7 +16,8 @@ GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
 FUNCTIONS = {"RNN": 1, "GRU": 2, "LSTM": 3}
 ACTIVATIONS = {"Relu": 0, "Tanh": 0, "Sigmoid": 0, "Affine": 2, "LeakyRelu": 1, "ThresholdedRelu": 1, "ScaledTanh": 2, "HardSigmoid": 2,
                "Elu": 1, "Softsign": 0, "Softplus": 0}
-STEPS, BATCH, INPUTS, HIDDEN = 5, 3, 4, 6
+STEPS, BATCH, INPUTS = 5, 3, 4
+SIZES = 6, 19
 
 
 def cases():
@@ -40,18 +42,19 @@ def cases():
             yield "LSTM", direction, {"peepholes": True, **extra}
 
 
-def arrays_of(random, kind, directions, extra):
+def arrays_of(random, kind, directions, hidden, extra):
     def normal(*shape):
         return (random.standard_normal(shape) * 0.2).astype(np.float32)
 
-    without, rows = extra.get("without", ()), GATES[kind] * HIDDEN
-    arrays = {"X": normal(STEPS, BATCH, INPUTS), "W": normal(directions, rows, INPUTS), "R": normal(directions, rows, HIDDEN)}
+    without, rows = extra.get("without", ()), GATES[kind] * hidden
+    arrays = {"X": normal(STEPS, BATCH, INPUTS), "W": normal(directions, rows, INPUTS),
+              "R": normal(directions, rows, hidden) * np.float32(SIZES[0] / hidden)}
     arrays["B"] = None if "bias" in without else normal(directions, 2 * rows)
     arrays["L"] = np.array(extra["lengths"], np.int32) if "lengths" in extra else None
-    arrays["h0"] = None if "states" in without else normal(directions, BATCH, HIDDEN)
+    arrays["h0"] = None if "states" in without else normal(directions, BATCH, hidden)
     if kind == "LSTM":
-        arrays["c0"] = None if "states" in without else normal(directions, BATCH, HIDDEN)
-        arrays["P"] = normal(directions, 3 * HIDDEN) if "peepholes" in extra else None
+        arrays["c0"] = None if "states" in without else normal(directions, BATCH, hidden)
+        arrays["P"] = normal(directions, 3 * hidden) if "peepholes" in extra else None
     return arrays
 
 
@@ -68,12 +71,12 @@ def turned(arrays):
     return {n: a.swapaxes(0, 1) if a is not None and n in ("X", "h0", "c0") else a for n, a in arrays.items()}
 
 
-def check(random, folder, kind, direction, extra):
+def check(random, folder, kind, direction, hidden, extra):
     """The largest difference, relative to the largest value of each result."""
     directions = 2 if direction == "bidirectional" else 1
-    arrays = arrays_of(random, kind, directions, extra)
+    arrays = arrays_of(random, kind, directions, hidden, extra)
     attributes = {k: v for k, v in extra.items() if k not in ("lengths", "without", "layout", "opset", "peepholes")}
-    attributes |= {"hidden_size": HIDDEN, "direction": direction}
+    attributes |= {"hidden_size": hidden, "direction": direction}
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     reference = model_of(kind, arrays, attributes, extra.get("opset", 14))
@@ -90,13 +93,13 @@ def check(random, folder, kind, direction, extra):
 def main():
     random, count, failed, worst = np.random.default_rng(5), 0, 0, 0.0
     with tempfile.TemporaryDirectory() as folder:
-        for kind, direction, extra in cases():
-            difference = check(random, folder, kind, direction, extra)
+        for hidden, (kind, direction, extra) in itertools.product(SIZES, cases()):
+            difference = check(random, folder, kind, direction, hidden, extra)
             count += 1
             worst = max(worst, difference)
             if not difference <= TOLERANCE:
                 failed += 1
-                print(f"FAILED {kind} {direction} {extra}: {difference:.2g}")
+                print(f"FAILED {kind} {direction} {hidden} {extra}: {difference:.2g}")
     print(f"{count - failed} of {count} recurrent cells agree with ONNX Runtime; the worst is {worst:.2g} of the largest")
     return 1 if failed else 0
 
