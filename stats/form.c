@@ -92,8 +92,7 @@ bool layer_same_columns(const Graph *g, const LayerForm *a, const LayerForm *b)
     return str_eq(node_string(x, "auto_pad", "NOTSET"), node_string(y, "auto_pad", "NOTSET"));
 }
 
-/* Where element (group, output, column) of the matrices stands in the stored weights. */
-static int64_t place(const LayerForm *f, int64_t group, int64_t output, int64_t column)
+int64_t layer_place(const LayerForm *f, int64_t group, int64_t output, int64_t column)
 {
     if (f->kind == FORM_CONV || f->trans_weight) return (group * f->outputs + output) * f->width + column;
     if (f->kind == FORM_ROWS) return column * f->outputs + output;
@@ -106,7 +105,7 @@ void layer_read_weights(const Graph *g, const LayerForm *f, double *w)
     const Tensor *t = graph_value(g, f->layer.weight)->tensor;
     for (int64_t k = 0; k < f->groups; k++)
         for (int64_t i = 0; i < f->outputs; i++)
-            for (int64_t j = 0; j < f->width; j++) *w++ = f->scale * tensor_get(t, place(f, k, i, j));
+            for (int64_t j = 0; j < f->width; j++) *w++ = f->scale * tensor_get(t, layer_place(f, k, i, j));
 }
 
 Status layer_write_weights(Graph *g, const LayerForm *f, const double *w, Err *err)
@@ -115,7 +114,7 @@ Status layer_write_weights(Graph *g, const LayerForm *f, const double *w, Err *e
     TRY(tensor_make_writable(g, f->layer.weight, &t, err));
     for (int64_t k = 0; k < f->groups; k++)
         for (int64_t i = 0; i < f->outputs; i++)
-            for (int64_t j = 0; j < f->width; j++) tensor_set(t, place(f, k, i, j), *w++ / f->scale);
+            for (int64_t j = 0; j < f->width; j++) tensor_set(t, layer_place(f, k, i, j), *w++ / f->scale);
     return OK;
 }
 

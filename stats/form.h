@@ -35,6 +35,8 @@ bool layer_same_columns(const Graph *g, const LayerForm *a, const LayerForm *b);
 static inline int64_t form_weights(const LayerForm *f) { return f->groups * f->outputs * f->width; }
 static inline int64_t form_outputs(const LayerForm *f) { return f->groups * f->outputs; }
 
+/* Where element (group, output, column) of the matrices stands in the stored weights. */
+int64_t layer_place(const LayerForm *f, int64_t group, int64_t output, int64_t column);
 /* w[groups,outputs,width], alpha included. */
 void layer_read_weights(const Graph *g, const LayerForm *f, double *w);
 /* The other way; rounds to the weights' type. Weights shared with another layer change there too. */
