@@ -37,6 +37,7 @@ typedef struct RoundSpec {
 /* rows x width integers with their scales; owned, rounded_release. */
 typedef struct Rounded {
     int64_t rows, width, blocks; /* blocks of a row: 1 with one scale for each row or for all */
+    int64_t block;   /* inputs of a block, the last may have fewer */
     int16_t *q;      /* [rows,width] */
     float *scales;   /* [rows,blocks]; all the same where one scale serves the matrix */
     int16_t *zeros;  /* [rows,blocks] */
