@@ -4,6 +4,7 @@
 
 #include "base/bytes.h"
 #include "engine/dnnl_private.h"
+#include "engine/ops/common.h"
 #include "engine/ops/window.h"
 
 /* The geometry in the library's terms, right-aligned windows cut to the spatial rank. */
@@ -75,7 +76,7 @@ static bool norm_fits(const KernelSite *s, const Node *n)
 {
     bool bias = s->node->input_count > 2 && s->value[2] != 0;
     if (s->follower_count > 0 || s->constant[1] == NULL || (bias && s->constant[2] == NULL) || n->output_count != 1) return false;
-    if (!str_is(s->node->type, "Conv") || node_int(n, "training_mode", 0) != 0 || node_int(n, "spatial", 1) == 0) return false;
+    if (!str_is(s->node->type, "Conv") || norm_is_training(n) || norm_is_pointwise(n)) return false;
     for (int i = 1; i < 5; i++) {
         const Tensor *t = node_constant(s->graph, n, i);
         if (t == NULL || t->type != DT_FLOAT || tensor_count(t) != s->in[1].shape.dims[0]) return false;

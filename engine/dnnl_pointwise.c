@@ -5,6 +5,7 @@
 
 #include "base/bytes.h"
 #include "engine/dnnl_private.h"
+#include "engine/ops/common.h"
 
 static bool any_given(const KernelSite *s)
 {
@@ -89,8 +90,8 @@ static Status clip_prepare(KernelSite *s, void **state)
 
 static bool batch_accept(const KernelSite *s)
 {
-    if (!site_float(s, 0) || s->in[0].shape.rank < 2 || s->in[0].shape.rank > 5 || node_int(s->node, "training_mode", 0) != 0) return false;
-    if (node_int(s->node, "spatial", 1) == 0) return false;
+    if (!site_float(s, 0) || s->in[0].shape.rank < 2 || s->in[0].shape.rank > 5) return false;
+    if (norm_is_training(s->node) || norm_is_pointwise(s->node)) return false;
     for (int i = 1; i < 5; i++)
         if (!site_float(s, i) || s->in[i].shape.rank != 1 || s->in[i].shape.dims[0] != s->in[0].shape.dims[1]) return false;
     for (int i = 1; i < s->output_count; i++)

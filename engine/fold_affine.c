@@ -13,6 +13,7 @@
 #include <stdlib.h>
 
 #include "base/bytes.h"
+#include "engine/ops/common.h"
 
 typedef struct Linear {
     NodeId node;
@@ -146,8 +147,8 @@ static NodeId sole_source(const Graph *g, NodeId reader, int i)
 static const char *norm_open(const Graph *g, NodeId id, Linear *l)
 {
     const Node *n = graph_node(g, id);
-    if (node_int(n, "training_mode", 0) != 0) return "it normalises by the batch (training_mode)";
-    if (node_int(n, "spatial", 1) != 1) return "it normalises each position on its own (spatial 0)";
+    if (norm_is_training(n)) return "it normalises by the batch";
+    if (norm_is_pointwise(n)) return "it normalises each position on its own (spatial 0)";
     for (int i = 1; i < n->output_count; i++)
         if (n->outputs[i] != 0 && graph_readers(g, n->outputs[i]) > 0) return "its statistics are read";
     for (int i = 1; i < 5; i++)

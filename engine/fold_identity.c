@@ -27,6 +27,7 @@ static bool all_equal(const Tensor *t, double value)
 static bool is_dropout(const Graph *g, const Node *n)
 {
     if (n->output_count > 1 && n->outputs[1] != 0 && graph_readers(g, n->outputs[1]) > 0) return false;
+    if (n->op != NULL && n->op->until != 0 && node_int(n, "is_test", 0) == 0) return node_float(n, "ratio", 0.5F) == 0;
     if (node_input(n, 2) == 0) return true;
     const Tensor *training = node_constant(g, n, 2);
     return training != NULL && tensor_get(training, 0) == 0.0;

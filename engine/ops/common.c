@@ -21,6 +21,17 @@ bool axis_fix(int64_t axis, int rank, int *out)
     return true;
 }
 
+bool norm_is_training(const Node *n)
+{
+    if (n->op != NULL && n->op->until == NORM_OLDEST) return node_int(n, "is_test", 0) == 0;
+    return node_int(n, "training_mode", 0) != 0;
+}
+
+bool norm_is_pointwise(const Node *n)
+{
+    return node_int(n, "spatial", 1) == 0;
+}
+
 /* ---- lists ---- */
 
 static ListState list_of_attr(const Node *n, const char *attr, int64_t *out, int max, int *count)

@@ -41,6 +41,14 @@ ListState call_list(const OpCall *c, int input, const char *attr, int64_t *out, 
 /* Axes of a tensor of `rank` from such a list: in range and without repetition, or ERR_DATA. mask[a] is set for each. */
 Status axes_mask(const Graph *g, const Node *n, Err *err, const int64_t *axes, int count, int rank, bool *mask);
 
+/* ---- BatchNormalization ---- */
+
+/* Up to this opset is_test tells whether it normalises by its inputs or by the batch itself; then nothing, then training_mode. */
+#define NORM_OLDEST 6
+/* By the batch; by each position on its own (spatial 0). Op bound. */
+bool norm_is_training(const Node *n);
+bool norm_is_pointwise(const Node *n);
+
 /* ---- shapes ---- */
 
 /* Product of sizes dims[from..to); all must be sizes. */

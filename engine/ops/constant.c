@@ -14,7 +14,7 @@ static Status forward_copy(OpCall *c)
     return OK;
 }
 
-/* The mask of opset 7..9 has the type of the data, later it is bool; training_mode is an input since 12. */
+/* The mask has the type of the data up to opset 9, later it is bool; training is told by is_test 0 up to 6, by an input since 12. */
 static Status infer_dropout(InferCall *c)
 {
     TRY(infer_same(c));
@@ -24,6 +24,8 @@ static Status infer_dropout(InferCall *c)
 
 static Status forward_dropout(OpCall *c)
 {
+    if (c->opset < 7 && node_int(c->node, "is_test", 0) == 0 && node_float(c->node, "ratio", 0.5F) != 0)
+        return op_fail(c, ERR_UNSUPPORTED, "is_test 0 drops at random and cannot run: export the network for inference");
     if (c->input_count > 2 && c->in[2] != NULL && tensor_count(c->in[2]) == 1 && tensor_get_int(c->in[2], 0) != 0 &&
         (c->in[1] == NULL || tensor_count(c->in[1]) != 1 || tensor_get(c->in[1], 0) != 0))
         return op_fail(c, ERR_UNSUPPORTED, "training_mode true cannot run: export the network for inference");
@@ -170,8 +172,26 @@ static Status infer_cast_to(InferCall *c, DType to)
     return OK;
 }
 
+/* Up to opset 5 the type is spelled out. */
+static DType type_spelled(Str name)
+{
+    static const struct {
+        const char *name;
+        DType type;
+    } names[] = {
+        { "FLOAT", DT_FLOAT }, { "DOUBLE", DT_DOUBLE }, { "FLOAT16", DT_FLOAT16 }, { "BOOL", DT_BOOL }, { "INT8", DT_INT8 },
+        { "INT16", DT_INT16 }, { "INT32", DT_INT32 }, { "INT64", DT_INT64 }, { "UINT8", DT_UINT8 }, { "UINT16", DT_UINT16 },
+        { "UINT32", DT_UINT32 }, { "UINT64", DT_UINT64 },
+    };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (str_is(name, names[i].name)) return names[i].type;
+    return DT_NONE;
+}
+
 static DType cast_target(const Node *n)
 {
+    const Attr *a = node_attr(n, "to");
+    if (a != NULL && a->type == ATTR_STRING) return type_spelled(node_string(n, "to", ""));
     int64_t to = node_int(n, "to", 0);
     return to > DT_NONE && to < DT_COUNT ? (DType)to : DT_NONE;
 }
@@ -310,8 +330,9 @@ const Op ops_constant[] = {
     OP_ENTRY("Constant", 1, 0, 0, 0, 1, 1, OP_SHAPE_ONLY, infer_constant, forward_constant, cost_none),
     OP_ENTRY("ConstantOfShape", 9, 0, 1, 1, 1, 1, OP_SHAPE_ONLY, infer_constant_of_shape, forward_constant_of_shape, cost_none),
     OP_ENTRY("Identity", 1, 0, 1, 1, 1, 1, OP_SHAPE_ONLY | OP_MONOTONE, infer_same, forward_copy, cost_none),
+    OP_ENTRY("Dropout", 1, 6, 1, 1, 1, 2, OP_SHAPE_ONLY, infer_dropout, forward_dropout, cost_none),
     OP_ENTRY("Dropout", 7, 0, 1, 3, 1, 2, OP_SHAPE_ONLY, infer_dropout, forward_dropout, cost_none),
-    OP_ENTRY("Cast", 6, 0, 1, 1, 1, 1, 0, infer_cast, forward_cast, NULL),
+    OP_ENTRY("Cast", 1, 0, 1, 1, 1, 1, 0, infer_cast, forward_cast, NULL),
     OP_ENTRY("CastLike", 15, 0, 2, 2, 1, 1, 0, infer_cast_like, forward_cast_like, NULL),
     OP_ENTRY("Range", 11, 0, 3, 3, 1, 1, 0, infer_range, forward_range, NULL),
     OP_ENTRY("EyeLike", 9, 0, 1, 1, 1, 1, 0, infer_eye_like, forward_eye_like, NULL),

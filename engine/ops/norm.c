@@ -8,12 +8,9 @@
 #include <math.h>
 #include <stdlib.h>
 
-/* --- BatchNormalization: statistics, one per channel (axis 1), are inputs, or in training mode those of this very batch. */
+/* --- BatchNormalization: statistics, one per channel (axis 1), are inputs, or in training mode those of this very batch. With spatial 0,
+ * which ended with opset 9, there is one for each position of each channel: as many channels of one position. */
 
-static bool is_training(const Node *n, int opset)
-{
-    return opset < 7 ? node_int(n, "is_test", 0) == 0 : node_int(n, "training_mode", 0) != 0;
-}
 
 static Status batch_infer(InferCall *c)
 {
@@ -40,12 +37,12 @@ static void batch_moments(const float *x, int64_t batch, int64_t channels, int64
 static Status batch_check(const OpCall *c, bool training, int64_t *channels)
 {
     const Tensor *x = c->in[0];
-    if (c->opset < 9 && node_int(c->node, "spatial", 1) == 0) return op_fail(c, ERR_UNSUPPORTED, "spatial=0 is not supported");
     for (int i = 1; i < c->output_count; i++)
         if (c->wanted[i] && !(training && c->opset >= 14 && i < 3))
             return op_fail(c, ERR_UNSUPPORTED, "the statistics of training mode are not supported before opset 14");
     if (x->shape.rank < 1) return op_fail(c, ERR_DATA, "the input is a scalar");
     *channels = x->shape.rank > 1 ? x->shape.dims[1] : 1;
+    if (c->opset < 9 && node_int(c->node, "spatial", 1) == 0) *channels = shape_span(&x->shape, 1, x->shape.rank);
     for (int i = 1; i < 5; i++)
         if (tensor_count(c->in[i]) != *channels)
             return op_fail(c, ERR_DATA, "input %d has %lld entries for %lld channels", i, (long long)tensor_count(c->in[i]),
@@ -57,7 +54,7 @@ static Status batch_float(OpCall *c)
 {
     const Tensor *x = c->in[0];
     int64_t channels = 0;
-    bool training = is_training(c->node, c->opset);
+    bool training = norm_is_training(c->node);
     TRY(batch_check(c, training, &channels));
     TRY(opcall_output(c, 0, DT_FLOAT, &x->shape));
     for (int i = 1; i < 3 && i < c->output_count; i++) TRY(opcall_output(c, i, DT_FLOAT, &c->in[i + 2]->shape));
@@ -381,7 +378,7 @@ static void norm_cost(const CostCall *c, OpCost *out)
 }
 
 const Op ops_norm[] = {
-    OP_ENTRY("BatchNormalization", 1, 6, 5, 5, 1, 5, 0, batch_infer, batch_forward, norm_cost),
+    OP_ENTRY("BatchNormalization", 1, NORM_OLDEST, 5, 5, 1, 5, 0, batch_infer, batch_forward, norm_cost),
     OP_ENTRY("BatchNormalization", 7, 0, 5, 5, 1, 5, 0, batch_infer, batch_forward, norm_cost),
     OP_ENTRY("InstanceNormalization", 1, 0, 3, 3, 1, 1, 0, infer_same, group_forward, norm_cost),
     OP_ENTRY("GroupNormalization", 18, 0, 3, 3, 1, 1, 0, infer_same, group_forward, norm_cost),

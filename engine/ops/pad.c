@@ -28,6 +28,12 @@ static Status pad_amounts(const Graph *g, const Node *n, Err *err, const int64_t
     return OK;
 }
 
+/* The attribute of a form that has no input for its pads. */
+static const char *pad_attribute(int opset)
+{
+    return opset >= 11 ? NULL : opset >= 2 ? "pads" : "paddings";
+}
+
 static Status infer_pad(InferCall *c)
 {
     const Shape *x = &c->in[0].shape;
@@ -37,7 +43,7 @@ static Status infer_pad(InferCall *c)
     if (x->rank < 0) return OK;
     Shape *out = &c->out[0].shape;
     *out = *x;
-    ListState state = infer_list(c, c->opset >= 11 ? 1 : -1, c->opset >= 11 ? NULL : "pads", pads, 2 * MAX_RANK, &pad_count);
+    ListState state = infer_list(c, c->opset >= 11 ? 1 : -1, pad_attribute(c->opset), pads, 2 * MAX_RANK, &pad_count);
     ListState named = infer_list(c, c->opset >= 18 ? 3 : -1, NULL, axes, MAX_RANK, &axis_count);
     if (state == LIST_ABSENT) return op_fail(c, ERR_DATA, "its pads are missing");
     if (state == LIST_UNKNOWN || named == LIST_UNKNOWN) {
@@ -129,7 +135,7 @@ static Status forward_pad(OpCall *c)
     const Tensor *x = c->in[0];
     if (c->out[0].type == DT_NONE) return op_fail(c, ERR_DATA, "its pads or axes are no lists of integers");
     if (dtype_size(x->type) == 0) return op_bad_type(c, x->type);
-    call_list(c, c->opset >= 11 ? 1 : -1, c->opset >= 11 ? NULL : "pads", pads, 2 * MAX_RANK, &pad_count);
+    call_list(c, c->opset >= 11 ? 1 : -1, pad_attribute(c->opset), pads, 2 * MAX_RANK, &pad_count);
     ListState named = call_list(c, c->opset >= 18 ? 3 : -1, NULL, axes, MAX_RANK, &axis_count);
     TRY(pad_amounts(c->graph, c->node, c->err, pads, pad_count, axes, axis_count, named == LIST_KNOWN, x->shape.rank, begin, end));
     Str mode = node_string(c->node, "mode", "constant");
@@ -146,16 +152,42 @@ static Status forward_pad(OpCall *c)
     return OK;
 }
 
-/* ---- Tile ---- */
+/* ---- Tile: one axis up to opset 5, all of them since ---- */
+
+/* A number of any type, for opset 1 gives it the input's own. */
+static bool one_whole(const Tensor *t, int64_t *value)
+{
+    if (t == NULL || tensor_count(t) != 1 || (!dtype_is_integer(t->type) && !dtype_is_float(t->type))) return false;
+    double v = tensor_get(t, 0);
+    *value = v >= -0x1p53 && v <= 0x1p53 ? (int64_t)v : -1;
+    return (double)*value == v;
+}
+
+/* Inputs tiles and axis of the oldest form as a list for all axes. */
+static Status tile_axis(InferCall *c, int rank, int64_t *repeats, ListState *state)
+{
+    int64_t tiles, along;
+    int axis;
+    *state = LIST_UNKNOWN;
+    if (c->constant[1] == NULL || c->constant[2] == NULL) return OK;
+    if (!one_whole(c->constant[1], &tiles) || !one_whole(c->constant[2], &along) || !axis_fix(along, rank, &axis))
+        return op_fail(c, ERR_DATA, "its tiles and axis must be one whole number each, the axis inside a tensor of rank %d", rank);
+    for (int d = 0; d < rank; d++) repeats[d] = 1;
+    repeats[axis] = tiles;
+    *state = LIST_KNOWN;
+    return OK;
+}
 
 static Status infer_tile(InferCall *c)
 {
     const Shape *x = &c->in[0].shape;
     int64_t repeats[MAX_RANK];
-    int count;
+    int count = x->rank;
+    ListState state;
     c->out[0].type = c->in[0].type;
-    ListState state = infer_list(c, 1, NULL, repeats, MAX_RANK, &count);
     if (x->rank < 0) return OK;
+    if (c->opset < 6) TRY(tile_axis(c, x->rank, repeats, &state));
+    else state = infer_list(c, 1, NULL, repeats, MAX_RANK, &count);
     if (state == LIST_KNOWN && count != x->rank) return op_fail(c, ERR_DATA, "%d repeats for a tensor of rank %d", count, x->rank);
     c->out[0].shape = *x;
     for (int d = 0; d < x->rank; d++) {
@@ -194,7 +226,8 @@ static Status forward_tile(OpCall *c)
 }
 
 const Op ops_pad[] = {
-    OP_ENTRY("Pad", 2, 0, 1, 4, 1, 1, OP_SHAPE_ONLY, infer_pad, forward_pad, cost_none),
+    OP_ENTRY("Pad", 1, 0, 1, 4, 1, 1, OP_SHAPE_ONLY, infer_pad, forward_pad, cost_none),
+    OP_ENTRY("Tile", 1, 5, 3, 3, 1, 1, OP_SHAPE_ONLY, infer_tile, forward_tile, cost_none),
     OP_ENTRY("Tile", 6, 0, 2, 2, 1, 1, OP_SHAPE_ONLY, infer_tile, forward_tile, cost_none),
     OP_END,
 };

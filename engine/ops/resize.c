@@ -16,7 +16,7 @@ static const char *const nearest_names[] = { "round_prefer_floor", "round_prefer
 
 /* ---- what is asked for ---- */
 
-/* Where the inputs stand: Upsample has its scales as an attribute (7) or input 1 (9), Resize 10 as input 1, Resize 11 as 2. */
+/* Where the inputs stand: Upsample has its scales as attributes (1, 7) or input 1 (9), Resize 10 as input 1, Resize 11 as 2. */
 static int scales_input(const Node *n, int opset)
 {
     if (str_is(n->type, "Upsample")) return opset >= 9 ? 1 : -1;
@@ -81,6 +81,25 @@ static Status target_of_sizes(const Graph *g, const Node *n, Err *err, const Sha
     return OK;
 }
 
+/* Upsample's attributes: two of an image up to opset 6, a list in 7 and 8. */
+static Status scales_attribute(const InferCall *c, double *scales, int64_t *count)
+{
+    const Attr *a = node_attr(c->node, "scales");
+    if (c->opset < 7) {
+        const Attr *height = node_attr(c->node, "height_scale"), *width = node_attr(c->node, "width_scale");
+        if (height == NULL || width == NULL) return op_fail(c, ERR_DATA, "its height_scale or width_scale is missing");
+        scales[0] = scales[1] = 1;
+        scales[2] = (double)height->f;
+        scales[3] = (double)width->f;
+        *count = 4;
+        return OK;
+    }
+    if (a == NULL || a->type != ATTR_FLOATS || a->count > MAX_RANK) return op_fail(c, ERR_DATA, "its scales are missing");
+    for (int64_t i = 0; i < a->count; i++) scales[i] = (double)a->floats[i];
+    *count = a->count;
+    return OK;
+}
+
 /* Output shape and scales as far as the inputs tell them. */
 static Status find_target(const InferCall *c, Target *t)
 {
@@ -93,11 +112,10 @@ static Status find_target(const InferCall *c, Target *t)
     int64_t sizes[MAX_RANK];
     int size_count = 0;
     if (at < 0) {
-        const Attr *a = node_attr(c->node, "scales");
-        if (a == NULL || a->type != ATTR_FLOATS || a->count > MAX_RANK) return op_fail(c, ERR_DATA, "its scales are missing");
-        for (int64_t i = 0; i < a->count; i++) scales[i] = (double)a->floats[i];
+        int64_t count = 0;
+        TRY(scales_attribute(c, scales, &count));
         t->known = true;
-        return target_of_scales(c->graph, c->node, c->err, x, scales, a->count, t);
+        return target_of_scales(c->graph, c->node, c->err, x, scales, count, t);
     }
     const Tensor *given = at < c->input_count ? c->constant[at] : NULL;
     if (given != NULL && tensor_count(given) > 0 && tensor_count(given) <= MAX_RANK) {
@@ -427,7 +445,7 @@ static void cost_resize(const CostCall *c, OpCost *out)
 }
 
 const Op ops_resize[] = {
-    OP_ENTRY("Upsample", 7, 8, 1, 1, 1, 1, 0, infer_resize, forward_resize, cost_resize),
+    OP_ENTRY("Upsample", 1, 8, 1, 1, 1, 1, 0, infer_resize, forward_resize, cost_resize),
     OP_ENTRY("Upsample", 9, 9, 2, 2, 1, 1, 0, infer_resize, forward_resize, cost_resize),
     OP_ENTRY("Resize", 10, 10, 2, 2, 1, 1, 0, infer_resize, forward_resize, cost_resize),
     OP_ENTRY("Resize", 11, 0, 1, 4, 1, 1, 0, infer_resize, forward_resize, cost_resize),

@@ -133,12 +133,10 @@ static Status check_reshape(InferCall *c, const Shape *x, const Shape *out, int 
     return op_fail(c, ERR_DATA, "%s cannot become %s: the number of elements differs", from, to);
 }
 
-static Status infer_reshape(InferCall *c)
+static Status reshape_to(InferCall *c, const Ints *target)
 {
     const Shape *x = &c->in[0].shape;
-    const Ints *target = &c->ints[1];
     Shape *out = &c->out[0].shape;
-    c->out[0].type = c->in[0].type;
     if (target->count < 0) {
         const Shape *s = &c->in[1].shape;
         if (s->rank != 1 || s->dims[0] < 0 || s->dims[0] > MAX_RANK) return OK;
@@ -155,9 +153,9 @@ static Status infer_reshape(InferCall *c)
         if (target_dim(c, target, i, zero_copies, &out->dims[i])) continue;
         minus_ones += !target->symbol[i] && target->at[i] == -1;
         if (!target->symbol[i] && (target->at[i] < -1 || minus_ones > 1))
-            return op_fail(c, ERR_DATA, "its shape input holds %lld at %d; one -1 at most is allowed", (long long)target->at[i], i);
+            return op_fail(c, ERR_DATA, "the shape it asks for holds %lld at %d; one -1 at most is allowed", (long long)target->at[i], i);
         if (!target->symbol[i] && target->at[i] == 0 && zero_copies && x->rank >= 0 && i >= x->rank)
-            return op_fail(c, ERR_DATA, "its shape input copies axis %d of an input of rank %d", i, x->rank);
+            return op_fail(c, ERR_DATA, "the shape it asks for copies axis %d of an input of rank %d", i, x->rank);
         open = i;
         open_count++;
     }
@@ -168,6 +166,17 @@ static Status infer_reshape(InferCall *c)
         c->out_ints[0].scalar = out->rank == 0;
     }
     return open_count <= 1 ? check_reshape(c, x, out, open) : OK;
+}
+
+/* The shape is an input; up to opset 4 an attribute. */
+static Status infer_reshape(InferCall *c)
+{
+    c->out[0].type = c->in[0].type;
+    if (c->input_count > 1) return reshape_to(c, &c->ints[1]);
+    Ints target;
+    if (infer_list(c, -1, "shape", target.at, MAX_INTS, &target.count) != LIST_KNOWN) return op_fail(c, ERR_DATA, "its shape is missing");
+    memset(target.symbol, 0, sizeof target.symbol);
+    return reshape_to(c, &target);
 }
 
 static Status infer_flatten(InferCall *c)
@@ -429,6 +438,7 @@ static Status forward_space_to_depth(OpCall *c)
 const Op ops_shape[] = {
     OP_ENTRY("Shape", 1, 0, 1, 1, 1, 1, OP_SHAPE_ONLY, infer_shape_op, forward_shape_op, cost_none),
     OP_ENTRY("Size", 1, 0, 1, 1, 1, 1, OP_SHAPE_ONLY, infer_size, forward_size, cost_none),
+    OP_ENTRY("Reshape", 1, 4, 1, 1, 1, 1, OP_SHAPE_ONLY, infer_reshape, forward_reinterpret, cost_none),
     OP_ENTRY("Reshape", 5, 0, 2, 2, 1, 1, OP_SHAPE_ONLY, infer_reshape, forward_reinterpret, cost_none),
     OP_ENTRY("Flatten", 1, 0, 1, 1, 1, 1, OP_SHAPE_ONLY, infer_flatten, forward_reinterpret, cost_none),
     OP_ENTRY("Squeeze", 1, 0, 1, 2, 1, 1, OP_SHAPE_ONLY, infer_squeeze, forward_reinterpret, cost_none),

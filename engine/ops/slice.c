@@ -157,7 +157,7 @@ static Status forward_slice(OpCall *c)
     return OK;
 }
 
-/* ---- Split ---- */
+/* ---- Split: its sizes are an attribute up to opset 12, an input since, and either in opset 1 ---- */
 
 /* Sizes of the parts along an axis of `size`; DIM_UNKNOWN each when it cannot be told. */
 static Status split_sizes(const Graph *g, const Node *n, Err *err, ListState state, const int64_t *given, int count, int64_t size,
@@ -188,6 +188,22 @@ static Status split_sizes(const Graph *g, const Node *n, Err *err, ListState sta
     return OK;
 }
 
+/* The input of opset 1 has the type of the data. */
+static ListState split_list(const InferCall *c, int64_t *given, int *count)
+{
+    const Tensor *t = c->opset < 2 && c->input_count > 1 ? c->constant[1] : NULL;
+    if (t == NULL || !dtype_is_float(t->type)) return infer_list(c, 1, "split", given, MAX_INTS, count);
+    int64_t total = tensor_count(t);
+    if (total > MAX_INTS) return LIST_UNKNOWN;
+    for (int64_t i = 0; i < total; i++) {
+        double v = tensor_get(t, i);
+        given[i] = v >= 0 && v <= 0x1p53 ? (int64_t)v : -1;
+        if ((double)given[i] != v) return LIST_UNKNOWN;
+    }
+    *count = (int)total;
+    return LIST_KNOWN;
+}
+
 static Status infer_split(InferCall *c)
 {
     const Shape *x = &c->in[0].shape;
@@ -198,7 +214,7 @@ static Status infer_split(InferCall *c)
     if (!axis_fix(node_int(c->node, "axis", 0), x->rank, &axis))
         return op_fail(c, ERR_DATA, "its axis is outside a tensor of rank %d", x->rank);
     if (c->output_count > MAX_INTS) return op_fail(c, ERR_UNSUPPORTED, "%d outputs; at most %d", c->output_count, MAX_INTS);
-    ListState state = infer_list(c, 1, "split", given, MAX_INTS, &count);
+    ListState state = split_list(c, given, &count);
     TRY(split_sizes(c->graph, c->node, c->err, state, given, count, x->dims[axis], c->output_count, parts));
     int at = 0;
     for (int i = 0; i < c->output_count; i++) {
@@ -235,7 +251,7 @@ static Status forward_split(OpCall *c)
     return OK;
 }
 
-/* ---- Concat ---- */
+/* ---- Concat: its axis may be left out up to opset 3 and is 1 then ---- */
 
 static Status infer_concat(InferCall *c)
 {
@@ -305,7 +321,7 @@ static Status forward_concat(OpCall *c)
 const Op ops_slice[] = {
     OP_ENTRY("Slice", 1, 9, 1, 1, 1, 1, OP_SHAPE_ONLY, infer_slice, forward_slice, cost_none),
     OP_ENTRY("Slice", 10, 0, 3, 5, 1, 1, OP_SHAPE_ONLY, infer_slice, forward_slice, cost_none),
-    OP_ENTRY("Split", 2, 0, 1, 2, 1, -1, OP_SHAPE_ONLY, infer_split, forward_split, cost_none),
-    OP_ENTRY("Concat", 4, 0, 1, -1, 1, 1, OP_SHAPE_ONLY, infer_concat, forward_concat, cost_none),
+    OP_ENTRY("Split", 1, 0, 1, 2, 1, -1, OP_SHAPE_ONLY, infer_split, forward_split, cost_none),
+    OP_ENTRY("Concat", 1, 0, 1, -1, 1, 1, OP_SHAPE_ONLY, infer_concat, forward_concat, cost_none),
     OP_END,
 };

@@ -112,6 +112,7 @@ UNARY0(hard_swish, v * fmax((T)0, fmin((T)1, v / 6 + (T)0.5)))
 UNARY(hard_sigmoid, "alpha", 0.2f, "beta", 0.5f, fmax((T)0, fmin((T)1, a * v + b)))
 UNARY(elu, "alpha", 1.0f, "", 0, v < 0 ? a * expm1(v) : v)
 UNARY(selu, "alpha", 1.67326319217681884765625f, "gamma", 1.05070102214813232421875f, b * (v < 0 ? a * expm1(v) : v))
+UNARY(selu_oldest, "alpha", 1.6732f, "gamma", 1.0507f, b * (v < 0 ? a * expm1(v) : v)) /* the defaults up to opset 5 */
 UNARY(celu, "alpha", 1.0f, "", 0, v < 0 ? a * expm1(v / a) : v)
 UNARY(leaky_relu, "alpha", 0.01f, "", 0, v < 0 ? a * v : v)
 UNARY(thresholded_relu, "alpha", 1.0f, "", 0, v > a ? v : 0)
@@ -315,7 +316,7 @@ static Status forward_clip(OpCall *c)
 
 const Op ops_unary[] = {
     OP_ENTRY("Relu", 1, 0, 1, 1, 1, 1, OP_MONOTONE, infer_unary, forward_relu, NULL),
-    OP_ENTRY("Clip", 6, 10, 1, 1, 1, 1, OP_MONOTONE, infer_unary, forward_clip, NULL),
+    OP_ENTRY("Clip", 1, 10, 1, 1, 1, 1, OP_MONOTONE, infer_unary, forward_clip, NULL),
     OP_ENTRY("Clip", 11, 0, 1, 3, 1, 1, OP_MONOTONE, infer_unary, forward_clip, NULL),
     OP_ENTRY("Floor", 1, 0, 1, 1, 1, 1, 0, infer_same, forward_floor, NULL),
     OP_ENTRY("Ceil", 1, 0, 1, 1, 1, 1, 0, infer_same, forward_ceil, NULL),
@@ -349,7 +350,8 @@ const Op ops_unary[] = {
     COSTLY("Softplus", 1, forward_softplus),
     COSTLY("Softsign", 1, forward_softsign),
     COSTLY("Elu", 1, forward_elu),
-    COSTLY("Selu", 1, forward_selu),
+    OP_ENTRY("Selu", 1, 5, 1, 1, 1, 1, 0, infer_unary, forward_selu_oldest, cost_transcendental),
+    COSTLY("Selu", 6, forward_selu),
     COSTLY("Celu", 12, forward_celu),
     COSTLY("Gelu", 20, forward_gelu),
     COSTLY("Mish", 18, forward_mish),
