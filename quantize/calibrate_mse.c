@@ -1,0 +1,149 @@
+/* Ends by the least mean squared error: argmin over (low, high) of sum (x - q(x))^2, q the grid that these ends make.
+ *
+ * Values count as spread evenly within their bin, and both parts of the error are integrated exactly over it:
+ *   inside    u = x / s, r = u - rint(u):   int (x - q)^2 dx = s^3 (rint(u) / 12 + r^3 / 3)
+ *   outside   the distance to the end:      int (x - e)^2 dx = (x - e)^3 / 3
+ * A bin that begins at 0 and holds more than both its neighbours holds zeros (a Relu's): the excess counts as exactly 0, which every grid has.
+ * Each end is cut to 0, 1 ... 100 hundredths of itself. A rough error, s^2 / 12 for every value inside, is taken for all pairs; from its
+ * best pair, and from the whole range, first one end then the other is searched by the exact one until nothing changes. */
+#include "quantize/calibrate_internal.h"
+
+#include <math.h>
+
+#define FACTORS 100
+#define ROUNDS 8 /* each strictly better than the one before; two or three are usual */
+
+typedef struct Mass {
+    int count;                       /* bins that are not empty, from the first to the last */
+    double edge[HISTOGRAM_BINS + 1]; /* the outer two are the least and the largest value */
+    double density[HISTOGRAM_BINS];  /* values for a unit of width; 0 where a bin has no width */
+    double n[HISTOGRAM_BINS];
+} Mass;
+
+typedef struct Search {
+    const Mass *m;
+    double low, high; /* not above and not below 0 */
+} Search;
+
+static void mass_of(const Histogram *h, double low, double high, Mass *m)
+{
+    int first = 0, last = HISTOGRAM_BINS - 1;
+    while (first < last && h->bins[first] == 0) first++;
+    while (last > first && h->bins[last] == 0) last--;
+    m->count = last - first + 1;
+    for (int i = 0; i <= m->count; i++) m->edge[i] = fmin(fmax(histogram_edge(h, first + i), low), high);
+    for (int i = 0; i < m->count; i++) m->n[i] = (double)h->bins[first + i];
+    int64_t zero = -h->origin - first;
+    if (zero >= 0 && zero < m->count)
+        m->n[zero] = fmin(m->n[zero], fmax(zero > 0 ? m->n[zero - 1] : 0.0, zero + 1 < m->count ? m->n[zero + 1] : 0.0));
+    for (int i = 0; i < m->count; i++) {
+        double width = m->edge[i + 1] - m->edge[i];
+        m->density[i] = width > 0.0 ? m->n[i] / width : 0.0;
+    }
+}
+
+/* rint without a call: exact below 2^51, which grids of 256 steps never reach. */
+static inline double near(double x)
+{
+    const double shift = 0x1.8p52;
+    return (x + shift) - shift;
+}
+
+/* The error's integral up to x, but for a constant. */
+static inline double integral(double x, double bottom, double top, double s, double inverse)
+{
+    double inside = x < bottom ? bottom : x > top ? top : x, beyond = x - inside;
+    double u = inside * inverse, whole = near(u), r = u - whole;
+    return s * s * s * (whole / 12.0 + r * r * r / 3.0) + beyond * beyond * beyond / 3.0;
+}
+
+static double exact_error(const Mass *m, double low, double high)
+{
+    Grid g = grid_activation(low, high);
+    double s = (double)g.scale, inverse = 1.0 / s, bottom = grid_low(g), top = grid_high(g), sum = 0.0;
+    double values[HISTOGRAM_BINS + 1];
+    for (int i = 0; i <= m->count; i++) values[i] = integral(m->edge[i], bottom, top, s, inverse);
+    for (int i = 0; i < m->count; i++) sum += m->density[i] * (values[i + 1] - values[i]);
+    for (int i = 0; i < m->count; i++) {
+        double x = m->edge[i];
+        if (m->density[i] > 0.0) continue;
+        double inside = fmin(fmax(x, bottom), top), d = x - s * near(inside * inverse);
+        sum += m->n[i] * d * d;
+    }
+    return sum;
+}
+
+/* out[k]: the error of what lies beyond factor k of one end. */
+static void clipped(const Mass *m, double end, double out[FACTORS + 1])
+{
+    for (int k = 0; k <= FACTORS; k++) {
+        double e = end * k / FACTORS;
+        out[k] = 0.0;
+        for (int i = 0; i < m->count; i++) {
+            double d = (m->edge[i] + m->edge[i + 1]) / 2.0 - e;
+            if (end > 0.0 ? d > 0.0 : d < 0.0) out[k] += m->n[i] * d * d;
+        }
+    }
+}
+
+/* The pair with the least rough error. An end at 0 has one factor. */
+static void rough_start(const Search *s, int *low, int *high)
+{
+    double below[FACTORS + 1], above[FACTORS + 1], total = 0.0, best = INFINITY;
+    clipped(s->m, s->low, below);
+    clipped(s->m, s->high, above);
+    for (int i = 0; i < s->m->count; i++) total += s->m->n[i];
+    for (int i = s->low < 0.0 ? 0 : FACTORS; i <= FACTORS; i++)
+        for (int k = s->high > 0.0 ? 0 : FACTORS; k <= FACTORS; k++) {
+            double step = (s->high * k - s->low * i) / FACTORS / 255.0;
+            double error = (s->low < 0.0 ? below[i] : 0.0) + (s->high > 0.0 ? above[k] : 0.0) + total * step * step / 12.0;
+            if (step <= 0.0 || error >= best) continue;
+            best = error;
+            *low = i;
+            *high = k;
+        }
+}
+
+/* One end over all factors, the other held. */
+static bool search_end(const Search *s, int *factor, int other, bool upper, double *best)
+{
+    bool better = false;
+    if ((upper ? s->high : s->low) == 0.0) return false;
+    for (int k = 0; k <= FACTORS; k++) {
+        double low = s->low * (upper ? other : k) / FACTORS, high = s->high * (upper ? k : other) / FACTORS;
+        if (high <= low) continue;
+        double error = exact_error(s->m, low, high);
+        if (error >= *best) continue;
+        *best = error;
+        *factor = k;
+        better = true;
+    }
+    return better;
+}
+
+static double descend(const Search *s, int *low, int *high)
+{
+    double best = exact_error(s->m, s->low * *low / FACTORS, s->high * *high / FACTORS);
+    for (int i = 0; i < ROUNDS; i++) {
+        bool better = search_end(s, high, *low, true, &best);
+        better |= search_end(s, low, *high, false, &best);
+        if (!better) break;
+    }
+    return best;
+}
+
+Ends calibrate_mse(const Histogram *h, double low, double high)
+{
+    Mass m;
+    Search s = { .m = &m, .low = fmin(low, 0.0), .high = fmax(high, 0.0) };
+    int i = FACTORS, k = FACTORS, all_i = FACTORS, all_k = FACTORS;
+    if (s.low == s.high) return (Ends){ low, high };
+    mass_of(h, low, high, &m);
+    rough_start(&s, &i, &k);
+    double from_rough = descend(&s, &i, &k), from_all = descend(&s, &all_i, &all_k);
+    if (from_all <= from_rough) {
+        i = all_i;
+        k = all_k;
+    }
+    return (Ends){ s.low * i / FACTORS, s.high * k / FACTORS };
+}

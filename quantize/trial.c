@@ -1,0 +1,315 @@
+#include "quantize/trial.h"
+
+#include <float.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "stats/scores.h"
+
+/* One call of the network: what goes in, and what the original gave. */
+typedef struct Call {
+    Tensor *inputs, *outputs;
+} Call;
+
+/* One output of the original over all calls. */
+typedef struct Reference {
+    bool compared;
+    ScoreKind kind;
+    double spread; /* sum |y0 - mean|^2; where that is 0 sum |y0|^2, else 1 */
+} Reference;
+
+struct Trial {
+    Call *calls;
+    int count, feeds, outputs;
+    int class_axis;
+    Reference *references;
+    int threads;
+    uint64_t max_mem;
+    const Log *log;
+    double *row, *other; /* scratch: one position's scores */
+    size_t row_capacity, other_capacity;
+};
+
+#define CHUNK 1024
+
+/* --- inputs */
+
+/* Joins the same input of several samples along axis 0. */
+static Status join(const Tensor *const *parts, int count, Tensor *out, Err *err)
+{
+    Shape shape = parts[0]->shape;
+    for (int i = 1; i < count; i++) {
+        Shape other = parts[i]->shape;
+        shape.dims[0] += other.dims[0];
+        other.dims[0] = parts[0]->shape.dims[0];
+        if (parts[i]->type != parts[0]->type || !shape_eq(&other, &parts[0]->shape))
+            return err_set(err, ERR_DATA, "calibration data: samples of one call differ in shape");
+    }
+    TRY(tensor_new(out, parts[0]->type, &shape, err));
+    size_t at = 0;
+    if (dtype_bits(out->type) >= 8) {
+        for (int i = 0; i < count; at += parts[i++]->bytes) memcpy(out->data + at, parts[i]->data, parts[i]->bytes);
+        return OK;
+    }
+    int64_t element = 0; /* packed: samples need not end with a byte */
+    for (int i = 0; i < count; i++)
+        for (int64_t k = 0; k < tensor_count(parts[i]); k++) tensor_set_int(out, element++, tensor_get_int(parts[i], k));
+    return OK;
+}
+
+/* Samples `indices` as one call; each is read by itself, since they lie apart. */
+static Status read_call(const Trial *t, Dataset *data, const int64_t *indices, int count, Tensor *inputs, Err *err)
+{
+    Tensor *all = alloc_zeroed((size_t)count * (size_t)t->feeds + 1, sizeof *all);
+    const Tensor **parts = alloc_array((size_t)count, sizeof *parts);
+    Status status = all != NULL && parts != NULL ? OK : err_no_memory(err, "the samples of a trial");
+    for (int i = 0; i < count && status == OK; i++) status = dataset_read(data, indices[i], 1, all + i * t->feeds, NULL, err);
+    for (int k = 0; k < t->feeds && status == OK; k++) {
+        if (count == 1) {
+            inputs[k] = tensor_share(&all[k]);
+            continue;
+        }
+        for (int i = 0; i < count; i++) parts[i] = &all[i * t->feeds + k];
+        status = join(parts, count, &inputs[k], err);
+    }
+    for (int i = 0; all != NULL && i < count * t->feeds; i++) tensor_release(&all[i]);
+    free(all);
+    free(parts);
+    return status;
+}
+
+static Status call_new(Trial *t, Call **out, Err *err)
+{
+    Call *c = &t->calls[t->count];
+    *c = (Call){ alloc_zeroed((size_t)t->feeds + 1, sizeof *c->inputs), alloc_zeroed((size_t)t->outputs + 1, sizeof *c->outputs) };
+    t->count++;
+    *out = c;
+    return c->inputs != NULL && c->outputs != NULL ? OK : err_no_memory(err, "the samples of a trial");
+}
+
+/* As many samples as are asked for, or the network's fixed batch at least; the middle ones of as many equal parts of the data. */
+static Status read_samples(Trial *t, Dataset *data, int64_t samples, Err *err)
+{
+    int64_t all = dataset_samples(data);
+    if (samples > all) samples = all;
+    int64_t batch = dataset_batched(data) ? dataset_batch(data, samples) : 1;
+    if (all < 1 || samples < 1 || batch < 1) return err_set(err, ERR_DATA, "calibration data: no samples");
+    if (batch > all) return err_set(err, ERR_DATA, "calibration data: %lld samples, and the network takes %lld at a time", (long long)all,
+                                    (long long)batch);
+    if (!dataset_batched(data)) samples = 1;
+    samples = samples < batch ? batch : samples / batch * batch;
+    int64_t *indices = alloc_array((size_t)batch, sizeof *indices);
+    t->calls = alloc_zeroed((size_t)(samples / batch), sizeof *t->calls);
+    Status status = indices != NULL && t->calls != NULL ? OK : err_no_memory(err, "the samples of a trial");
+    for (int64_t i = 0; i < samples && status == OK; i += batch) {
+        Call *c;
+        for (int64_t k = 0; k < batch; k++) indices[k] = (int64_t)(((double)(i + k) + 0.5) * (double)all / (double)samples);
+        status = call_new(t, &c, err);
+        if (status == OK) status = read_call(t, data, indices, (int)batch, c->inputs, err);
+    }
+    free(indices);
+    return status;
+}
+
+/* --- outputs */
+
+/* sum |a - b|^2, b NULL for the mean of nothing: sum |a - mean|^2. */
+static void add_plain(const Tensor *a, const Tensor *b, double mean, double *sum)
+{
+    double x[CHUNK], y[CHUNK], part = 0.0;
+    int64_t count = tensor_count(a);
+    for (int64_t i = 0; i < count; i += CHUNK) {
+        int64_t n = count - i < CHUNK ? count - i : CHUNK;
+        tensor_read_doubles(a, i, n, x);
+        if (b != NULL) tensor_read_doubles(b, i, n, y);
+        for (int64_t k = 0; k < n; k++) {
+            double d = x[k] - (b != NULL ? y[k] : mean);
+            part += d * d;
+        }
+    }
+    *sum += part;
+}
+
+static void sum_of(const Tensor *a, double *sum)
+{
+    double x[CHUNK];
+    int64_t count = tensor_count(a);
+    for (int64_t i = 0; i < count; i += CHUNK) {
+        int64_t n = count - i < CHUNK ? count - i : CHUNK;
+        tensor_read_doubles(a, i, n, x);
+        for (int64_t k = 0; k < n; k++) *sum += x[k];
+    }
+}
+
+/* One position's logits, which are known up to a constant only: their mean is taken off. */
+static void read_logits(ScoreKind kind, const Tensor *a, const ScoreView *v, int64_t position, double *row)
+{
+    double mean = 0.0;
+    scores_read(a, v, position, row);
+    scores_to_logits(kind, row, v->classes);
+    for (int64_t k = 0; k < v->classes; k++) mean += row[k] / (double)v->classes;
+    for (int64_t k = 0; k < v->classes; k++) row[k] -= mean;
+}
+
+static Status add_scores(Trial *t, ScoreKind kind, const Tensor *a, const Tensor *b, double *sum, Err *err)
+{
+    ScoreView v;
+    if (!scores_view(&a->shape, t->class_axis, &v)) return OK; /* it has no element */
+    if (!array_grow((void **)&t->row, &t->row_capacity, (size_t)v.classes, sizeof *t->row) ||
+        !array_grow((void **)&t->other, &t->other_capacity, (size_t)v.classes, sizeof *t->other))
+        return err_no_memory(err, "a row of scores");
+    for (int64_t p = 0; p < scores_positions(&v); p++) {
+        read_logits(kind, a, &v, p, t->row);
+        if (b != NULL) read_logits(kind, b, &v, p, t->other);
+        for (int64_t k = 0; k < v.classes; k++) {
+            double d = t->row[k] - (b != NULL ? t->other[k] : 0.0);
+            *sum += d * d;
+        }
+    }
+    return OK;
+}
+
+static bool as_scores(const Trial *t, const Reference *r, const Tensor *a)
+{
+    ScoreView v;
+    return (r->kind == SCORES_PROBABILITIES || r->kind == SCORES_LOG_PROBABILITIES) && scores_view(&a->shape, t->class_axis, &v);
+}
+
+static bool finite_numbers(const Tensor *a)
+{
+    int64_t index;
+    return !tensor_has_nonfinite(a, &index);
+}
+
+static Status describe(Trial *t, const Graph *g, int output, Err *err)
+{
+    Reference *r = &t->references[output];
+    double sum = 0.0, count = 0.0, squares = 0.0;
+    *r = (Reference){ .compared = t->count > 0 && dtype_is_float(t->calls[0].outputs[output].type), .kind = scores_kind(g, g->outputs[output]) };
+    if (!r->compared) return OK;
+    for (int i = 0; i < t->count; i++) {
+        const Tensor *a = &t->calls[i].outputs[output];
+        if (!finite_numbers(a))
+            return err_set(err, ERR_DATA, "output '%.*s' is NaN or infinite on the calibration data: check the data's scale",
+                           STR_ARG(graph_value(g, g->outputs[output])->name));
+        sum_of(a, &sum);
+        count += (double)tensor_count(a);
+        add_plain(a, NULL, 0.0, &squares);
+    }
+    for (int i = 0; i < t->count; i++) {
+        const Tensor *a = &t->calls[i].outputs[output];
+        if (as_scores(t, r, a)) TRY(add_scores(t, r->kind, a, NULL, &r->spread, err));
+        else add_plain(a, NULL, sum / fmax(count, 1.0), &r->spread);
+    }
+    if (!(r->spread > DBL_EPSILON * DBL_EPSILON * squares)) r->spread = squares > 0.0 ? squares : 1.0; /* a constant */
+    return OK;
+}
+
+/* --- the trial */
+
+static Status run(const Trial *t, const Graph *g, Session **session, Err *err)
+{
+    SessionOptions options = { .threads = t->threads, .max_mem = t->max_mem, .log = t->log };
+    return session_new(g, &options, session, err);
+}
+
+static bool stopped(const Trial *t)
+{
+    return t->log != NULL && log_interrupted(t->log);
+}
+
+Status trial_new(const Graph *original, Dataset *data, int64_t samples, int threads, uint64_t max_mem, const Log *log, Trial **out, Err *err)
+{
+    Session *session = NULL;
+    Status status;
+    Trial *t = alloc_zeroed(1, sizeof *t);
+    *out = NULL;
+    if (t == NULL) return err_no_memory(err, "a trial");
+    *t = (Trial){ .feeds = graph_feeds(original, NULL, 0), .outputs = original->output_count, .class_axis = dataset_class_axis(data),
+                  .threads = threads, .max_mem = max_mem, .log = log };
+    t->references = alloc_zeroed((size_t)t->outputs + 1, sizeof *t->references);
+    if (t->references == NULL) {
+        status = err_no_memory(err, "a trial");
+        goto out;
+    }
+    TRY_OUT(read_samples(t, data, samples, err));
+    TRY_OUT(run(t, original, &session, err));
+    for (int i = 0; i < t->count; i++) {
+        TRY_OUT(stopped(t) ? err_set(err, ERR_INTERRUPTED, "interrupted") : OK);
+        TRY_OUT(session_run(session, t->calls[i].inputs, t->calls[i].outputs, err));
+    }
+    for (int i = 0; i < t->outputs; i++) TRY_OUT(describe(t, original, i, err));
+out:
+    session_free(session);
+    if (status == OK) *out = t;
+    else trial_free(t);
+    return status;
+}
+
+void trial_free(Trial *t)
+{
+    if (t == NULL) return;
+    for (int i = 0; i < t->count; i++) {
+        for (int k = 0; t->calls[i].inputs != NULL && k < t->feeds; k++) tensor_release(&t->calls[i].inputs[k]);
+        for (int k = 0; t->calls[i].outputs != NULL && k < t->outputs; k++) tensor_release(&t->calls[i].outputs[k]);
+        free(t->calls[i].inputs);
+        free(t->calls[i].outputs);
+    }
+    free(t->calls);
+    free(t->references);
+    free(t->row);
+    free(t->other);
+    free(t);
+}
+
+/* What one call adds to each output's sum; infinite for what is no number or has another shape. */
+static Status add_call(Trial *t, const Call *c, const Tensor *found, double *sums, Err *err)
+{
+    for (int k = 0; k < t->outputs; k++) {
+        const Tensor *a = &c->outputs[k], *b = &found[k];
+        if (!t->references[k].compared) continue;
+        if (!dtype_is_float(b->type) || !shape_eq(&a->shape, &b->shape) || !finite_numbers(b)) sums[k] = INFINITY;
+        else if (as_scores(t, &t->references[k], a)) TRY(add_scores(t, t->references[k].kind, a, b, &sums[k], err));
+        else add_plain(a, b, 0.0, &sums[k]);
+    }
+    return OK;
+}
+
+Status trial_error(Trial *t, const Graph *candidate, double *error, Err *err)
+{
+    Session *session = NULL;
+    Status status;
+    double *sums = alloc_zeroed((size_t)t->outputs + 1, sizeof *sums);
+    Tensor *found = alloc_zeroed((size_t)t->outputs + 1, sizeof *found);
+    int compared = 0;
+    *error = 0.0;
+    if (sums == NULL || found == NULL) {
+        status = err_no_memory(err, "a trial");
+        goto out;
+    }
+    if (candidate->output_count != t->outputs || graph_feeds(candidate, NULL, 0) != t->feeds) {
+        status = err_set(err, ERR_BUG, "a trial: the candidate has other inputs or outputs than the original");
+        goto out;
+    }
+    TRY_OUT(run(t, candidate, &session, err));
+    for (int i = 0; i < t->count; i++) {
+        TRY_OUT(stopped(t) ? err_set(err, ERR_INTERRUPTED, "interrupted") : OK);
+        TRY_OUT(session_run(session, t->calls[i].inputs, found, err));
+        status = add_call(t, &t->calls[i], found, sums, err);
+        for (int k = 0; k < t->outputs; k++) tensor_release(&found[k]);
+        if (status != OK) goto out;
+    }
+    for (int k = 0; k < t->outputs; k++) {
+        if (!t->references[k].compared) continue;
+        *error += sums[k] / t->references[k].spread;
+        compared++;
+    }
+    if (compared > 0) *error /= compared;
+out:
+    session_free(session);
+    free(sums);
+    free(found);
+    return status;
+}
