@@ -7,7 +7,6 @@
 #include "engine/session.h"
 #include "graph/edit.h"
 
-#define LOOP_STEPS ((int64_t)1 << 20)   /* of a Loop that nobody could interrupt */
 #define STACK_BYTES ((uint64_t)4 << 30) /* of what a Loop or Scan stacks up when no limit was given */
 
 /* --- making them */
@@ -149,6 +148,10 @@ static Status run_body(OpBodies *bodies, const char *attr, const Tensor *in, Ten
     const Body *body = find_body(r->session, r->node, attr);
     if (body == NULL) return err_set(err, ERR_DATA, "%.*s '%.*s': attribute '%s' is missing", STR_ARG(n->type), STR_ARG(label), attr);
     if (r->session->options.log != NULL && log_interrupted(r->session->options.log)) return err_set(err, ERR_INTERRUPTED, "interrupted");
+    Work *work = body->session->work = r->session->work;
+    if (work->steps-- <= 0)
+        return err_set(err, ERR_UNSUPPORTED, "%.*s '%.*s': more than %lld steps in one run", STR_ARG(n->type), STR_ARG(label),
+                       (long long)WORK_STEPS);
     Tensor *feeds = alloc_zeroed((size_t)body->session->feed_count + 1, sizeof *feeds);
     if (feeds == NULL) return err_no_memory(err, "subgraph");
     Status status = OK;
@@ -165,7 +168,7 @@ static Status run_body(OpBodies *bodies, const char *attr, const Tensor *in, Ten
 BodyRunner body_runner(const Session *s, NodeId node, const Tensor *const *captures)
 {
     bool stoppable = s->options.log != NULL && s->options.log->interrupted != NULL;
-    return (BodyRunner){ .bodies = { .run = run_body, .max_steps = stoppable ? INT64_MAX : LOOP_STEPS,
+    return (BodyRunner){ .bodies = { .run = run_body, .max_steps = stoppable ? INT64_MAX : WORK_STEPS,
                                      .max_bytes = s->options.max_mem != 0 ? s->options.max_mem : STACK_BYTES },
                          .session = s, .node = node, .captures = captures };
 }

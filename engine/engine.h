@@ -25,8 +25,9 @@ Status engine_infer(Graph *g, Err *err);
  * (rank -1 where it depends on the data), malloc'ed. For counting and planning without running. */
 Status engine_concrete_shapes(const Graph *g, const Shape *shapes, int count, TypeInfo **types, Err *err);
 
-/* The same; besides calls `visit` for the body of each branch of an If that is known to be taken at these shapes, at any depth, with the
- * concrete types of its values, outer ones included (borrowed for the call; rank -1 where they depend on the data). */
+/* The same; besides calls `visit` for the body of the branch of an If that is known to be taken at these shapes or, where that depends on
+ * the data, for each of the two that can run at them, at any depth, with the concrete types of its values, outer ones included (borrowed
+ * for the call; rank -1 where they depend on the data). */
 typedef void (*BodyVisit)(void *user, const Graph *body, const TypeInfo *types);
 Status engine_concrete_bodies(const Graph *g, const Shape *shapes, int count, TypeInfo **types, BodyVisit visit, void *user, Err *err);
 
@@ -40,7 +41,8 @@ typedef struct SessionOptions {
     int threads;       /* 0: all of this process's cores */
     bool plain;        /* plain C kernels only: the oracle */
     uint64_t max_mem;  /* 0: no limit. Activations, packed weights, scratch memory: refused before allocation */
-    const Log *log;    /* whose interrupt ends a Loop early; NULL: a Loop ends with an error after 2^20 steps */
+    uint64_t max_work; /* operations of one run, as OpCost counts them; 0: no limit. ERR_UNSUPPORTED beyond it, before they are done */
+    const Log *log;    /* whose interrupt ends a run between two nodes; NULL: Loops and Scans of a run end with an error after 2^20 steps */
 } SessionOptions;
 
 /* Takes its own clone of the graph. ERR_UNSUPPORTED names every op that cannot run (op, node), up to five. */

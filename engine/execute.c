@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "engine/ops/common.h"
 #include "engine/session.h"
 
 Status node_forward(const Graph *g, NodeId id, const Tensor *const *in, Tensor *out, const bool *wanted, OpBodies *bodies, Err *err)
@@ -88,9 +89,61 @@ static Status run_kernel(Plan *p, const Step *step, Err *err)
     return step->kernel->run(step->state, in, out, err);
 }
 
+/* Type and shape of a value as far as they are known before the step. */
+static TypeInfo type_now(const Session *s, const Plan *p, ValueId v)
+{
+    if (v == 0) return (TypeInfo){ DT_NONE, SHAPE_UNKNOWN };
+    const Tensor *constant = session_constant(s, p, v);
+    if (constant != NULL) return (TypeInfo){ constant->type, constant->shape };
+    int slot = p->slot_of[v];
+    if (slot >= 0 && p->slots[slot].tensor.shape.rank >= 0) return (TypeInfo){ p->slots[slot].tensor.type, p->slots[slot].tensor.shape };
+    return p->types[v];
+}
+
+/* Counts what a step is about to do, where a limit was given; results whose shape the plan could not tell are inferred from the inputs. */
+static Status take_work(const Session *s, const Plan *p, const Step *step, Err *err)
+{
+    if (s->options.log != NULL && log_interrupted(s->options.log)) return err_set(err, ERR_INTERRUPTED, "interrupted");
+    if (s->work->limit == 0 || step->node == 0) return OK;
+    const Node *n = graph_node(s->graph, step->node);
+    size_t count = (size_t)n->input_count + (size_t)n->output_count;
+    TypeInfo *in = alloc_array(count + 1, sizeof *in), *out = in + n->input_count;
+    Ints *ints = alloc_array(count + 1, sizeof *ints);
+    const Tensor **constants = alloc_zeroed(count + 1, sizeof *constants);
+    bool open = false;
+    Status status = in != NULL && ints != NULL && constants != NULL ? OK : err_no_memory(err, "a step");
+    for (int i = 0; status == OK && i < n->input_count; i++) {
+        ValueId v = n->inputs[i];
+        in[i] = type_now(s, p, v);
+        ints[i].count = -1;
+        if (v == 0 || p->slot_of[v] < 0 || p->slots[p->slot_of[v]].tensor.data == NULL) continue;
+        constants[i] = &p->slots[p->slot_of[v]].tensor;
+        if (p->slots[p->slot_of[v]].layout == NULL) ints_of_tensor(constants[i], &ints[i]);
+    }
+    for (int i = 0; status == OK && i < n->output_count; i++) {
+        out[i] = n->outputs[i] != 0 ? p->types[n->outputs[i]] : (TypeInfo){ DT_NONE, SHAPE_UNKNOWN };
+        ints[n->input_count + i].count = -1;
+        open |= n->outputs[i] != 0 && !shape_known(&out[i].shape);
+    }
+    if (status == OK && open && step->kernel == NULL && n->op->infer != NULL) {
+        Err ignored; /* the operator itself says what is wrong */
+        InferCall call = { .graph = s->graph, .node = n, .opset = node_opset(s->graph, n), .input_count = n->input_count,
+                           .output_count = n->output_count, .in = in, .constant = constants, .ints = ints, .out = out,
+                           .out_ints = ints + n->input_count, .err = &ignored };
+        for (int i = 0; i < n->output_count; i++) out[i] = (TypeInfo){ DT_NONE, SHAPE_UNKNOWN };
+        n->op->infer(&call);
+    }
+    if (status == OK) status = work_take(s->work, s->graph, n, work_of_node(s->graph, n, in, out), err);
+    free(in);
+    free(ints);
+    free(constants);
+    return status;
+}
+
 static Status run_step(const Session *s, Plan *p, size_t at, Err *err)
 {
     const Step *step = &p->steps[at];
+    TRY(take_work(s, p, step, err));
     if (!step->alias) TRY(step->kernel != NULL ? run_kernel(p, step, err) : run_plain(s, p, step, err));
     for (int i = 0; i < step->out_count; i++) {
         if (step->out[i] < 0 || p->slots[step->out[i]].layout != NULL) continue;

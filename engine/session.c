@@ -7,6 +7,7 @@
 #include "base/bytes.h"
 #include "engine/blas_glue.h"
 #include "engine/integer_groups.h"
+#include "engine/unfuse.h"
 #include "graph/edit.h"
 
 #define FOLD_BYTES ((uint64_t)1 << 30) /* results of constant nodes above this are made anew in each run */
@@ -165,6 +166,7 @@ static Status make(Graph *g, const SessionOptions *options, int depth, const boo
     if (budget == NULL) s->budget->limit = s->options.max_mem;
     engine_bind(s->graph);
     TRY_OUT(engine_supports(s->graph, err));
+    if (!s->options.plain) TRY_OUT(unfuse(s->graph, err));
     TRY_OUT(make_groups(s, watched, err));
     TRY_OUT(fold_constants(s, err));
     size_t values = (size_t)s->graph->value_count + 1;
@@ -363,7 +365,11 @@ Status session_run(Session *s, const Tensor *inputs, Tensor *outputs, Err *err)
         aligned[i] = tensor_share(&inputs[i]);
         status = tensor_align(&aligned[i], err);
     }
+    bool stoppable = s->options.log != NULL && s->options.log->interrupted != NULL;
+    Work work = { .limit = s->options.max_work, .steps = stoppable ? INT64_MAX : WORK_STEPS };
+    if (s->depth == 0) s->work = &work;
     if (status == OK) status = plan_execute(s, p, aligned, outputs, err);
+    s->work = NULL;
     for (int i = 0; i < s->feed_count; i++) tensor_release(&aligned[i]);
     free(aligned);
     for (int i = 0; status != OK && i < outputs_count; i++) tensor_release(&outputs[i]);

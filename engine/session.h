@@ -5,6 +5,7 @@
 #include "engine/budget.h"
 #include "engine/dnnl_glue.h"
 #include "engine/engine.h"
+#include "engine/work.h"
 
 #define PLAN_CACHE 8
 
@@ -85,6 +86,7 @@ struct Session {
     Plan *plans[PLAN_CACHE];
     uint64_t tick;
     size_t last_bytes;
+    Work *work; /* of the run under way: the outermost session's */
     uint8_t *arena;
     size_t arena_bytes;
 };
