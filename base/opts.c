@@ -97,7 +97,9 @@ static Status set_field(const Opt *o, void *values, const char *text, const char
         return OK;
     }
     case OPT_STRING:
-    case OPT_FILE: {
+    case OPT_FILE:
+    case OPT_TEXT:
+    case OPT_SAVE: {
         Str copy = arena_str(arena, str_of(text));
         if (copy.data == NULL) return err_no_memory(err, "an option");
         *(const char **)field = copy.data;
@@ -134,7 +136,9 @@ void opts_print(const Opt *o, const void *values, StrBuf *b)
     case OPT_INT: strbuf_printf(b, "%lld", (long long)*(const int64_t *)field); break;
     case OPT_FLOAT: strbuf_printf(b, "%.17g", *(const double *)field); break;
     case OPT_STRING:
-    case OPT_FILE: strbuf_add(b, *(const char *const *)field != NULL ? *(const char *const *)field : ""); break;
+    case OPT_FILE:
+    case OPT_TEXT:
+    case OPT_SAVE: strbuf_add(b, *(const char *const *)field != NULL ? *(const char *const *)field : ""); break;
     case OPT_CHOICE: {
         const char *at = o->choices;
         for (int i = *(const int *)field; i > 0; i--) at += strcspn(at, "|") + 1;
@@ -158,7 +162,9 @@ static const char *type_word(const Opt *o)
     case OPT_FLOAT: return "=X";
     case OPT_STRING: return "=TEXT";
     case OPT_CHOICE: return "=";
-    case OPT_FILE: return "=FILE";
+    case OPT_FILE:
+    case OPT_TEXT:
+    case OPT_SAVE: return "=FILE";
     case OPT_MODELS: return "=MODEL,...";
     case OPT_LIST: return "=A,B,...";
     }

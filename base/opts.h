@@ -19,6 +19,8 @@ typedef enum OptType {
     OPT_FILE,   /* const char *: a file the pass writes, opened by the runner */
     OPT_MODELS, /* StrList: networks loaded by the runner, comma separated on the command line */
     OPT_LIST,   /* StrList: comma separated on the command line, an array in a recipe */
+    OPT_TEXT,   /* const char *: a text file the pass reads; the runner hands it the text */
+    OPT_SAVE,   /* const char *: a text file the pass makes the contents of; the runner writes it */
 } OptType;
 
 typedef struct StrList {

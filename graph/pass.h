@@ -55,6 +55,9 @@ typedef struct PassContext {
     const char *const *model_hashes; /* SHA-256 of their files */
     int model_count;
     Targets *targets;        /* sink opened for the pass's OPT_FILE option, or NULL */
+    Str text;                /* contents of the file that the OPT_TEXT option names; data NULL: not given */
+    const char *text_path;   /* its name, for messages */
+    StrBuf *saved;           /* where the pass leaves the contents of the file that the OPT_SAVE option names; NULL: not asked for */
     PassRecord *record;
     Log *log;                /* progress only */
     Arena *scratch;          /* lives as long as the run of this pass */

@@ -61,7 +61,7 @@ static const char *data_name(const cJSON *section, Arena *arena)
 /* A path of the recipe, relative to its folder. */
 static const char *recipe_path(const Run *run, const char *file)
 {
-    char *path = path_join(run->recipe->folder != NULL ? run->recipe->folder : ".", file);
+    char *path = outfile_is_stdout(file) ? strdup(file) : path_join(run->recipe->folder != NULL ? run->recipe->folder : ".", file);
     const char *kept = path != NULL ? arena_str(run->report->arena, str_of(path)).data : NULL;
     free(path);
     return kept;
@@ -91,33 +91,67 @@ static Status check_target(const Run *run, const char *target, Err *err)
     }
     for (int i = 0; i < r->pass_count; i++) {
         for (const Opt *o = r->passes[i].pass->options; o->name != NULL; o++) {
+            const void *field = (const char *)r->passes[i].options + o->field;
+            const char *text = o->type == OPT_TEXT ? *(const char *const *)field : NULL;
+            if (text != NULL) TRY(check_apart(run, target, recipe_path(run, text), err));
             if (o->type != OPT_MODELS) continue;
-            const StrList *list = (const StrList *)(const void *)((const char *)r->passes[i].options + o->field);
+            const StrList *list = field;
             for (int k = 0; k < list->count; k++) TRY(check_apart(run, target, recipe_path(run, list->items[k]), err));
         }
     }
     return OK;
 }
 
-/* No file that is read is written over, by the network or by what a pass writes, unless --force. */
+/* The file that option `at` of all passes' options writes, counted over all passes; NULL behind the last. *pass: whose it is. */
+static const char *written_file(const Run *run, int at, const Pass **pass)
+{
+    for (int i = 0; i < run->pass_count; i++) {
+        const RecipePass *p = &run->recipe->passes[i];
+        for (const Opt *o = p->pass->options; o->name != NULL; o++) {
+            const void *field = (const char *)p->options + o->field;
+            const char *file = o->type == OPT_FILE || o->type == OPT_SAVE ? *(const char *const *)field : NULL;
+            if (file == NULL || at-- > 0) continue;
+            *pass = p->pass;
+            return outfile_is_stdout(file) ? "-" : file;
+        }
+    }
+    return NULL;
+}
+
+static bool same_place(const char *a, const char *b)
+{
+    return strcmp(a, b) == 0 || (outfile_is_stdout(a) && outfile_is_stdout(b));
+}
+
+/* A file of a pass against the network's and those of the options before it. */
+static Status check_once(const Run *run, const char *path, int at, const Pass *pass, Err *err)
+{
+    const char *output = run->options->output, *other;
+    const Pass *by;
+    if (output != NULL && same_place(path, output))
+        return err_set(err, ERR_USAGE, "'%s' would be written twice: by pass '%s' and as the network", path, pass->name);
+    for (int i = 0; i < at && (other = written_file(run, i, &by)) != NULL; i++) {
+        other = recipe_path(run, other);
+        if (other == NULL) return err_no_memory(err, "a path");
+        if (same_place(path, other))
+            return err_set(err, ERR_USAGE, "'%s' would be written twice: by pass '%s' and by pass '%s'", path, by->name, pass->name);
+    }
+    return OK;
+}
+
+/* No file that is read is written over, by the network or by what a pass writes, unless --force; none is written twice. */
 static Status check_targets(const Run *run, Err *err)
 {
     const RunOptions *o = run->options;
-    if (o->force || o->dry_run) return OK;
-    if (o->output != NULL && !outfile_is_stream(o->output)) TRY(check_target(run, o->output, err));
-    for (int i = 0; i < run->pass_count; i++) {
-        const RecipePass *p = &run->recipe->passes[i];
-        for (const Opt *option = p->pass->options; option->name != NULL; option++) {
-            if (option->type != OPT_FILE) continue;
-            const char *file = *(const char *const *)(const void *)((const char *)p->options + option->field);
-            const char *path = file != NULL ? recipe_path(run, file) : NULL;
-            if (file != NULL && path == NULL) return err_no_memory(err, "a path");
-            if (path == NULL) continue;
-            TRY(check_target(run, path, err));
-            if (o->output != NULL && strcmp(path, o->output) == 0) {
-                return err_set(err, ERR_USAGE, "'%s' would be written twice: by pass '%s' and as the network", path, p->pass->name);
-            }
-        }
+    const Pass *pass;
+    const char *file;
+    if (o->dry_run) return OK;
+    if (!o->force && o->output != NULL && !outfile_is_stream(o->output)) TRY(check_target(run, o->output, err));
+    for (int i = 0; (file = written_file(run, i, &pass)) != NULL; i++) {
+        const char *path = recipe_path(run, file);
+        if (path == NULL) return err_no_memory(err, "a path");
+        if (!o->force && !outfile_is_stream(path)) TRY(check_target(run, path, err));
+        TRY(check_once(run, path, i, pass, err));
     }
     return OK;
 }
@@ -174,6 +208,7 @@ static Status describe_run(Run *run, Err *err)
         r->step_count = i + 1;
         report_state_init(&s->state);
         s->pass = p->pass->name;
+        memcpy(s->text_sha256, run->stages.items[i].text_hash, sizeof s->text_sha256);
         s->options = recipe_options_json(p);
         s->layers = layers != NULL ? cJSON_Duplicate(layers, true) : NULL;
         if (s->options == NULL || (layers != NULL && s->layers == NULL)) return err_no_memory(err, "the report");

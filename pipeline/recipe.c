@@ -52,10 +52,11 @@ static Status option_text(const Opt *o, const cJSON *item, const JsonPath *path,
 {
     char number[32];
     bool list = o->type == OPT_LIST || o->type == OPT_MODELS;
-    bool text = o->type == OPT_STRING || o->type == OPT_FILE || o->type == OPT_CHOICE || list;
+    bool file = o->type == OPT_FILE || o->type == OPT_TEXT || o->type == OPT_SAVE;
+    bool text = o->type == OPT_STRING || file || o->type == OPT_CHOICE || list;
     if (cJSON_IsBool(item) && o->type == OPT_FLAG) {
         strbuf_add(b, cJSON_IsTrue(item) ? "true" : "false");
-    } else if (cJSON_IsNumber(item) && o->type != OPT_FLAG && o->type != OPT_FILE && !list) {
+    } else if (cJSON_IsNumber(item) && o->type != OPT_FLAG && !file && !list) {
         json_number_text(item->valuedouble, number);
         strbuf_add(b, number);
     } else if (cJSON_IsString(item) && text) {
@@ -342,6 +343,8 @@ static cJSON *option_json(const Opt *o, const void *options)
     case OPT_FLOAT: return cJSON_CreateNumber(*(const double *)field);
     case OPT_STRING:
     case OPT_FILE:
+    case OPT_TEXT:
+    case OPT_SAVE:
         if (*(const char *const *)field == NULL) return cJSON_CreateNull();
         return cJSON_CreateString(*(const char *const *)field);
     case OPT_CHOICE:

@@ -50,6 +50,7 @@ typedef struct ReportStep {
     const char *pass;
     cJSON *options;          /* in full */
     cJSON *layers;           /* the rules of the recipe, null when none */
+    char text_sha256[HASH_TEXT]; /* of the text file that the pass read (a table); empty: none */
     double seconds, cpu_seconds;
     ReportState state;
     PassRecord record;       /* what the entries point into */

@@ -98,6 +98,7 @@ static const Field step_fields[] = {
     F(ReportStep, FIELD_TEXT, pass, "name"),
     F(ReportStep, FIELD_JSON, options, "all options, defaults included"),
     F(ReportStep, FIELD_JSON, layers, "rules for single layers, as in the recipe"),
+    F(ReportStep, FIELD_CHARS, text_sha256, "of the text file that the pass read (a calibration table)"),
     F(ReportStep, FIELD_NUMBER, seconds, "wall time of the pass"),
     F(ReportStep, FIELD_NUMBER, cpu_seconds, "CPU time of the pass, all threads"),
     FL(ReportStep, changed, changed_count, ReportEntry, entry_fields, "what the pass changed"),

@@ -74,7 +74,9 @@ static cJSON *option_schema(const Opt *o)
     case OPT_FLAG: schema = typed("boolean"); break;
     case OPT_INT: schema = typed("integer"); break;
     case OPT_FLOAT: schema = typed("number"); break;
-    case OPT_FILE: schema = typed("string"); break;
+    case OPT_FILE:
+    case OPT_TEXT:
+    case OPT_SAVE: schema = typed("string"); break;
     case OPT_STRING:
         schema = cJSON_CreateObject();
         cJSON_AddItemToObject(schema, "type", cJSON_CreateStringArray(text_or_number, 2));

@@ -1,7 +1,9 @@
 #include "pipeline/stage.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "graph/opset.h"
 
@@ -19,6 +21,9 @@ static PassContext context_of(const Stages *s, Stage *stage, Graph *g, Arena *sc
         .model_hashes = stage->hashes,
         .model_count = stage->model_count,
         .targets = stage->targets,
+        .text = stage->text != NULL ? (Str){ (const char *)stage->text->data, stage->text->size } : (Str){ 0 },
+        .text_path = stage->text != NULL ? stage->text->path : NULL,
+        .saved = stage->save_path != NULL ? &stage->saved : NULL,
         .record = &stage->record,
         .log = s->options.log,
         .scratch = scratch,
@@ -62,6 +67,43 @@ static Status open_targets(Stages *s, Stage *stage, const char *file, const char
     return status;
 }
 
+#define TEXT_MAX_BYTES (16u << 20)
+
+/* Relative to the recipe; malloc'ed. */
+static char *file_path(const char *folder, const char *file)
+{
+    return folder == NULL || outfile_is_stdout(file) ? strdup(file) : path_join(folder, file);
+}
+
+static Status open_text(Stage *stage, const char *file, const char *folder, Err *err)
+{
+    if (stage->text != NULL) return err_set(err, ERR_BUG, "pass '%s' has two options of type text", stage->recipe->pass->name);
+    char *path = file_path(folder, file);
+    if (path == NULL) return err_no_memory(err, "a path");
+    Status status = mapping_open(path, TEXT_MAX_BYTES, &stage->text, err);
+    free(path);
+    if (status != OK) return status;
+    if (stage->text->size > TEXT_MAX_BYTES)
+        return err_set(err, ERR_DATA, "%s: %zu bytes; expected at most 16 MB of text", stage->text->path, stage->text->size);
+    hash_bytes(stage->text->data, stage->text->size, stage->text_hash);
+    return OK;
+}
+
+/* That it can be written is better known before the work than after. */
+static Status plan_text(const Stages *s, Stage *stage, const char *file, const char *folder, Err *err)
+{
+    if (stage->save_path != NULL) return err_set(err, ERR_BUG, "pass '%s' has two options of type save", stage->recipe->pass->name);
+    stage->save_path = file_path(folder, file);
+    if (stage->save_path == NULL) return err_no_memory(err, "a path");
+    if (s->options.dry_run || outfile_is_stream(stage->save_path)) return OK;
+    char *parent = path_folder(stage->save_path);
+    if (parent == NULL) return err_no_memory(err, "a path");
+    Status status = access(parent, W_OK | X_OK) == 0 ? OK : err_set(err, ERR_IO, "%s: cannot write into folder %s: %s", stage->save_path,
+                                                                   parent, strerror(errno));
+    free(parent);
+    return status;
+}
+
 static Status open_options(Stages *s, Stage *stage, const char *folder, Err *err)
 {
     for (const Opt *o = stage->recipe->pass->options; o->name != NULL; o++) {
@@ -69,6 +111,9 @@ static Status open_options(Stages *s, Stage *stage, const char *folder, Err *err
         const char *file = o->type == OPT_FILE ? *(const char *const *)field : NULL;
         if (o->type == OPT_MODELS) TRY(open_models(s, stage, field, folder, err));
         if (file != NULL) TRY(open_targets(s, stage, file, folder, err));
+        const char *text = o->type == OPT_TEXT || o->type == OPT_SAVE ? *(const char *const *)field : NULL;
+        if (text != NULL && o->type == OPT_TEXT) TRY(open_text(stage, text, folder, err));
+        if (text != NULL && o->type == OPT_SAVE) TRY(plan_text(s, stage, text, folder, err));
     }
     return OK;
 }
@@ -157,6 +202,7 @@ Status stage_run(Stages *s, int i, const Graph *g, Graph **out, Err *err)
     stage->seconds = clock_seconds() - wall;
     stage->cpu_seconds = cpu_seconds() - cpu;
     if (status == OK && stage->record.failed) status = err_no_memory(err, "the record of a pass");
+    if (status == OK && stage->saved.failed) status = err_no_memory(err, "the text of a pass");
     if (status == OK && (pass->flags & PASS_KEEPS_MODEL) != 0) {
         graph_free(changed);
         changed = NULL;
@@ -176,8 +222,20 @@ Status stage_run(Stages *s, int i, const Graph *g, Graph **out, Err *err)
     return name_stage(stage, status, err);
 }
 
+static Status save_text(const Stage *stage, Err *err)
+{
+    OutFile *out = NULL;
+    TRY(outfile_open(stage->save_path, &out, err));
+    Status status = outfile_write(out, stage->saved.data, stage->saved.len, err);
+    if (status == OK) return outfile_commit(out, err);
+    outfile_abort(out);
+    return status;
+}
+
 Status stages_commit(Stages *s, Err *err)
 {
+    for (int i = 0; i < s->count && !s->options.dry_run; i++)
+        if (s->items[i].save_path != NULL) TRY(save_text(&s->items[i], err));
     for (int i = 0; i < s->count; i++) {
         Targets *targets = s->items[i].targets;
         s->items[i].targets = NULL;
@@ -195,6 +253,9 @@ void stages_release(Stages *s)
         free(stage->models);
         free(stage->graphs);
         free(stage->hashes);
+        mapping_unref(stage->text);
+        free(stage->save_path);
+        strbuf_release(&stage->saved);
         record_release(&stage->record);
     }
     free(s->items);

@@ -11,7 +11,7 @@ typedef struct StageOptions {
     int threads;
     uint64_t seed, max_mem;
     const char *cache_dir;
-    bool dry_run; /* open no sink */
+    bool dry_run; /* open no sink, write nothing */
     Log *log;
 } StageOptions;
 
@@ -25,6 +25,10 @@ typedef struct Stage {
     int model_count;
     Targets *targets;
     const char *target_path;
+    Mapping *text;          /* of its OPT_TEXT option */
+    char text_hash[HASH_TEXT];
+    char *save_path;        /* of its OPT_SAVE option; NULL: none */
+    StrBuf saved;
     PassRecord record;
     double seconds, cpu_seconds;
 } Stage;
@@ -41,7 +45,7 @@ Status stages_prepare(const Recipe *r, const Graph *g, Dataset *calibration, con
 /* Runs one pass on a clone of g. *out is the changed graph, verified and inferred (a plain clone for a pass that leaves the network
  * as it was). Time goes to the stage. */
 Status stage_run(Stages *s, int i, const Graph *g, Graph **out, Err *err);
-/* Puts every sink's file in place. */
+/* Puts every sink's file in place, and writes the texts that passes left. */
 Status stages_commit(Stages *s, Err *err);
 void stages_release(Stages *s);
 
