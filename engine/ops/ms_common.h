@@ -49,4 +49,7 @@ typedef struct MsActivation {
 Status ms_activation(const OpCall *c, MsActivation *out);
 void ms_activate(const MsActivation *a, float *values, int64_t count);
 
+/* FusedMatMul: where each axis of operand `which` that MatMul sees comes from. A vector is left as it is. */
+void ms_operand_order(const Node *n, int which, int rank, int *order);
+
 #endif

@@ -73,8 +73,7 @@ static void gemm_cost(const CostCall *c, OpCost *out)
 
 static const MsBase matmul_base = { "MatMul", 13, 2 };
 
-/* Where each axis of the operand that MatMul sees comes from. A vector is left as it is. */
-static void operand_order(const Node *n, int which, int rank, int *order)
+void ms_operand_order(const Node *n, int which, int rank, int *order)
 {
     bool swap = node_int(n, which == 0 ? "transA" : "transB", 0) != 0;
     bool batch = node_int(n, which == 0 ? "transBatchA" : "transBatchB", 0) != 0;
@@ -95,7 +94,7 @@ static Shape operand_shape(const Node *n, int which, const Shape *s)
     int order[MAX_RANK];
     Shape seen = *s;
     if (s->rank < 0) return seen;
-    operand_order(n, which, s->rank, order);
+    ms_operand_order(n, which, s->rank, order);
     for (int i = 0; i < s->rank; i++) seen.dims[i] = s->dims[order[i]];
     return seen;
 }
@@ -120,7 +119,7 @@ static Status matmul_float(OpCall *c)
         int64_t own[MAX_RANK], from[MAX_RANK], to[MAX_RANK];
         Shape shape = operand_shape(c->node, i, &x->shape);
         TRY_OUT(tensor_new(&moved[i], DT_FLOAT, &shape, c->err));
-        operand_order(c->node, i, shape.rank, order);
+        ms_operand_order(c->node, i, shape.rank, order);
         strides_of(&x->shape, own);
         strides_of(&shape, to);
         for (int d = 0; d < shape.rank; d++) from[d] = own[order[d]];
@@ -215,10 +214,37 @@ static Status dequantize_forward(OpCall *c)
     return ms_forward(c, &dequantize_base, NULL);
 }
 
+/* --- the axis of the output channels in the weights, as in the operator that each is made of */
+
+static int conv_axis(const Graph *g, const Node *n)
+{
+    (void)g, (void)n;
+    return 0;
+}
+
+static int gemm_axis(const Graph *g, const Node *n)
+{
+    (void)g;
+    return node_int(n, "transB", 0) != 0 ? 0 : 1;
+}
+
+static int matmul_axis(const Graph *g, const Node *n)
+{
+    const Tensor *b = node_constant(g, n, 1);
+    int order[MAX_RANK];
+    if (b == NULL || b->shape.rank < 1) return -1;
+    ms_operand_order(n, 1, b->shape.rank, order);
+    return order[b->shape.rank - 1];
+}
+
+#define MS_LAYER(type_, max_in, bias_, axis_, infer_, forward_, cost_) \
+    { .type = type_, .domain = "com.microsoft", .since = 1, .min_inputs = 2, .max_inputs = max_in, .min_outputs = 1, .max_outputs = 1, \
+      .weight_input = 1, .bias_input = bias_, .weight_axis = axis_, .infer = infer_, .forward = forward_, .cost = cost_ }
+
 const Op ops_ms_fused[] = {
-    MS_ENTRY("FusedConv", 2, 4, 1, 1, 0, conv_infer, conv_forward, conv_cost),
-    MS_ENTRY("FusedGemm", 2, 3, 1, 1, 0, gemm_infer, gemm_forward, gemm_cost),
-    MS_ENTRY("FusedMatMul", 2, 2, 1, 1, 0, matmul_infer, matmul_forward, matmul_cost),
+    MS_LAYER("FusedConv", 4, 2, conv_axis, conv_infer, conv_forward, conv_cost),
+    MS_LAYER("FusedGemm", 3, 2, gemm_axis, gemm_infer, gemm_forward, gemm_cost),
+    MS_LAYER("FusedMatMul", 2, -1, matmul_axis, matmul_infer, matmul_forward, matmul_cost),
     MS_ENTRY("Gelu", 1, 1, 1, 1, 0, gelu_infer, gelu_forward, cost_transcendental),
     MS_ENTRY("BiasGelu", 2, 2, 1, 1, 0, gelu_infer, gelu_forward, cost_transcendental),
     MS_ENTRY("FastGelu", 1, 2, 1, 1, 0, gelu_infer, gelu_forward, cost_transcendental),

@@ -21,15 +21,15 @@ static float scale_at(const Tensor *t, int64_t i)
     return (float)tensor_get(t, tensor_count(t) == 1 ? 0 : i);
 }
 
-/* b[k,n] less its zero points; `transposed`: it is stored [n,k]. */
-static void shift_columns(const Tensor *b, int64_t first, int64_t k, int64_t n, bool transposed, const Tensor *zeros, int16_t *out)
+/* b[k,n] less its zero points, from entry `at` of theirs on; `transposed`: it is stored [n,k]. */
+static void shift_columns(const Tensor *b, int64_t first, int64_t k, int64_t n, bool transposed, const Tensor *zeros, int64_t at, int16_t *out)
 {
     if (!transposed && (zeros == NULL || tensor_count(zeros) == 1)) {
         integer_shift(b, first, k * n, zero_at(zeros, 0), out);
         return;
     }
     for (int64_t j = 0; j < n; j++) {
-        int64_t zero = zero_at(zeros, j);
+        int64_t zero = zero_at(zeros, at + j);
         for (int64_t i = 0; i < k; i++) out[i * n + j] = (int16_t)(tensor_get_int(b, first + (transposed ? j * k + i : i * n + j)) - zero);
     }
 }
@@ -100,7 +100,7 @@ static Status qgemm_forward(OpCall *c)
     int64_t a_zero = zero_at(ms_input(c, QG_A_ZERO), 0), y_zero = zero_at(ms_input(c, QG_Y_ZERO), 0);
     if (!ta) integer_shift(a, 0, m * k, a_zero, room.a);
     for (int64_t i = 0; ta && i < m * k; i++) room.a[i] = (int16_t)(tensor_get_int(a, i % k * m + i / k) - a_zero);
-    shift_columns(b, 0, k, n, node_int(c->node, "transB", 0) != 0, ms_input(c, QG_B_ZERO), room.b);
+    shift_columns(b, 0, k, n, node_int(c->node, "transB", 0) != 0, ms_input(c, QG_B_ZERO), 0, room.b);
     integer_product(m, n, k, room.a, room.b, room.sums);
     float alpha = node_float(c->node, "alpha", 1), a_scale = scale_at(c->in[QG_A_SCALE], 0);
     for (int64_t i = 0; i < m * n; i++) {
@@ -145,6 +145,23 @@ static Status to_float_infer(InferCall *c)
     return matmul_shape(c->graph, c->node, &c->in[0].shape, &c->in[1].shape, &c->out[0].shape, NULL, c->err);
 }
 
+/* B's scale or zero point: one for all of it, one for each column, or [..., 1, n] for the columns of each of its matrices. */
+static Status check_columns(const OpCall *c, int i, int64_t n)
+{
+    const Tensor *t = ms_input(c, i);
+    const Shape *b = &c->in[1]->shape;
+    if (t == NULL || t->shape.rank < 2 || t->shape.rank != b->rank) return ms_check_count(c, i, n, true);
+    Shape wanted = *b;
+    wanted.dims[b->rank - 2] = 1;
+    return tensor_count(t) == 1 || shape_eq(&t->shape, &wanted) ? OK : ms_check_count(c, i, n, true);
+}
+
+/* Where the entries of matrix `ib` start in such a tensor. */
+static int64_t columns_at(const Tensor *t, int64_t ib, int64_t n)
+{
+    return t != NULL && tensor_count(t) > n ? ib * n : 0;
+}
+
 /* Scale and zero point of uint8 over the range of x, 0 included (DynamicQuantizeLinear). */
 static void dynamic_range(const float *x, int64_t count, float *scale, int64_t *zero)
 {
@@ -183,13 +200,13 @@ static Status left_operand(const OpCall *c, const ToFloat *f, Tensor *made, Left
 
 static Status to_float_run(OpCall *c, const ToFloat *f, const Left *left)
 {
-    const Tensor *b = c->in[1], *bias = ms_input(c, f->bias), *b_scale = c->in[f->b_scale];
+    const Tensor *b = c->in[1], *bias = ms_input(c, f->bias), *b_scale = c->in[f->b_scale], *b_zero = ms_input(c, f->b_zero);
     Shape shape;
     MatMulDims d;
     TRY(matmul_shape(c->graph, c->node, &left->bytes->shape, &b->shape, &shape, &d, c->err));
     TRY(ms_check_byte(c, 1));
-    TRY(ms_check_count(c, f->b_scale, d.n, true));
-    TRY(ms_check_count(c, f->b_zero, d.n, true));
+    TRY(check_columns(c, f->b_scale, d.n));
+    TRY(check_columns(c, f->b_zero, d.n));
     TRY(ms_check_count(c, f->bias, d.n, false));
     TRY(opcall_output(c, 0, DT_FLOAT, &shape));
     Room room;
@@ -199,13 +216,14 @@ static Status to_float_run(OpCall *c, const ToFloat *f, const Left *left)
         int64_t ia, ib;
         matmul_batch(&d, i, &ia, &ib);
         integer_shift(left->bytes, ia * d.m * d.k, d.m * d.k, left->zero, room.a);
-        if (ib != last_b) shift_columns(b, ib * d.k * d.n, d.k, d.n, false, ms_input(c, f->b_zero), room.b);
+        if (ib != last_b) shift_columns(b, ib * d.k * d.n, d.k, d.n, false, b_zero, columns_at(b_zero, ib, d.n), room.b);
         last_b = ib;
         integer_product(d.m, d.n, d.k, room.a, room.b, room.sums);
         float *y = tensor_floats(&c->out[0]) + i * d.m * d.n;
+        int64_t at = columns_at(b_scale, ib, d.n);
         for (int64_t r = 0; r < d.m; r++)
             for (int64_t s = 0; s < d.n; s++) {
-                float v = (float)room.sums[r * d.n + s] * (left->scale * scale_at(b_scale, s));
+                float v = (float)room.sums[r * d.n + s] * (left->scale * scale_at(b_scale, at + s));
                 y[r * d.n + s] = v + (bias != NULL ? (float)tensor_get(bias, s) : 0);
             }
     }

@@ -134,6 +134,14 @@ def products(random, a_kind, b_kind):
                     yield Row("DynamicQuantizeMatMul", f"{b_kind.__name__} {shape} {b_shape} per_column={per_column} bias={bias}",
                               [("feed", random.standard_normal(shape).astype(np.float32)), weights(*b_shape), scale, zero,
                                random.standard_normal(9).astype(np.float32) if bias else None], [FLOAT])
+    each = (np.linspace(0.005, 0.02, 2 * 3 * 9).reshape(2, 3, 1, 9).astype(np.float32),
+            (np.arange(2 * 3 * 9).reshape(2, 3, 1, 9) % 7 + middle).astype(b_kind))
+    yield Row("MatMulIntegerToFloat", f"{name} columns of each matrix", [("feed", bytes_of(random, a_kind, 2, 3, 4, 13)),
+                                                                        weights(2, 3, 13, 9), scalar(0.02), each[0], zero_of(a_kind),
+                                                                        each[1]], [FLOAT])
+    if a_kind is np.uint8:
+        yield Row("DynamicQuantizeMatMul", f"{b_kind.__name__} columns of each matrix",
+                  [("feed", random.standard_normal((2, 3, 4, 13)).astype(np.float32)), weights(2, 3, 13, 9), *each], [FLOAT])
     yield Row("MatMulIntegerToFloat", f"{name} no zero points", [("feed", bytes_of(random, a_kind, 4, 13, high=100)), weights(13, 9),
                                                                 scalar(0.02), scalar(0.01)], [FLOAT])
 
