@@ -63,6 +63,7 @@ struct Command {
     X(command_run) \
     X(command_pass) \
     X(command_inspect) \
+    X(command_lint) \
     X(command_infer) \
     X(command_eval) \
     X(command_list) \

@@ -2,7 +2,7 @@
 t
 t help
 t --version
-for command in run pass inspect infer eval list help; do t help $command; done
+for command in run pass inspect lint infer eval list help; do t help $command; done
 t inspect --help
 t pass prune --help
 t help prune

@@ -139,3 +139,51 @@ for name, outputs in (("endless.onnx", []), ("endless_stack.onnx", [value("big",
                                            [flag("go"), value("s2", [1])] + outputs))],
          [value("x", [1])], [value("y", [1])] + [value("stacked", ["steps", 65536])] * len(outputs),
          {"most": np.int64(2**63 - 1), "yes": np.bool_(True), "wide": np.int64([65536])})
+
+
+# quantized.onnx: what `pare lint` speaks of, a layer for each: fused, saturating pairs, a Relu in the way, a bias on its own grid, float
+class Quantized:
+    def __init__(self):
+        self.nodes, self.weights = [], {}
+
+    def constant(self, name, array):
+        self.weights[name] = array
+        return name
+
+    def pair(self, name, source, scale, zero):
+        grid = [self.constant(name + "_scale", np.float32(scale)), self.constant(name + "_zero", zero)]
+        self.nodes.append(helper.make_node("QuantizeLinear", [source, *grid], [name + "_q"], name=name + "_quantize"))
+        self.nodes.append(helper.make_node("DequantizeLinear", [name + "_q", *grid], [name], name=name + "_dequantize"))
+        return name
+
+    def frozen(self, name, array, scale, axis=0):
+        scales = self.constant(name + "_scale", np.float32(scale))
+        zeros = self.constant(name + "_zero", np.zeros(np.shape(scale), array.dtype))
+        self.nodes.append(helper.make_node("DequantizeLinear", [self.constant(name + "_q", array), scales, zeros], [name],
+                                           name=name + "_dequantize", axis=axis))
+        return name
+
+    def node(self, op, inputs, name, output=None, **attributes):
+        self.nodes.append(helper.make_node(op, inputs, [output or name + "_out"], name=name, **attributes))
+        return output or name + "_out"
+
+
+q = Quantized()
+loud = np.full((4, 2, 3, 3), 20, np.int8)
+loud[0, :, 0, 0], loud[2, :, 2, 1:] = 100, -90
+at = q.pair("x8", "x", 0.05, np.uint8(128))
+at = q.node("Conv", [at, q.frozen("stem_w", loud, np.full(4, 0.01)), q.frozen("stem_b", np.int32([1, 2, 3, 2**31 - 1]), np.full(4, 0.0005))],
+            "stem", pads=[1, 1, 1, 1])
+stem = q.pair("stem8", q.node("Relu", [at], "stem_relu"), 0.1, np.uint8(0))
+at = q.node("Conv", [stem, q.frozen("depth_w", np.full((4, 1, 3, 3), 9, np.int8), 0.01), q.frozen("depth_b", np.int32([1, 2, 3, 4]), 0.5)],
+            "depth", pads=[1, 1, 1, 1], group=4)
+at = q.node("Conv", [q.pair("depth8", at, 0.1, np.uint8(90)), q.frozen("point_w", np.full((4, 4, 1, 1), -7, np.int8), 0.01)], "point")
+at = q.node("Relu", [at], "point_relu")
+at = q.node("Add", [q.pair("point8", at, 0.1, np.uint8(20)), stem], "sum")
+at = q.pair("pool8", q.node("GlobalAveragePool", [q.pair("sum8", at, 0.2, np.uint8(20))], "pool"), 0.2, np.uint8(20))
+at = q.node("Flatten", [at], "flatten")
+at = q.node("Gemm", [q.pair("flat8", at, 0.2, np.uint8(20)), q.frozen("fc_w", np.full((4, 6), 7, np.int8), 0.01),
+                     q.frozen("fc_b", np.arange(6, dtype=np.int32), 0.002)], "fc", beta=2.0)
+at = q.node("MatMul", [q.pair("fc8", at, 0.3, np.uint8(100)), q.frozen("head_w", np.full((6, 3), 200, np.uint8), 0.01)], "head", "y")
+q.node("MatMul", [at, q.constant("last_w", np.ones((3, 2), np.float32))], "last", "z")
+save("quantized.onnx", q.nodes, [value("x", ["N", 2, 4, 4])], [value("y", ["N", 3]), value("z", ["N", 2])], q.weights)
