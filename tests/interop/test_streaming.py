@@ -15,7 +15,7 @@ from common import PARE, ZOO
 STREAM = pathlib.Path(PARE).parent / "tests" / "tools" / "stream"
 TOLERANCE = 1e-4
 STEPS = 200
-CHARACTERS = 4000
+CHARACTERS = 100000
 
 
 def stream(model, arrays, states, plain=False):
