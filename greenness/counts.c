@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "base/bytes.h"
+#include "greenness/branches.h"
 #include "greenness/parameters.h"
 
 const char counts_convention[] =
@@ -71,26 +72,6 @@ static bool *find_requantized(const Graph *g)
     return requantized;
 }
 
-/* The node's cost at these shapes. False when its op or a shape that the cost depends on is unknown. */
-static bool node_cost(const Graph *g, const TypeInfo *types, const Node *n, TypeInfo *scratch, OpCost *cost)
-{
-    *cost = (OpCost){ 0 };
-    if (n->op == NULL || (n->op->flags & OP_CONTROL) != 0) return false;
-    if ((n->op->flags & OP_SHAPE_ONLY) != 0 && n->op->cost == NULL) return true;
-    CostCall call = { g, n, n->input_count, n->output_count, scratch, scratch + n->input_count };
-    for (int i = 0; i < n->input_count; i++) {
-        scratch[i] = n->inputs[i] != 0 ? types[n->inputs[i]] : (TypeInfo){ DT_NONE, SHAPE_UNKNOWN };
-        if (n->inputs[i] != 0 && !shape_known(&scratch[i].shape)) return false;
-    }
-    for (int i = 0; i < n->output_count; i++) {
-        scratch[n->input_count + i] = n->outputs[i] != 0 ? types[n->outputs[i]] : (TypeInfo){ DT_NONE, SHAPE_UNKNOWN };
-        if (n->outputs[i] != 0 && !shape_known(&scratch[n->input_count + i].shape)) return false;
-    }
-    if (n->op->cost != NULL) n->op->cost(&call, cost);
-    else if (n->output_count > 0 && n->outputs[0] != 0) return shape_count(&types[n->outputs[0]].shape, &cost->elementwise);
-    return true;
-}
-
 /* Bytes that the node's results take where they are kept; see the head of the file. */
 static int64_t kept_bytes(const TypeInfo *types, const Node *n, const bool *requantized)
 {
@@ -106,71 +87,6 @@ static int64_t kept_bytes(const TypeInfo *types, const Node *n, const bool *requ
     return sum;
 }
 
-/* What the branches of If that are known to be taken cost, by the node of the main graph that they stand in. */
-typedef struct Branches {
-    const Graph *g;
-    OpCost *costs;  /* by node */
-    int *visits;    /* by node: branches known to be taken, at any depth */
-    int *within;    /* by node: Ifs in those branches; each has a visit of its own when it could be counted */
-    bool *open;     /* by node: something in the branches could not be counted */
-    int64_t guess;  /* size taken for unknown dimensions */
-    bool failed;    /* out of memory */
-} Branches;
-
-static bool holds(const Node *n, const Graph *body)
-{
-    for (int a = 0; a < n->attr_count; a++)
-        if (n->attrs[a].type == ATTR_GRAPH && n->attrs[a].graph == body) return true;
-    return false;
-}
-
-/* The node of the main graph around a body at any depth; 0: none. */
-static NodeId node_around(const Graph *g, const Graph *body)
-{
-    while (body != NULL && body->parent != g) body = body->parent;
-    for (NodeId id = 1; body != NULL && id <= g->node_count; id++)
-        if (!g->nodes[id].removed && holds(&g->nodes[id], body)) return id;
-    return 0;
-}
-
-static void count_branch(void *user, const Graph *body, const TypeInfo *types)
-{
-    Branches *b = user;
-    NodeId id = node_around(b->g, body);
-    size_t arity = 0;
-    for (uint32_t k = 0; k < body->order_count; k++) {
-        const Node *n = &body->nodes[body->order[k]];
-        size_t both = (size_t)n->input_count + (size_t)n->output_count;
-        arity = both > arity ? both : arity;
-    }
-    TypeInfo *scratch = alloc_array(arity + 1, sizeof *scratch);
-    b->failed = b->failed || scratch == NULL;
-    for (uint32_t k = 0; id != 0 && scratch != NULL && k < body->order_count; k++) {
-        const Node *n = &body->nodes[body->order[k]];
-        OpCost cost;
-        if (node_output(n, 0) != 0 && body->values[n->outputs[0]].tensor != NULL) continue;
-        if (n->domain.len == 0 && str_is(n->type, "If")) {
-            b->within[id]++;
-            continue;
-        }
-        if (!node_cost(body, types, n, scratch, &cost)) b->open[id] = true;
-        add_saturated(&b->costs[id].macs, cost.macs);
-        add_saturated(&b->costs[id].elementwise, cost.elementwise);
-        add_saturated(&b->costs[id].transcendental, cost.transcendental);
-    }
-    b->visits[id]++;
-    free(scratch);
-}
-
-static void reset_branches(Branches *b)
-{
-    size_t nodes = (size_t)b->g->node_count + 1;
-    memset(b->costs, 0, nodes * sizeof *b->costs);
-    memset(b->visits, 0, nodes * sizeof *b->visits);
-    memset(b->within, 0, nodes * sizeof *b->within);
-    memset(b->open, 0, nodes);
-}
-
 /* Whether a dimension is the batch: the first of an input, or named as one is. */
 static bool is_batch(const Graph *g, const ValueId *ids, int feeds, const Shape *shape, int d)
 {
@@ -181,18 +97,21 @@ static bool is_batch(const Graph *g, const ValueId *ids, int feeds, const Shape 
 }
 
 /* Types of all values at the given feeds. Without shapes the batch is 1, and other unknown dimensions the first of a few sizes that the
- * network takes; where it takes none, what is known without them is used, and nodes that need more are reported as uncounted. */
-static Status concrete_types(const Graph *g, const Shape *shapes, TypeInfo **types, Branches *branches, Err *err)
+ * network takes, its branches too if there is such a size; where it takes none, what is known without them is used, and nodes that need
+ * more are reported as uncounted. */
+static Status concrete_types(const Graph *g, const Shape *shapes, TypeInfo **types, Branches *branches, int64_t *guessed, Err *err)
 {
     static const int64_t guesses[] = { 1, 16, 64, 224, 512, 1024, 4096, 16000 };
+    const size_t sizes = sizeof guesses / sizeof *guesses;
     int feeds = graph_feeds(g, NULL, 0);
-    if (shapes != NULL) return engine_concrete_bodies(g, shapes, feeds, types, count_branch, branches, err);
+    if (shapes != NULL) return engine_concrete_bodies(g, shapes, feeds, types, branches_visit, branches, err);
     ValueId *ids = alloc_array((size_t)feeds + 1, sizeof *ids);
     Shape *guess = alloc_array((size_t)feeds + 1, sizeof *guess);
     Status status = ids != NULL && guess != NULL ? ERR_DATA : err_no_memory(err, "input shapes");
     bool known = true, open = true;
     if (status == ERR_DATA) graph_feeds(g, ids, feeds);
-    for (size_t k = 0; (status == ERR_DATA || status == ERR_UNSUPPORTED) && known && open && k < sizeof guesses / sizeof *guesses; k++) {
+    size_t k = 0;
+    for (; (status == ERR_DATA || status == ERR_UNSUPPORTED) && known && open && k < 2 * sizes; k++) { /* twice: see branches_hidden */
         open = false; /* without a dimension to guess the first try is the only one */
         for (int i = 0; i < feeds; i++) {
             guess[i] = g->values[ids[i]].shape;
@@ -201,17 +120,22 @@ static Status concrete_types(const Graph *g, const Shape *shapes, TypeInfo **typ
                 bool batch = is_batch(g, ids, feeds, &g->values[ids[i]].shape, d);
                 if (guess[i].dims[d] >= 0) continue;
                 open = open || !batch;
-                guess[i].dims[d] = batch ? 1 : guesses[k];
+                guess[i].dims[d] = batch ? 1 : guesses[k % sizes];
             }
         }
         Err ignored = { 0 };
-        reset_branches(branches);
-        if (known) status = engine_concrete_bodies(g, guess, feeds, types, count_branch, branches, &ignored);
+        branches->count = 0;
+        if (known) status = engine_concrete_bodies(g, guess, feeds, types, branches_visit, branches, &ignored);
         if (status == ERR_MEMORY) err_no_memory(err, "shapes");
-        if (status == OK) branches->guess = guesses[k];
+        if (status == OK) *guessed = guesses[k % sizes];
+        if (status == OK && open && k < sizes && branches_hidden(branches, g)) { /* perhaps at another size */
+            free(*types);
+            *types = NULL;
+            status = ERR_DATA;
+        }
     }
     if (status == ERR_DATA || status == ERR_UNSUPPORTED) {
-        reset_branches(branches);
+        branches->count = 0;
         *types = alloc_zeroed((size_t)g->value_count + 1, sizeof **types);
         status = *types != NULL ? OK : err_no_memory(err, "shapes");
         for (uint32_t v = 1; status == OK && v <= g->value_count; v++)
@@ -242,11 +166,7 @@ static void count_node(const Graph *g, const Known *known, NodeId id, Counts *c)
     if (first != 0) row.output = types[first].shape;
     if (first == 0 || !p->constant_value[first]) {
         bool counted = node_cost(g, types, n, known->scratch, &row.cost);
-        const Branches *b = &known->branches;
-        if (b->visits[id] > 0) {
-            row.cost = b->costs[id];
-            counted = !b->open[id] && b->visits[id] == b->within[id] + 1;
-        }
+        if (n->domain.len == 0 && str_is(n->type, "If")) counted = branches_cost(&known->branches, n, &row.cost, &c->undecided);
         if (!counted) name_uncounted(c, g, n);
         if (row.cost.macs > 0) row.mac_type = mac_type(g, types, n);
         add_saturated(row.mac_type == DT_INT8 ? &c->macs_int8 : &c->macs_float, row.cost.macs);
@@ -269,16 +189,8 @@ Status counts_of(const Graph *g, const Shape *shapes, Counts *out, Err *err)
         size_t both = (size_t)n->input_count + (size_t)n->output_count;
         arity = both > arity ? both : arity;
     }
-    size_t nodes = (size_t)g->node_count + 1;
-    known.branches = (Branches){ .g = g, .guess = 1, .costs = alloc_zeroed(nodes, sizeof(OpCost)),
-                                 .visits = alloc_zeroed(nodes, sizeof(int)), .within = alloc_zeroed(nodes, sizeof(int)),
-                                 .open = alloc_zeroed(nodes, 1) };
-    const Branches *b = &known.branches;
-    if (b->costs == NULL || b->visits == NULL || b->within == NULL || b->open == NULL) {
-        status = err_no_memory(err, "the counts");
-        goto out;
-    }
-    TRY_OUT(concrete_types(g, shapes, &known.types, &known.branches, err));
+    out->guess = 1;
+    TRY_OUT(concrete_types(g, shapes, &known.types, &known.branches, &out->guess, err));
     if (known.branches.failed) {
         status = err_no_memory(err, "the counts");
         goto out;
@@ -291,7 +203,6 @@ Status counts_of(const Graph *g, const Shape *shapes, Counts *out, Err *err)
         status = err_no_memory(err, "the counts");
         goto out;
     }
-    out->guess = known.branches.guess;
     out->parameters = known.parameters.count;
     out->nonzeros = known.parameters.nonzeros;
     out->parameter_bits = known.parameters.bits;
@@ -301,10 +212,7 @@ out:
     free(known.types);
     free(known.requantized);
     free(known.scratch);
-    free(known.branches.costs);
-    free(known.branches.visits);
-    free(known.branches.within);
-    free(known.branches.open);
+    branches_release(&known.branches);
     parameters_release(&known.parameters);
     if (status != OK) counts_release(out);
     return status;

@@ -24,13 +24,15 @@ typedef struct Counts {
     LayerCount *layers;             /* every node with a cost or parameters, topological order */
     int layer_count;
     int64_t guess;    /* size taken for unknown dimensions but the batch */
+    int undecided;    /* Ifs, at any depth, whose branch depends on the data: the larger one is counted */
     int uncounted;                  /* nodes whose shapes or op are unknown */
     char uncounted_names[256];      /* the first few ops, comma separated */
 } Counts;
 
 /* `shapes`: one per feed; NULL: the batch (first dimensions, and those named as one) is 1, other unknown dims are 1 or, where the network
  * does not take that, the first of 16, 64, 224, 512, 1024, 4096, 16000 that it takes. An If whose condition is known at these shapes costs
- * what the branch taken costs; other control flow is uncounted. Convention: see OpCost. */
+ * what the branch taken costs, another one what the larger of its branches does that can run at these shapes; what is in a branch counts as
+ * float32. Loop and Scan are uncounted. Convention: see OpCost. */
 Status counts_of(const Graph *g, const Shape *shapes, Counts *out, Err *err);
 void counts_release(Counts *c);
 extern const char counts_convention[]; /* printed with every MAC figure */

@@ -120,6 +120,10 @@ void inspection_print(const Inspection *i, bool all, StrBuf *b)
     print_total("activation bytes", c->activation_bytes, " written once per inference", b);
     strbuf_printf(b, "convention: %s\n", counts_convention);
     if (c->guess > 1) strbuf_printf(b, "unknown dimensions other than the batch taken as %lld\n", (long long)c->guess);
+    if (c->undecided > 0) {
+        strbuf_printf(b, "%d If node%s whose branch depends on the data: the larger branch is counted\n", c->undecided,
+                      c->undecided == 1 ? "" : "s");
+    }
     if (c->uncounted > 0) {
         strbuf_printf(b, "not counted: %d node%s of unknown op or shape (%s)\n", c->uncounted, c->uncounted == 1 ? "" : "s",
                       c->uncounted_names);
@@ -212,6 +216,7 @@ cJSON *inspection_json(const Inspection *i)
     cJSON_AddNumberToObject(json, "transcendental", (double)c->transcendental);
     cJSON_AddNumberToObject(json, "weight_bytes", (double)c->weight_bytes);
     cJSON_AddNumberToObject(json, "activation_bytes", (double)c->activation_bytes);
+    cJSON_AddNumberToObject(json, "undecided_branches", c->undecided);
     cJSON_AddNumberToObject(json, "uncounted_nodes", (double)c->uncounted);
     cJSON_AddStringToObject(json, "uncounted_ops", c->uncounted_names);
     cJSON_AddStringToObject(json, "convention", counts_convention);
