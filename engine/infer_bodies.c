@@ -15,7 +15,7 @@ static Graph *body_of(const Node *n, const char *name)
     return a != NULL && a->type == ATTR_GRAPH ? a->graph : NULL;
 }
 
-/* A body in a scope of its own; `reached`: it is known to run as it is described. */
+/* A body in a scope of its own; `reached`: it is known to run as it is described, or may: a branch. */
 typedef struct BodyCall {
     Graph *body;
     const TypeInfo *feeds; /* one per body input; NULL: nothing known */
@@ -108,8 +108,8 @@ static Status infer_if(Scope *s, const Node *n, TypeInfo *out, Ints *ints)
     bool known = condition != NULL && tensor_count(condition) == 1, truth = known && tensor_get_int(condition, 0) != 0;
     TypeInfo *other = alloc_array((size_t)n->output_count, sizeof *other);
     if (other == NULL) return err_no_memory(s->err, "shape inference");
-    BodyCall taken = { .body = truth ? yes : no, .reached = known, .results = out, .ints = known ? ints : NULL, .count = n->output_count };
-    BodyCall left = { .body = truth ? no : yes, .results = other, .count = n->output_count };
+    BodyCall taken = { .body = truth ? yes : no, .reached = true, .results = out, .ints = known ? ints : NULL, .count = n->output_count };
+    BodyCall left = { .body = truth ? no : yes, .reached = !known, .results = other, .count = n->output_count };
     Status status = known ? infer_body(s, &taken) : try_body(s, &taken);
     if (status == OK && (!known || s->edit != NULL)) status = try_body(s, &left);
     for (int i = 0; status == OK && !known && i < n->output_count; i++) out[i] = meet(out[i], other[i]);
@@ -179,36 +179,82 @@ static int64_t listed(const Node *n, const char *attr, int i)
     return i < count ? values[i] : 0;
 }
 
-/* A Scan from opset 9 on; the batched one of opset 8 is left unknown. */
+/* A shape without one of its axes; unknown stays unknown. */
+static void drop_axis(Shape *shape, int at)
+{
+    for (int d = at; d + 1 < shape->rank; d++) shape->dims[d] = shape->dims[d + 1];
+    if (shape->rank > 0) shape->rank--;
+}
+
+static void add_first(Shape *shape, int64_t size)
+{
+    if (shape->rank < 0) return;
+    if (shape->rank == MAX_RANK) {
+        shape->rank = -1;
+        return;
+    }
+    for (int d = shape->rank++; d > 0; d--) shape->dims[d] = shape->dims[d - 1];
+    shape->dims[0] = size;
+}
+
+/* What a Scan gives its body. From opset 9 on slices of the scan inputs along any axis; in opset 8 everything has the batch first, scan
+ * inputs the steps behind it, and sequence_lens stands before the other inputs. */
+typedef struct ScanFeeds {
+    bool batched;
+    int first, states; /* the first input that the body sees; how many of them are carried */
+    int64_t batch, length;
+} ScanFeeds;
+
+static void scan_feed(ScanFeeds *f, const Node *n, int i, TypeInfo *info)
+{
+    Shape *shape = &info->shape;
+    bool scanned = i >= f->states;
+    int at;
+    if (shape->rank < 0) return;
+    if (f->batched && shape->rank > 0) {
+        if (shape->dims[0] >= 0 || f->batch == DIM_UNKNOWN) f->batch = shape->dims[0];
+        drop_axis(shape, 0);
+    }
+    if (!scanned) return;
+    if (!axis_fix(f->batched ? 0 : listed(n, "scan_input_axes", i - f->states), shape->rank, &at)) {
+        shape->rank = -1;
+        return;
+    }
+    if (shape->dims[at] >= 0 || f->length == DIM_UNKNOWN) f->length = shape->dims[at];
+    drop_axis(shape, at);
+}
+
+static TypeInfo scan_result(const ScanFeeds *f, const Node *n, int i, TypeInfo before, TypeInfo made)
+{
+    int64_t axis = f->batched ? 0 : listed(n, "scan_output_axes", i - f->states);
+    TypeInfo out = i < f->states ? carried(before, made) : stacked(made, axis, f->length);
+    if (f->batched) add_first(&out.shape, f->batch);
+    return out;
+}
+
 static Status infer_scan(Scope *s, const Node *n, TypeInfo *out)
 {
     Graph *body = body_of(n, "body");
-    int64_t scans = node_int(n, "num_scan_inputs", 0), length = DIM_UNKNOWN;
-    if (body == NULL || scope_opset(s->g, n) < 9 || scans < 1 || scans > n->input_count || body->input_count != n->input_count) return OK;
-    int states = n->input_count - (int)scans;
+    int64_t scans = node_int(n, "num_scan_inputs", 0);
+    ScanFeeds f = { .batched = scope_opset(s->g, n) < 9, .batch = DIM_UNKNOWN, .length = DIM_UNKNOWN };
+    f.first = f.batched;
+    int inputs = n->input_count - f.first;
+    if (body == NULL || scans < 1 || scans > inputs || body->input_count != inputs) return OK;
+    f.states = inputs - (int)scans;
     size_t feeds = (size_t)body->input_count, results = (size_t)body->output_count;
     TypeInfo *info = alloc_zeroed(feeds + results + 1, sizeof *info);
     if (info == NULL) return err_no_memory(s->err, "shape inference");
-    for (int i = 0; i < n->input_count; i++) {
-        info[i] = scope_type(s, node_input(n, i));
-        int at, rank = info[i].shape.rank;
-        if (i < states || rank < 0) continue;
-        if (!axis_fix(listed(n, "scan_input_axes", i - states), rank, &at)) {
-            info[i].shape.rank = -1;
-            continue;
-        }
-        if (info[i].shape.dims[at] >= 0) length = info[i].shape.dims[at];
-        for (int d = at; d + 1 < rank; d++) info[i].shape.dims[d] = info[i].shape.dims[d + 1];
-        info[i].shape.rank--;
+    for (int i = 0; i < inputs; i++) {
+        info[i] = scope_type(s, node_input(n, f.first + i));
+        scan_feed(&f, n, i, &info[i]);
     }
     BodyCall call = { .body = body, .feeds = info, .results = info + feeds, .count = body->output_count };
     Status status = try_body(s, &call);
-    bool steady = states <= body->output_count && all_carried(info, info + feeds, states);
+    bool steady = f.states <= body->output_count && all_carried(info, info + feeds, f.states);
     for (int i = 0; status == OK && i < n->output_count && i < body->output_count; i++) {
         TypeInfo made = info[feeds + (size_t)i];
         out[i].type = made.type;
-        if (!steady) continue;
-        out[i] = i < states ? carried(info[i], made) : stacked(made, listed(n, "scan_output_axes", i - states), length);
+        if (steady) out[i] = scan_result(&f, n, i, i < f.states ? info[i] : NOTHING, made);
     }
     free(info);
     return status;

@@ -22,6 +22,10 @@ typedef struct ActivationRow {
     float alpha, beta;
 } ActivationRow;
 
+/* alpha and beta where a node gives none: "the same as of corresponding ONNX operators", says the specification; for Affine and ScaledTanh,
+ * which are operators no longer, what leaves x and tanh(x) as they are. ONNX Runtime 1.31 takes 0 for the numbers of Affine, ScaledTanh and
+ * ThresholdedRelu: the first two then give 0, the third is Relu; the onnx package's reference evaluator has none of them without numbers.
+ * At alpha itself ThresholdedRelu is 0, as the operator and ONNX Runtime have it, where RNN's text says x. */
 static const ActivationRow activations[] = {
     [ACT_RELU] = { "Relu", false, false, 0, 0 },
     [ACT_TANH] = { "Tanh", false, false, 0, 0 },

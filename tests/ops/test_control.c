@@ -2,6 +2,8 @@
  * two weights of one node. Results against ONNX Runtime: tests/interop. */
 #include "test.h"
 
+#include <unistd.h>
+
 #include "engine/fold.h"
 #include "graph/format.h"
 #include "graph/verify.h"
@@ -126,6 +128,52 @@ static void known_branch_is_counted(void **state)
     graph_free(g);
 }
 
+/* Which branch of it is taken depends on an input, the rate: that for 8 kHz makes three frames of 224 samples, the other one. */
+static void larger_branch_is_counted(void **state)
+{
+    (void)state;
+    Graph *g = load(zoo_path("speech/silero_vad.onnx"));
+    Counts c;
+    assert_ok(counts_of(g, NULL, &c, &err), &err);
+    assert_int_equal(c.uncounted, 0);
+    assert_int_equal(c.undecided, 1); /* those within are known in either branch */
+    int64_t expected = 3 * 130 * 128 + 3 * 128 * 65 * 3 + 2 * 64 * 128 * 3 + 64 * 64 * 3 + 128 * 64 * 3 + 4 * 128 * 256 + 128;
+    assert_int_equal(c.macs_float, expected);
+    counts_release(&c);
+    graph_free(g);
+    g = load("tests/data/branches.onnx");
+    assert_ok(counts_of(g, NULL, &c, &err), &err);
+    assert_int_equal(c.uncounted, 0);
+    assert_int_equal(c.undecided, 1);
+    counts_release(&c);
+    graph_free(g);
+}
+
+/* --- Scan of opset 8 */
+
+/* Everything has the batch first; the steps are the scan inputs' second axis. This one has a state [B,2] and scans [B,T,2]. */
+static void batched_scan_is_inferred(void **state)
+{
+    (void)state;
+    const char *root = getenv("PARE_ONNX_DATA");
+    char path[512];
+    snprintf(path, sizeof path, "%s/node/test_scan_sum/model.onnx", root != NULL ? root : "/usr/share/libonnx-testdata/data");
+    if (access(path, R_OK) != 0) skip();
+    Graph *g = load(path);
+    assert_int_equal(graph_opset(g, STR("")), 8);
+    for (int i = 0; i < g->output_count; i++) graph_value(g, g->outputs[i])->shape = (Shape){ .rank = -1 };
+    Shape shapes[] = { { 2, { 4, 2 } }, { 3, { 4, 5, 2 } } };
+    TypeInfo *types;
+    for (int i = 0; i < 2; i++) graph_value(g, g->inputs[i])->shape = (Shape){ .rank = -1 };
+    assert_ok(engine_concrete_shapes(g, shapes, 2, &types, &err), &err);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(types[g->outputs[i]].type, DT_FLOAT);
+        assert_true(shape_eq(&types[g->outputs[i]].shape, &shapes[i]));
+    }
+    free(types);
+    graph_free(g);
+}
+
 /* --- recurrent layers */
 
 static void two_weights_of_a_node(void **state)
@@ -149,13 +197,15 @@ static void two_weights_of_a_node(void **state)
 
 int main(void)
 {
-    struct CMUnitTest tests[3 + sizeof endless / sizeof *endless] = {
+    struct CMUnitTest tests[5 + sizeof endless / sizeof *endless] = {
         cmocka_unit_test(branch_is_folded),
         cmocka_unit_test(known_branch_is_counted),
+        cmocka_unit_test(larger_branch_is_counted),
+        cmocka_unit_test(batched_scan_is_inferred),
         cmocka_unit_test(two_weights_of_a_node),
     };
     for (size_t i = 0; i < sizeof endless / sizeof *endless; i++)
-        tests[3 + i] = (struct CMUnitTest){ .name = endless[i].name, .test_func = endless_row,
+        tests[5 + i] = (struct CMUnitTest){ .name = endless[i].name, .test_func = endless_row,
                                             .initial_state = (void *)(uintptr_t)&endless[i] };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -252,11 +252,42 @@ static void test_threads(void **state)
     }
 }
 
+/* One unit that takes x as it is, with activations that have numbers but are given none. */
+static void test_default_numbers(void **state)
+{
+    (void)state;
+    static const double x[] = { -2, -0.5, 0, 0.5, 1, 2 };
+    static const struct { const char *name; double expected[6]; } table[] = {
+        { "Affine", { -2, -0.5, 0, 0.5, 1, 2 } },
+        { "ScaledTanh", { -0.9640276, -0.4621172, 0, 0.4621172, 0.7615942, 0.9640276 } },
+        { "ThresholdedRelu", { 0, 0, 0, 0, 0, 2 } },
+        { "LeakyRelu", { -0.02, -0.005, 0, 0.5, 1, 2 } },
+        { "HardSigmoid", { 0.1, 0.4, 0.5, 0.6, 0.7, 0.9 } },
+        { "Elu", { -0.8646647, -0.3934693, 0, 0.5, 1, 2 } },
+    };
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        Graph *g = build_new(17);
+        Row row = { .name = table[i].name, .op = "RNN", .activations = { table[i].name } };
+        ValueId v = build_constant(g, "x", DT_FLOAT, x, DIMS(1, 6, 1));
+        ValueId one = build_constant(g, "w", DT_FLOAT, (double[]){ 1 }, DIMS(1, 1, 1));
+        ValueId none = build_constant(g, "r", DT_FLOAT, (double[]){ 0 }, DIMS(1, 1, 1)), y = build_node(g, "RNN", "y", v, one, none, -1);
+        set_attributes(g, build_maker(g, y), &row, 1);
+        build_output(g, y);
+        build_ready(g);
+        Tensor out[1] = { { 0 } };
+        run(g, true, 1, out);
+        for (int k = 0; k < 6; k++) assert_near(tensor_get(&out[0], k), table[i].expected[k], 1e-6);
+        tensor_release(&out[0]);
+        graph_free(g);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rows),
         cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_default_numbers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
