@@ -179,7 +179,6 @@ struct Work {
     double *handed;    /* [PANEL,columns], and all of it where a loss needs H e */
     int16_t *q;        /* [block,columns] */
     double *settled;   /* [width,count] errors of the blocks done */
-    int16_t *settled_q; /* [width,count] */
     Choice *choice;    /* [columns] */
     double *loss;      /* [columns] */
 };
@@ -192,7 +191,6 @@ void work_free(Work *w)
     free(w->handed);
     free(w->q);
     free(w->settled);
-    free(w->settled_q);
     free(w->choice);
     free(w->loss);
     free(w);
@@ -207,10 +205,9 @@ Work *work_new(const Problem *p, int count, int keep)
     *w = (Work){ .count = count, .keep = keep, .wanted = malloc(block * rows * sizeof(double)),
                  .error = malloc(block * columns * sizeof(double)), .handed = malloc(handed * columns * sizeof(double)),
                  .q = malloc(block * columns * sizeof(int16_t)), .settled = malloc(width * rows * sizeof(double)),
-                 .settled_q = malloc(width * rows * sizeof(int16_t)), .choice = malloc(columns * sizeof(Choice)),
-                 .loss = malloc(columns * sizeof(double)) };
-    if (w->wanted == NULL || w->error == NULL || w->handed == NULL || w->q == NULL || w->settled == NULL || w->settled_q == NULL ||
-        w->choice == NULL || w->loss == NULL) {
+                 .choice = malloc(columns * sizeof(Choice)), .loss = malloc(columns * sizeof(double)) };
+    if (w->wanted == NULL || w->error == NULL || w->handed == NULL || w->q == NULL || w->settled == NULL || w->choice == NULL ||
+        w->loss == NULL) {
         work_free(w);
         return NULL;
     }
@@ -248,8 +245,9 @@ static void choose_candidates(const Problem *p, Work *w, const int64_t *rows, in
     }
 }
 
-/* The integer for the value v at place k of one column, inside what its partners leave; those to come are asked what they want. */
-static double round_paired(const Problem *p, const Work *w, int from, int k, int column, int count, double v, double scale)
+/* The integer for the value v at place k of one column, inside what its partners leave; those to come are asked what they want. A partner
+ * in another block has another scale: each stays within its half of the limit. */
+static double round_paired(const Problem *p, const Work *w, int from, int to, int k, int column, int count, double v, double scale)
 {
     int i = p->order[k], b = column / p->choices, low = p->low, high = p->high;
     double q = rint(v / scale);
@@ -257,24 +255,26 @@ static double round_paired(const Problem *p, const Work *w, int from, int k, int
     for (int side = 0; side < 2; side++) {
         int32_t other = p->partner[side * p->width + i];
         if (other < 0) continue;
-        int at = p->place[other];
-        if (at > k) {
-            if (at >= from && at < from + p->block) {
-                double u = w->wanted[(size_t)(at - from) * (size_t)count + (size_t)b] / scale;
-                q -= copysign(rint(pair_split(q, u > p->high ? p->high : u < p->low ? p->low : u, p->weight[k], p->weight[at])), q);
-            }
-            continue;
+        int at = p->place[other], u = 0;
+        if (at < from || at >= to) {
+            if (high > PAIR_LIMIT / 2) high = PAIR_LIMIT / 2;
+            if (low < -PAIR_LIMIT / 2) low = -PAIR_LIMIT / 2;
+        } else if (at > k) {
+            double wanted = w->wanted[(size_t)(at - from) * (size_t)count + (size_t)b] / scale;
+            wanted = wanted > p->high ? p->high : wanted < p->low ? p->low : wanted;
+            q -= copysign(rint(pair_split(q, wanted, p->weight[k], p->weight[at])), q);
+        } else {
+            u = w->q[(size_t)(at - from) * (size_t)w->columns + (size_t)column];
         }
-        int u = at >= from ? w->q[(size_t)(at - from) * (size_t)w->columns + (size_t)column]
-                           : w->settled_q[(size_t)at * (size_t)count + (size_t)b];
         if (u > 0 && PAIR_LIMIT - u < high) high = PAIR_LIMIT - u;
         if (u < 0 && -PAIR_LIMIT - u > low) low = -PAIR_LIMIT - u;
     }
     return q < low ? low : q > high ? high : q;
 }
 
-/* Place k of all columns; `from`: first place of the block; handed[columns] by the places of the block before it. */
-static void round_place(const Problem *p, Work *w, const int64_t *rows, int count, int from, int k, const double *handed)
+/* Place k of all columns; [from, to): the block's places; handed[columns] by the places of the block before it. */
+static void round_place(const Problem *p, Work *w, const int64_t *rows, int count, int from, int to, int k,
+                        const double *handed)
 {
     size_t columns = (size_t)w->columns;
     double *error = w->error + (size_t)(k - from) * columns;
@@ -287,7 +287,7 @@ static void round_place(const Problem *p, Work *w, const int64_t *rows, int coun
             Choice choice = w->choice[column];
             double v = want_row[b] - handed[column], scale = (double)choice.scale, q;
             if (p->partner != NULL) {
-                q = round_paired(p, w, from, k, column, count, v, scale);
+                q = round_paired(p, w, from, to, k, column, count, v, scale);
             } else {
                 q = rint(v / scale) + choice.zero;
                 q = q < p->low ? p->low : q > p->high ? p->high : q;
@@ -321,7 +321,7 @@ static void round_block(const Problem *p, Work *w, const int64_t *rows, int coun
 #pragma omp simd
                 for (size_t c = 0; c < columns; c++) sum[c] += f * e[c];
             }
-            round_place(p, w, rows, count, from, k, sum);
+            round_place(p, w, rows, count, from, to, k, sum);
         }
     }
 }
@@ -368,10 +368,8 @@ static void settle(const Problem *p, Work *w, int count, int turn, Line *lines)
             for (int k = from; k < to; k++) line->q[p->order[k]] = w->q[(size_t)(k - from) * (size_t)w->columns + column];
         }
         size_t column = (size_t)(b * p->choices + best[0]);
-        for (int k = from; k < to; k++) {
+        for (int k = from; k < to; k++)
             w->settled[(size_t)k * (size_t)count + (size_t)b] = w->error[(size_t)(k - from) * (size_t)w->columns + column];
-            w->settled_q[(size_t)k * (size_t)count + (size_t)b] = w->q[(size_t)(k - from) * (size_t)w->columns + column];
-        }
     }
 }
 

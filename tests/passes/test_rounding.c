@@ -1,0 +1,459 @@
+#include "test.h"
+
+#include "engine/blas_glue.h"
+#include "quantize/rounding.h"
+
+
+/* ---- problems ---- */
+
+typedef struct Net {
+    int64_t rows, width;
+    double *w, *h, *l;
+} Net;
+
+static double uniform(uint64_t *seed)
+{
+    *seed = *seed * 6364136223846793005u + 1442695040888963407u;
+    return (double)(*seed >> 11) / 9007199254740992.0 * 2.0 - 1.0;
+}
+
+/* Inputs that hang together as neighbours do, of very different sizes; weights of a bell. */
+static Net net_new(int64_t rows, int64_t width, uint64_t seed)
+{
+    Net n = { rows, width, calloc((size_t)(rows * width), 8), calloc((size_t)(width * width), 8), calloc((size_t)(width * width), 8) };
+    double *x = calloc((size_t)width, 8), mean = 0.0;
+    Err err;
+    int failed;
+    for (int64_t i = 0; i < rows * width; i++) n.w[i] = uniform(&seed) + uniform(&seed) + uniform(&seed);
+    for (int64_t s = 0; s < 3 * width; s++) {
+        for (int64_t i = 0; i < width; i++)
+            x[i] = uniform(&seed) * (1.0 + 3.0 * (double)(i % 5 == 0)) + (i > 0 ? 0.7 * x[i - 1] : 0.0);
+        for (int64_t i = 0; i < width; i++)
+            for (int64_t k = 0; k < width; k++) n.h[i * width + k] += x[i] * x[k] / (double)(3 * width);
+    }
+    for (int64_t i = 0; i < width; i++) mean += n.h[i * width + i] / (double)width;
+    for (int64_t i = 0; i < width; i++) n.h[i * width + i] += 0.01 * mean;
+    memcpy(n.l, n.h, (size_t)(width * width) * 8);
+    assert_ok(blas_cholesky((int)width, n.l, &failed, &err), &err);
+    assert_int_equal(failed, 0);
+    free(x);
+    return n;
+}
+
+static void net_release(Net *n)
+{
+    free(n->w);
+    free(n->h);
+    free(n->l);
+}
+
+static double loss_of(const Net *n, const Rounded *r)
+{
+    double *e = malloc((size_t)(n->rows * n->width) * 8), loss = 0.0;
+    rounded_values(r, e);
+    for (int64_t i = 0; i < n->rows * n->width; i++) e[i] -= n->w[i];
+    for (int64_t b = 0; b < n->rows; b++)
+        for (int64_t i = 0; i < n->width; i++)
+            for (int64_t k = 0; k < n->width; k++)
+                loss += e[b * n->width + i] * (n->h != NULL ? n->h[i * n->width + k] : i == k) * e[b * n->width + k];
+    free(e);
+    return loss;
+}
+
+static int32_t *neighbours(int64_t width, bool odd_too)
+{
+    int32_t *p = malloc((size_t)(2 * width) * sizeof *p);
+    for (int64_t i = 0; i < 2 * width; i++) p[i] = -1;
+    for (int64_t i = 0; i + 1 < width; i += 2) {
+        p[i] = (int32_t)i + 1;
+        p[i + 1] = (int32_t)i;
+    }
+    for (int64_t i = 1; odd_too && i + 1 < width; i += 2) {
+        p[width + i] = (int32_t)i + 1;
+        p[width + i + 1] = (int32_t)i;
+    }
+    return p;
+}
+
+/* ---- laws, over kinds of grids ---- */
+
+typedef struct KindRow {
+    const char *name;
+    int bits;
+    bool symmetric, restricted;
+    int64_t block;
+    int rule; /* 0: no pair rule, 1: pairs, 2: chains */
+    double share; /* of nearest rounding's loss that error feedback stays below */
+} KindRow;
+
+static const KindRow kinds[] = {
+    { "2 bits", 2, true, true, 0, 0, 0.3 },                 { "2 bits, full range", 2, true, false, 0, 0, 0.4 },
+    { "2 bits, zero points", 2, false, true, 0, 0, 0.3 },   { "3 bits", 3, true, true, 0, 0, 0.5 },
+    { "3 bits, blocks", 3, true, true, 16, 0, 0.5 },        { "4 bits", 4, true, true, 0, 0, 0.5 },
+    { "4 bits, blocks, zero points", 4, false, true, 16, 0, 0.5 }, { "4 bits, blocks of 7", 4, true, false, 7, 0, 0.6 },
+    { "4 bits, one scale", 4, true, true, -1, 0, 0.6 },     { "4 bits, one scale, zero point", 4, false, true, -1, 0, 0.6 },
+    { "5 bits, zero points", 5, false, true, 0, 0, 0.6 },   { "6 bits", 6, true, true, 0, 0, 0.6 },
+    { "7 bits, one scale", 7, true, true, -1, 0, 0.7 },     { "8 bits", 8, true, true, 0, 0, 0.7 },
+    { "8 bits, zero points", 8, false, true, 0, 0, 0.7 },   { "8 bits, one scale", 8, true, true, -1, 0, 0.7 },
+    { "8 bits, blocks", 8, true, true, 32, 0, 0.7 },        { "8 bits, pairs", 8, true, true, 0, 1, 3.0 },
+    { "8 bits, chains of pairs", 8, true, true, 0, 2, 3.0 }, { "8 bits, full range, pairs", 8, true, false, 0, 1, 3.0 },
+    { "8 bits, one scale, pairs", 8, true, true, -1, 1, 3.0 }, { "8 bits, blocks, pairs", 8, true, true, 16, 2, 9.0 },
+};
+
+static void in_range(const KindRow *k, const Rounded *r)
+{
+    int half = 1 << (k->bits - 1), low = !k->symmetric ? 0 : k->restricted ? 1 - half : -half, high = k->symmetric ? half - 1 : 2 * half - 1;
+    for (int64_t i = 0; i < r->rows * r->width; i++)
+        if (r->q[i] < low || r->q[i] > high) fail_msg("%s: integer %d", k->name, r->q[i]);
+    for (int64_t i = 0; i < r->rows * r->blocks; i++) {
+        if (!isnormal(r->scales[i]) || r->scales[i] <= 0.0f) fail_msg("%s: scale %g", k->name, (double)r->scales[i]);
+        if (k->symmetric ? r->zeros[i] != 0 : r->zeros[i] < low || r->zeros[i] > high) fail_msg("%s: zero point %d", k->name, r->zeros[i]);
+        if (k->block < 0 && (r->scales[i] != r->scales[0] || r->zeros[i] != r->zeros[0])) fail_msg("%s: more than one scale", k->name);
+    }
+}
+
+static void laws(void **state)
+{
+    (void)state;
+    Net n = net_new(13, 50, 7), plain = n;
+    plain.h = plain.l = NULL;
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+        for (int with = 0; with < 4; with++) { /* error feedback or nearest, with and without moments */
+            const KindRow *k = &kinds[i];
+            const Net *use = with & 1 ? &plain : &n;
+            int32_t *partner = k->rule > 0 ? neighbours(n.width, k->rule == 2) : NULL;
+            RoundSpec s = { .bits = k->bits, .symmetric = k->symmetric, .restricted = k->restricted, .block = k->block, .partner = partner,
+                            .method = with & 2 ? ROUND_NEAREST : ROUND_GPTQ, .clips = 10, .sweeps = 6 };
+            Rounded one, two;
+            Err err;
+            assert_ok(round_matrix(&s, n.rows, n.width, n.w, use->h, use->l, 1, &one, &err), &err);
+            assert_ok(round_matrix(&s, n.rows, n.width, n.w, use->h, use->l, 2, &two, &err), &err);
+            in_range(k, &one);
+            assert_memory_equal(one.q, two.q, (size_t)(n.rows * n.width) * sizeof *one.q);
+            assert_memory_equal(one.scales, two.scales, (size_t)(n.rows * one.blocks) * sizeof *one.scales);
+            assert_memory_equal(one.zeros, two.zeros, (size_t)(n.rows * one.blocks) * sizeof *one.zeros);
+            assert_memory_equal(&one.loss, &two.loss, sizeof one.loss);
+            assert_int_equal(one.block, k->block <= 0 ? n.width : k->block);
+            assert_int_equal(one.blocks, (n.width + one.block - 1) / one.block);
+            if (!rounded_pairs_safe(&one, partner)) fail_msg("%s: pairs", k->name);
+            double loss = loss_of(use, &one);
+            if (use->h == NULL) {
+                assert_true(one.loss == 0.0 && one.loss_nearest == 0.0);
+            } else {
+                assert_near(one.loss / loss, 1.0, 1e-9);
+                double most = s.method == ROUND_GPTQ ? k->share : k->rule > 0 ? 9.0 : 1.0;
+                if (!(one.loss <= most * one.loss_nearest))
+                    fail_msg("%s, %s: loss %g, nearest %g", k->name, with & 2 ? "nearest" : "feedback", one.loss, one.loss_nearest);
+            }
+            if (k->rule == 0) assert_true(one.enlarged == 1.0);
+            rounded_release(&one);
+            rounded_release(&two);
+            free(partner);
+        }
+    net_release(&n);
+}
+
+/* Each bit more takes the loss down by about four; each sweep more never takes it up. */
+static void more_is_better(void **state)
+{
+    (void)state;
+    Net n = net_new(9, 40, 3);
+    Rounded r;
+    Err err;
+    double last = INFINITY;
+    for (int bits = 2; bits <= 8; bits++) {
+        RoundSpec s = { .bits = bits, .symmetric = true, .restricted = true, .method = ROUND_GPTQ, .clips = 10, .sweeps = 6 };
+        assert_ok(round_matrix(&s, n.rows, n.width, n.w, n.h, n.l, 1, &r, &err), &err);
+        if (!(r.loss < 0.45 * last)) fail_msg("%d bits: loss %g, %g with one bit fewer", bits, r.loss, last);
+        last = r.loss;
+        rounded_release(&r);
+    }
+    last = INFINITY;
+    for (int sweeps = 0; sweeps <= 6; sweeps++) {
+        RoundSpec s = { .bits = 2, .symmetric = true, .restricted = true, .block = 8, .method = ROUND_GPTQ, .clips = 10, .sweeps = sweeps };
+        assert_ok(round_matrix(&s, n.rows, n.width, n.w, n.h, n.l, 1, &r, &err), &err);
+        if (!(r.loss <= last * (1.0 + 1e-12))) fail_msg("%d sweeps: loss %g, %g with one sweep fewer", sweeps, r.loss, last);
+        last = r.loss;
+        rounded_release(&r);
+    }
+    net_release(&n);
+}
+
+/* Without moments, with one candidate and no sweeps, both methods are plain rounding. */
+static void plain_rounding(void **state)
+{
+    (void)state;
+    Net n = net_new(5, 12, 11);
+    for (int bits = 2; bits <= 8; bits++)
+        for (int method = ROUND_NEAREST; method <= ROUND_GPTQ; method++) {
+            RoundSpec s = { .bits = bits, .symmetric = true, .restricted = true, .method = (RoundMethod)method, .clips = 1 };
+            Rounded r;
+            Err err;
+            assert_ok(round_matrix(&s, n.rows, n.width, n.w, NULL, NULL, 1, &r, &err), &err);
+            for (int64_t i = 0; i < n.rows; i++) {
+                double peak = 0.0;
+                for (int64_t k = 0; k < n.width; k++) peak = fmax(peak, fabs(n.w[i * n.width + k]));
+                float scale = (float)(peak / ((1 << (bits - 1)) - 1));
+                assert_true(r.scales[i] == scale);
+                for (int64_t k = 0; k < n.width; k++)
+                    assert_int_equal(r.q[i * n.width + k], (int)rint(n.w[i * n.width + k] / (double)scale));
+            }
+            rounded_release(&r);
+        }
+    net_release(&n);
+}
+
+/* Every integer row there is, each with the scale that fits it best. */
+static double exhaustive(const Net *n, int64_t row, int low, int high)
+{
+    int q[4] = { low, low, low, low };
+    double best = INFINITY;
+    const double *t = n->w + row * n->width;
+    for (;;) {
+        double top = 0.0, bottom = 0.0, all = 0.0;
+        for (int64_t i = 0; i < n->width; i++)
+            for (int64_t k = 0; k < n->width; k++) {
+                top += q[i] * n->h[i * n->width + k] * t[k];
+                bottom += q[i] * n->h[i * n->width + k] * q[k];
+                all += t[i] * n->h[i * n->width + k] * t[k];
+            }
+        if (bottom > 0.0 && top > 0.0) best = fmin(best, all - top * top / bottom);
+        int i = 0;
+        while (i < n->width && q[i] == high) q[i++] = low;
+        if (i == n->width) return best;
+        q[i]++;
+    }
+}
+
+static void near_the_optimum(void **state)
+{
+    (void)state;
+    static const struct {
+        int bits;
+        double sum_share; /* summed losses over the optima's */
+    } rows[] = { { 2, 1.35 }, { 3, 1.6 } };
+    for (size_t k = 0; k < sizeof rows / sizeof *rows; k++) {
+        double made = 0.0, best = 0.0;
+        for (uint64_t seed = 1; seed <= 20; seed++) {
+            Net n = net_new(5, 4, seed);
+            RoundSpec s = { .bits = rows[k].bits, .symmetric = true, .restricted = true, .method = ROUND_GPTQ, .clips = 20, .sweeps = 9 };
+            Rounded r;
+            Err err;
+            assert_ok(round_matrix(&s, n.rows, n.width, n.w, n.h, n.l, 1, &r, &err), &err);
+            made += r.loss;
+            double optimum = 0.0;
+            int half = 1 << (rows[k].bits - 1);
+            for (int64_t i = 0; i < n.rows; i++) optimum += exhaustive(&n, i, 1 - half, half - 1);
+            assert_true(r.loss >= optimum * (1.0 - 1e-6));
+            best += optimum;
+            rounded_release(&r);
+            net_release(&n);
+        }
+        if (!(made <= rows[k].sum_share * best)) fail_msg("%d bits: %g of the optimum", rows[k].bits, made / best);
+    }
+}
+
+/* ---- grids that are there ---- */
+
+static void old_grids(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        int64_t block;
+        bool symmetric, same_scale;
+        int peak;   /* largest multiple */
+        double off; /* one weight, in steps */
+        bool kept;
+    } rows[] = {
+        { "per channel, full", 0, true, false, 127, 0.0, true },  { "per channel, part", 0, true, false, 60, 0.0, true },
+        { "per tensor, part", -1, true, true, 90, 0.0, true },    { "one scale asked, many there", -1, true, false, 90, 0.0, false },
+        { "blocks", 8, true, false, 100, 0.0, true },             { "zero points", 0, false, false, 100, 0.0, true },
+        { "one weight off", 0, true, false, 100, 0.01, false },   { "too fine", 0, true, false, 128, 0.0, false },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        Net n = net_new(6, 40, 5);
+        uint64_t seed = 99;
+        int grid[240];
+        for (int64_t k = 0; k < 240; k++) {
+            float scale = rows[i].same_scale ? 0.01f : 0.01f * (float)(1 + k / 40);
+            grid[k] = k % 40 == 3 ? rows[i].peak : k % 40 == 4 ? 1 : (int)(uniform(&seed) * (rows[i].peak - 1));
+            n.w[k] = (double)(scale * (float)grid[k]) + (k == 47 ? rows[i].off * (double)scale : 0.0);
+        }
+        RoundSpec s = { .bits = 8, .symmetric = rows[i].symmetric, .restricted = true, .block = rows[i].block, .method = ROUND_GPTQ,
+                        .clips = 6, .sweeps = 3, .keep_grid = true };
+        Rounded r, again;
+        Err err;
+        assert_ok(round_matrix(&s, 6, 40, n.w, n.h, n.l, 2, &r, &err), &err);
+        if (r.kept_grid != rows[i].kept) fail_msg("%s: kept %d", rows[i].name, r.kept_grid);
+        if (r.kept_grid)
+            for (int64_t k = 0; k < 240; k++) assert_int_equal(r.q[k] - r.zeros[k / 40 * r.blocks], grid[k]);
+        /* what is rounded already stays as it is */
+        double *made = malloc(240 * sizeof *made);
+        rounded_values(&r, made);
+        s.bits = 8;
+        assert_ok(round_matrix(&s, 6, 40, made, n.h, n.l, 1, &again, &err), &err);
+        if (rows[i].symmetric && rows[i].block <= 0) {
+            assert_true(again.kept_grid);
+            assert_memory_equal(again.q, r.q, 240 * sizeof *r.q);
+        }
+        free(made);
+        rounded_release(&r);
+        rounded_release(&again);
+        net_release(&n);
+    }
+}
+
+static void grids_found(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        double row[10];
+        int limit;
+        double step;
+    } rows[] = {
+        { "ten multiples", { 1, 2, 3, 4, 5, -6, 7, 8, 9, 11 }, 127, 1.0 },
+        { "no one: the largest step", { 2, 4, 6, 8, 10, -12, 14, 16, 18, 22 }, 127, 2.0 },
+        { "eight different", { 1, 2, 3, 4, 5, 6, 7, 8, 8, 8 }, 127, 1.0 },
+        { "seven different", { 1, 2, 3, 4, 5, 6, 8, 8, 8, 8 }, 127, 0.0 },
+        { "beyond the limit", { 1, 2, 3, 4, 5, 6, 7, 8, 9, 17 }, 16, 0.0 },
+        { "at the limit", { 1, 2, 3, 4, 5, 6, 7, 8, 9, 17 }, 17, 1.0 },
+        { "no grid", { 1, 2.003, 3, 4, 5, 6, 7, 8, 9, 125.5 }, 127, 0.0 },
+        { "within a thousandth", { 1, 2.0005, 3, 4, 5, 6, 7, 8, 9, 11 }, 127, 1.0 },
+        { "zeros", { 0 }, 127, 0.0 },
+        { "small", { 1e-30, 2e-30, 3e-30, 4e-30, 5e-30, 6e-30, 7e-30, 8e-30, 9e-30, 11e-30 }, 127, 1e-30 },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        double found = grid_find(rows[i].row, 10, rows[i].limit);
+        if (!(fabs(found - rows[i].step) <= 1e-4 * rows[i].step)) fail_msg("%s: %g, expected %g", rows[i].name, found, rows[i].step);
+    }
+}
+
+static void grids_that_break_pairs(void **state)
+{
+    (void)state;
+    Net n = net_new(1, 10, 1);
+    static const int grid[10] = { 127, 100, 3, 4, 5, 6, 7, 8, 9, 11 };
+    for (int64_t k = 0; k < 10; k++) n.w[k] = grid[k] * 0.25;
+    int32_t *partner = neighbours(10, false);
+    RoundSpec s = { .bits = 8, .symmetric = true, .restricted = true, .partner = partner, .method = ROUND_GPTQ, .clips = 12, .sweeps = 6,
+                    .keep_grid = true };
+    Rounded r;
+    Err err;
+    assert_ok(round_matrix(&s, 1, 10, n.w, n.h, n.l, 1, &r, &err), &err);
+    assert_false(r.kept_grid);
+    assert_true(rounded_pairs_safe(&r, partner));
+    assert_true(r.enlarged > 1.2 && r.enlarged <= 2.01);
+    rounded_release(&r);
+    n.w[1] = 0.25;
+    assert_ok(round_matrix(&s, 1, 10, n.w, n.h, n.l, 1, &r, &err), &err);
+    assert_true(r.kept_grid && r.scales[0] == 0.25f);
+    rounded_release(&r);
+    free(partner);
+    net_release(&n);
+}
+
+/* ---- what is hardly a matrix ---- */
+
+static void degenerate(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        double value;
+        int64_t rows, width;
+    } rows[] = {
+        { "zeros", 0.0, 3, 5 },         { "one weight", 0.7, 1, 1 },      { "one column", -0.3, 4, 1 }, { "huge", 1e37, 2, 9 },
+        { "beyond float", 1e60, 2, 3 }, { "tiny", 1e-37, 2, 9 },          { "below normal", 1e-42, 2, 9 }, { "nearly nothing", 1e-300, 2, 3 },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++)
+            for (int moments = 0; moments < 3; moments++) {
+                Net n = net_new(rows[i].rows, rows[i].width, 2);
+                int32_t *partner = kinds[k].rule > 0 ? neighbours(n.width, kinds[k].rule == 2) : NULL;
+                for (int64_t j = 0; j < n.rows * n.width; j++) n.w[j] *= rows[i].value;
+                if (moments == 2) { /* inputs that never vary */
+                    memset(n.h, 0, (size_t)(n.width * n.width) * 8);
+                    memset(n.l, 0, (size_t)(n.width * n.width) * 8);
+                }
+                RoundSpec s = { .bits = kinds[k].bits, .symmetric = kinds[k].symmetric, .restricted = kinds[k].restricted,
+                                .block = kinds[k].block, .partner = partner, .method = ROUND_GPTQ, .clips = 3, .sweeps = 3, .keep_grid = true };
+                Rounded r;
+                Err err;
+                assert_ok(round_matrix(&s, n.rows, n.width, n.w, moments > 0 ? n.h : NULL, moments > 0 ? n.l : NULL, 2, &r, &err), &err);
+                in_range(&kinds[k], &r);
+                assert_true(rounded_pairs_safe(&r, partner));
+                if (rows[i].value == 0.0)
+                    for (int64_t j = 0; j < n.rows * n.width; j++) assert_true(r.q[j] == 0 && r.scales[0] == 1.0f && r.zeros[0] == 0);
+                rounded_release(&r);
+                free(partner);
+                net_release(&n);
+            }
+}
+
+/* A scale is never below what the biases need, with error feedback and refits too. */
+static void least_scales(void **state)
+{
+    (void)state;
+    Net n = net_new(6, 24, 8);
+    double least[6] = { 0.0, 1.0, 1e-30, 0.02, 3.0, 0.1 };
+    for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
+        int32_t *partner = kinds[k].rule > 0 ? neighbours(n.width, kinds[k].rule == 2) : NULL;
+        RoundSpec s = { .bits = kinds[k].bits, .symmetric = kinds[k].symmetric, .restricted = kinds[k].restricted, .block = kinds[k].block,
+                        .partner = partner, .method = ROUND_GPTQ, .clips = 5, .sweeps = 6, .least = least };
+        Rounded r;
+        Err err;
+        assert_ok(round_matrix(&s, n.rows, n.width, n.w, n.h, n.l, 1, &r, &err), &err);
+        for (int64_t i = 0; i < n.rows * r.blocks; i++)
+            if (!((double)r.scales[i] >= (kinds[k].block < 0 ? 3.0 : least[i / r.blocks])))
+                fail_msg("%s: scale %g", kinds[k].name, (double)r.scales[i]);
+        rounded_release(&r);
+        free(partner);
+    }
+    net_release(&n);
+}
+
+static void refused(void **state)
+{
+    (void)state;
+    int32_t partner[4] = { 1, 0, -1, -1 };
+    double w[2] = { 1.0, 2.0 }, bad[2] = { 1.0, NAN };
+    const struct {
+        const char *name, *says;
+        RoundSpec spec;
+        double *w;
+        Status status;
+    } rows[] = {
+        { "one bit", "1 bits", { .bits = 1, .symmetric = true, .clips = 1 }, w, ERR_USAGE },
+        { "nine bits", "9 bits", { .bits = 9, .symmetric = true, .clips = 1 }, w, ERR_USAGE },
+        { "no candidates", "0 candidates", { .bits = 8, .symmetric = true }, w, ERR_USAGE },
+        { "blocks below one", "-2", { .bits = 8, .symmetric = true, .clips = 1, .block = -2 }, w, ERR_USAGE },
+        { "pairs with zero points", "pair rule", { .bits = 8, .clips = 1, .partner = partner }, w, ERR_USAGE },
+        { "not finite", "weight 1 of row 0", { .bits = 8, .symmetric = true, .clips = 1 }, bad, ERR_DATA },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        Rounded r;
+        Err err;
+        assert_status(round_matrix(&rows[i].spec, 1, 2, rows[i].w, NULL, NULL, 1, &r, &err), rows[i].status, &err);
+        if (strstr(err.text, rows[i].says) == NULL) fail_msg("%s: %s", rows[i].name, err.text);
+        rounded_release(&r);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(laws),
+        cmocka_unit_test(more_is_better),
+        cmocka_unit_test(plain_rounding),
+        cmocka_unit_test(near_the_optimum),
+        cmocka_unit_test(old_grids),
+        cmocka_unit_test(grids_found),
+        cmocka_unit_test(grids_that_break_pairs),
+        cmocka_unit_test(degenerate),
+        cmocka_unit_test(least_scales),
+        cmocka_unit_test(refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
