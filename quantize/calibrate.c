@@ -3,6 +3,18 @@
 #include <assert.h>
 #include <math.h>
 
+static double bin(const Histogram *h, int i)
+{
+    return i >= 0 && i < HISTOGRAM_BINS ? (double)h->bins[i] : 0.0;
+}
+
+double histogram_without_zeros(const Histogram *h, int i)
+{
+    int side = bin(h, i - 1) > bin(h, i + 1) ? -1 : 1;
+    double n = bin(h, i), first = bin(h, i + side), second = bin(h, i + 2 * side);
+    return h->origin + i != 0 || n <= first || 2.0 * second < first || first == 0.0 ? n : first;
+}
+
 /* Where `share` of all values lies below, from the lower end, or above, from the upper end. Within a bin values count as spread evenly:
  * the result lies in the bin that ONNX Runtime's numpy.searchsorted(cdf, share) finds, and it takes that bin's lower edge. */
 static double quantile(const ActivationStats *a, double share, bool upper)

@@ -9,12 +9,14 @@
  *     both smoothed: an empty bin gets 1e-4, taken in equal parts from the others;  D = sum p log(p / q)
  *   the ends are those of the slice of least D, cut to what was seen.
  *
- * ONNX Runtime's get_entropy_threshold departs from this in three ways: it leaves Q empty in the bins that do not divide by 128, cuts Q to
- * whole numbers, and spreads it also over empty bins; with its default of 128 bins it tries one slice only, the whole.
+ * A Relu's zeros are left out as far as they stand out in their bin (NVIDIA's pytorch-quantization leaves out all of the first bin).
+ *
+ * ONNX Runtime's get_entropy_threshold departs from this in four ways: it counts the zeros, leaves Q empty in the bins that do not divide
+ * by 128, cuts Q to whole numbers, and spreads it also over empty bins. With its default of 128 bins it tries one slice only, the whole.
  *
  * Cost: Q is constant within a level, so D needs the logarithm of each level and running sums of n, log n, n log n, 1 / n. The sum of
- * (n - e) log(n - e) over the bins is expanded to e^2; e, the part taken for smoothing, is below 0.01 wherever a hundredth of the bins is in
- * use. */
+ * (n - e) log(n - e) over the bins is expanded to e^2; e, the part taken for smoothing, is below 0.01 wherever a hundredth of the bins is
+ * in use. */
 #include "quantize/calibrate_internal.h"
 
 #include <math.h>
@@ -29,7 +31,6 @@ typedef struct Sums {
 } Sums;
 
 typedef struct Slices {
-    const Histogram *h;
     int64_t reach;                   /* bins from zero to the farther end */
     int64_t first;                   /* bin of the histogram's first value, counted from zero */
     int64_t bins;                    /* of it in use */
@@ -48,7 +49,6 @@ static void add_bin(Sums *s, double n)
 
 static void slices_of(const Histogram *h, Slices *s)
 {
-    s->h = h;
     s->first = h->origin;
     s->bins = h->top - h->origin + 1;
     int64_t below = h->origin < 0 ? -h->origin : 0, above = h->top >= 0 ? h->top + 1 : 0;
@@ -56,7 +56,7 @@ static void slices_of(const Histogram *h, Slices *s)
     s->sums[0] = (Sums){ 0 };
     for (int64_t i = 0; i < s->bins; i++) {
         s->sums[i + 1] = s->sums[i];
-        add_bin(&s->sums[i + 1], (double)h->bins[i]);
+        add_bin(&s->sums[i + 1], histogram_without_zeros(h, (int)i));
     }
 }
 

@@ -3,7 +3,7 @@
  * Values count as spread evenly within their bin, and both parts of the error are integrated exactly over it:
  *   inside    u = x / s, r = u - rint(u):   int (x - q)^2 dx = s^3 (rint(u) / 12 + r^3 / 3)
  *   outside   the distance to the end:      int (x - e)^2 dx = (x - e)^3 / 3
- * A bin that begins at 0 and holds more than both its neighbours holds zeros (a Relu's): the excess counts as exactly 0, which every grid has.
+ * A Relu's zeros, as far as they stand out in their bin, cost nothing: every grid has 0.
  * Each end is cut to 0, 1 ... 100 hundredths of itself. A rough error, s^2 / 12 for every value inside, is taken for all pairs; from its
  * best pair, and from the whole range, first one end then the other is searched by the exact one until nothing changes. */
 #include "quantize/calibrate_internal.h"
@@ -32,12 +32,9 @@ static void mass_of(const Histogram *h, double low, double high, Mass *m)
     while (last > first && h->bins[last] == 0) last--;
     m->count = last - first + 1;
     for (int i = 0; i <= m->count; i++) m->edge[i] = fmin(fmax(histogram_edge(h, first + i), low), high);
-    for (int i = 0; i < m->count; i++) m->n[i] = (double)h->bins[first + i];
-    int64_t zero = -h->origin - first;
-    if (zero >= 0 && zero < m->count)
-        m->n[zero] = fmin(m->n[zero], fmax(zero > 0 ? m->n[zero - 1] : 0.0, zero + 1 < m->count ? m->n[zero + 1] : 0.0));
     for (int i = 0; i < m->count; i++) {
         double width = m->edge[i + 1] - m->edge[i];
+        m->n[i] = histogram_without_zeros(h, first + i);
         m->density[i] = width > 0.0 ? m->n[i] / width : 0.0;
     }
 }

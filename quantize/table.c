@@ -117,7 +117,8 @@ static Status read_method(Reader *r, Calibration *out, Err *err)
         if (methods[i] == NULL || !str_is(w, methods[i])) continue;
         *out = (Calibration)i;
         skip_blanks(r);
-        if (r->at < r->end) return wrong(r, err, "'%.*s' behind the method; expected: name, low, high, method", (int)(r->end - r->at), r->at);
+        if (r->at < r->end)
+            return wrong(r, err, "'%.*s' behind the method; expected: name, low, high, method", (int)(r->end - r->at), r->at);
         return OK;
     }
     if (w.len == 0) return wrong(r, err, "the method is missing; expected: name, low, high, method");
@@ -188,7 +189,7 @@ static Status read_line(Reader *r, const Graph *g, CalibrationTable *t, Err *err
     return keep(r, g, &e, t, err);
 }
 
-Status table_read(Str text, const char *path, const Graph *g, CalibrationTable *out, Err *err)
+Status calibration_table_read(Str text, const char *path, const Graph *g, CalibrationTable *out, Err *err)
 {
     Reader r = { .path = path };
     Status status = OK;
@@ -210,13 +211,13 @@ Status table_read(Str text, const char *path, const Graph *g, CalibrationTable *
     return status;
 }
 
-void table_release(CalibrationTable *t)
+void calibration_table_release(CalibrationTable *t)
 {
     free(t->entries);
     *t = (CalibrationTable){ 0 };
 }
 
-TableEntry table_find(const CalibrationTable *t, ValueId v)
+TableEntry calibration_table_find(const CalibrationTable *t, ValueId v)
 {
     return t->entries != NULL && v > 0 && v <= t->value_count ? t->entries[v] : (TableEntry){ 0 };
 }
@@ -246,7 +247,7 @@ static void add_number(StrBuf *b, double v)
     strbuf_printf(b, " %s", text);
 }
 
-void table_write(const Graph *g, const TableLine *lines, int count, StrBuf *b)
+void calibration_table_write(const Graph *g, const TableLine *lines, int count, StrBuf *b)
 {
     strbuf_add(b, "# Calibration table of pare. One line for each tensor: name, low, high, method.\n"
                   "# Low and high are the ends of its grid: change them as you like (and write manual for the method).\n"

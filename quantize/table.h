@@ -4,9 +4,9 @@
  *     "conv1/output" -0.25 3.5 mse          name, low, high, method
  *     #"conv2/output" 0 6 minmax            commented out: this tensor stays float
  *
- * A name stands in double quotes, with \" \\ and \xHH for what is no printable ASCII; one without blanks, quotes and # may stand bare. Fields
- * are separated by blanks. The method is a word of CALIBRATE_CHOICES but auto, or "manual". A comment whose text begins with a quoted name, or
- * is one whole line of the table, is a line commented out and is read as strictly as any other. */
+ * A name stands in double quotes, with \" \\ and \xHH for what is no printable ASCII; one without blanks, quotes and # may stand bare.
+ * Fields are separated by blanks. The method is a word of CALIBRATE_CHOICES but auto, or "manual". A comment whose text begins with a
+ * quoted name, or is one whole line of the table, is a line commented out and is read as strictly as any other. */
 #ifndef PARE_QUANTIZE_TABLE_H
 #define PARE_QUANTIZE_TABLE_H
 
@@ -32,12 +32,12 @@ typedef struct CalibrationTable {
     int count;           /* lines, those commented out included */
 } CalibrationTable;
 
-/* ERR_DATA with `path` and the line: what is no line of a table, a tensor that g does not have or that is constant, the same one twice, an end that is NaN,
- * infinite or beyond float32, low above high. *out is to be released in every case. */
-Status table_read(Str text, const char *path, const Graph *g, CalibrationTable *out, Err *err);
-void table_release(CalibrationTable *t); /* zeroed is fine */
+/* ERR_DATA with `path` and the line: what is no line of a table, a tensor that g does not have or that is constant, the same one twice,
+ * an end that is NaN, infinite or beyond float32, low above high. *out is to be released in every case. */
+Status calibration_table_read(Str text, const char *path, const Graph *g, CalibrationTable *out, Err *err);
+void calibration_table_release(CalibrationTable *t); /* zeroed is fine */
 /* TABLE_ABSENT also for an empty table and for values made after it was read. */
-TableEntry table_find(const CalibrationTable *t, ValueId v);
+TableEntry calibration_table_find(const CalibrationTable *t, ValueId v);
 
 /* One line of a table to write. */
 typedef struct TableLine {
@@ -48,6 +48,6 @@ typedef struct TableLine {
 } TableLine;
 
 /* The whole file, lines in the order given: the same for the same lines; numbers read back as they were. Check b->failed. */
-void table_write(const Graph *g, const TableLine *lines, int count, StrBuf *b);
+void calibration_table_write(const Graph *g, const TableLine *lines, int count, StrBuf *b);
 
 #endif

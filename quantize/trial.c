@@ -187,7 +187,7 @@ static Status describe(Trial *t, const Graph *g, int output, Err *err)
 {
     Reference *r = &t->references[output];
     double sum = 0.0, count = 0.0, squares = 0.0;
-    *r = (Reference){ .compared = t->count > 0 && dtype_is_float(t->calls[0].outputs[output].type), .kind = scores_kind(g, g->outputs[output]) };
+    *r = (Reference){ .compared = dtype_is_float(t->calls[0].outputs[output].type), .kind = scores_kind(g, g->outputs[output]) };
     if (!r->compared) return OK;
     for (int i = 0; i < t->count; i++) {
         const Tensor *a = &t->calls[i].outputs[output];
@@ -220,7 +220,8 @@ static bool stopped(const Trial *t)
     return t->log != NULL && log_interrupted(t->log);
 }
 
-Status trial_new(const Graph *original, Dataset *data, int64_t samples, int threads, uint64_t max_mem, const Log *log, Trial **out, Err *err)
+Status trial_new(const Graph *original, Dataset *data, int64_t samples, int threads, uint64_t max_mem, const Log *log, Trial **out,
+                 Err *err)
 {
     Session *session = NULL;
     Status status;

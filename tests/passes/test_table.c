@@ -17,7 +17,7 @@ static Graph *net(void)
 
 static TableEntry entry(const Graph *g, const CalibrationTable *t, const char *name)
 {
-    return table_find(t, graph_find_value(g, str_of(name)));
+    return calibration_table_find(t, graph_find_value(g, str_of(name)));
 }
 
 static void round_trip(void **state)
@@ -40,33 +40,33 @@ static void round_trip(void **state)
         assert_true(all[i].value != 0);
     }
     StrBuf b = { 0 }, again = { 0 };
-    table_write(g, all, 5, &b);
-    table_write(g, all, 5, &again);
+    calibration_table_write(g, all, 5, &b);
+    calibration_table_write(g, all, 5, &again);
     assert_false(b.failed);
     assert_string_equal(b.data, again.data);
     assert_non_null(strstr(b.data, "\n#\"layer/a\" "));
     assert_non_null(strstr(b.data, "\n\"b c\" 0 0 entropy\n"));
     assert_non_null(strstr(b.data, "\"\\\"q\\\\u\\x09ote\\\"\\xff#\" -123456.789"));
     CalibrationTable t;
-    assert_ok(table_read((Str){ b.data, b.len }, "t", g, &t, &err), &err);
+    assert_ok(calibration_table_read((Str){ b.data, b.len }, "t", g, &t, &err), &err);
     assert_int_equal(t.count, 5);
     for (int i = 0; i < 5; i++) {
-        TableEntry e = table_find(&t, all[i].value);
+        TableEntry e = calibration_table_find(&t, all[i].value);
         assert_int_equal(e.state, all[i].is_float ? TABLE_FLOAT : TABLE_ENDS);
         assert_true(e.ends.low == all[i].ends.low && e.ends.high == all[i].ends.high && e.method == all[i].method);
         assert_int_equal(e.line, 4 + i);
     }
-    assert_int_equal(table_find(&t, 0).state, TABLE_ABSENT);
-    assert_int_equal(table_find(&t, 1000000).state, TABLE_ABSENT);
-    table_release(&t);
+    assert_int_equal(calibration_table_find(&t, 0).state, TABLE_ABSENT);
+    assert_int_equal(calibration_table_find(&t, 1000000).state, TABLE_ABSENT);
+    calibration_table_release(&t);
     strbuf_release(&b);
     strbuf_release(&again);
-    table_write(g, NULL, 0, &b);
-    assert_ok(table_read((Str){ b.data, b.len }, "t", g, &t, &err), &err);
+    calibration_table_write(g, NULL, 0, &b);
+    assert_ok(calibration_table_read((Str){ b.data, b.len }, "t", g, &t, &err), &err);
     assert_int_equal(t.count, 0);
     strbuf_release(&b);
-    table_release(&t);
-    assert_int_equal(table_find(&t, 1).state, TABLE_ABSENT);
+    calibration_table_release(&t);
+    assert_int_equal(calibration_table_find(&t, 1).state, TABLE_ABSENT);
     graph_free(g);
 }
 
@@ -84,16 +84,16 @@ static void by_hand(void **state)
                                "#x 0\n"
                                "\"b c\" 0x1p-3 1e3 minmax";
     CalibrationTable t;
-    assert_ok(table_read((Str){ text, sizeof text - 1 }, "t", g, &t, &err), &err);
+    assert_ok(calibration_table_read((Str){ text, sizeof text - 1 }, "t", g, &t, &err), &err);
     assert_int_equal(t.count, 3);
     TableEntry x = entry(g, &t, "x"), a = entry(g, &t, "layer/a"), b = entry(g, &t, "b c");
     assert_true(x.state == TABLE_ENDS && x.ends.low == -1.0 && x.ends.high == 2.5 && x.method == CALIBRATE_METHODS && x.line == 3);
     assert_true(a.state == TABLE_FLOAT && a.line == 4);
     assert_true(b.state == TABLE_ENDS && b.ends.low == 0.125 && b.ends.high == 1000.0);
     assert_int_equal(entry(g, &t, "y").state, TABLE_ABSENT);
-    table_release(&t);
-    assert_ok(table_read(STR(""), "t", g, &t, &err), &err);
-    table_release(&t);
+    calibration_table_release(&t);
+    assert_ok(calibration_table_read(STR(""), "t", g, &t, &err), &err);
+    calibration_table_release(&t);
     graph_free(g);
 }
 
@@ -136,15 +136,15 @@ static void bad_lines(void **state)
     Graph *g = net();
     CalibrationTable t;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        assert_status(table_read(str_of(rows[i].text), "my.txt", g, &t, &err), ERR_DATA, &err);
+        assert_status(calibration_table_read(str_of(rows[i].text), "my.txt", g, &t, &err), ERR_DATA, &err);
         print_message("%s\n", err.text);
         if (strstr(err.text, rows[i].line) == NULL || strstr(err.text, rows[i].says) == NULL || strncmp(err.text, "my.txt", 6) != 0)
             fail_msg("'%s' says: %s", rows[i].text, err.text);
-        table_release(&t);
+        calibration_table_release(&t);
     }
-    assert_status(table_read((Str){ "x 0\0 1 mse", 10 }, "my.txt", g, &t, &err), ERR_DATA, &err);
+    assert_status(calibration_table_read((Str){ "x 0\0 1 mse", 10 }, "my.txt", g, &t, &err), ERR_DATA, &err);
     assert_non_null(strstr(err.text, "a zero byte"));
-    table_release(&t);
+    calibration_table_release(&t);
     graph_free(g);
 }
 
@@ -166,9 +166,9 @@ static void damaged(void **state)
         char *exact = malloc(len + 1); /* so that a sanitizer sees a read behind the end */
         assert_non_null(exact);
         memcpy(exact, copy, len);
-        Status status = table_read((Str){ exact, len }, "t", g, &t, &err);
+        Status status = calibration_table_read((Str){ exact, len }, "t", g, &t, &err);
         assert_true(status == OK || status == ERR_DATA);
-        table_release(&t);
+        calibration_table_release(&t);
         free(exact);
     }
     graph_free(g);

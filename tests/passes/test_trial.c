@@ -79,7 +79,8 @@ static void plain(void **state)
     static const struct {
         int64_t all, samples;
         double scale, shift;
-    } rows[] = { { 100, 32, 1.1, 0.0 }, { 32, 32, 1.0, 0.25 }, { 7, 32, 0.5, 0.0 }, { 1, 1, 1.01, 0.0 }, { 100, 3, 0.0, 0.0 }, { 33, 32, 1, 0 } };
+    } rows[] = { { 100, 32, 1.1, 0.0 },  { 32, 32, 1.0, 0.25 }, { 7, 32, 0.5, 0.0 },
+                 { 1, 1, 1.01, 0.0 },    { 100, 3, 0.0, 0.0 },  { 33, 32, 1.0, 0.0 } };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         Graph *a = net(1.0, 0.0, "Identity", -1, false), *b = net(rows[i].scale, rows[i].shift, "Identity", -1, false);
         Dataset *d = noise(a, rows[i].all);
@@ -94,7 +95,8 @@ static void plain(void **state)
 static void outputs(void **state)
 {
     (void)state;
-    Graph *a = net(1.0, 0.0, "Softmax", -1, false), *shifted = net(1.0, 2.0, "Softmax", -1, false), *b = net(1.1, 0.0, "Softmax", -1, false);
+    Graph *a = net(1.0, 0.0, "Softmax", -1, false), *shifted = net(1.0, 2.0, "Softmax", -1, false);
+    Graph *b = net(1.1, 0.0, "Softmax", -1, false);
     Graph *logits = net(1.0, 0.0, "Identity", -1, false), *other = net(1.1, 0.0, "Identity", -1, false);
     Dataset *d = noise(a, 64);
     assert_near(error_of(a, shifted, d, 32), 0.0, 1e-10); /* the same probabilities */
