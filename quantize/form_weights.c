@@ -139,7 +139,7 @@ static Status store_grid(Graph *g, const LayerForm *f, const Rounded *r, const L
     Str base = graph_value(g, f->layer.weight)->name;
     Tensor scale = { 0 }, zero = { 0 };
     Status status = OK;
-    bool any = false;
+    bool any = r->blocks == 1; /* ONNX Runtime moves a DequantizeLinear past a Reshape, and takes one without zero point for uint8 */
     int64_t rows = l->axis < 0 ? 1 : r->rows;
     TRY_OUT(tensor_new(&scale, DT_FLOAT, &l->scales, err));
     TRY_OUT(tensor_new(&zero, out->type, &l->scales, err));
@@ -219,41 +219,49 @@ static Status values_of(Graph *g, StoredWeight *w, Err *err)
 
 /* ---- tables ---- */
 
-/* Rows of integers are looked up, and their scales (and zero points): nothing is dequantized that nobody asked for. */
+static bool all_zero(const Graph *g, ValueId v)
+{
+    return v == 0 || tensor_nonzeros(graph_value(g, v)->tensor) == 0;
+}
+
+/* What belongs to the rows looked up: one number for all, or those at the indices, made as wide as a row. */
+static Status pick(Graph *g, Str label, const char *suffix, ValueId from, ValueId index, ValueId axes, DType type, ValueId *out, Err *err)
+{
+    ValueId picked = 0;
+    *out = from;
+    if (graph_value(g, from)->shape.rank == 0) return OK;
+    TRY(form_node(g, "Gather", "", label, suffix, (ValueId[]){ from, index }, 2, type, &picked, NULL, err));
+    *out = 0;
+    return form_node(g, "Unsqueeze", "", form_name(g, label, suffix), "wide", (ValueId[]){ picked, axes }, 2, type, out, NULL, err);
+}
+
+static Status cast(Graph *g, Str label, const char *suffix, ValueId from, ValueId *out, Err *err)
+{
+    NodeId node;
+    *out = 0;
+    TRY(form_node(g, "Cast", "", label, suffix, &from, 1, DT_FLOAT, out, &node, err));
+    return graph_set_int(g, node, "to", DT_FLOAT, err);
+}
+
+/* Rows of integers are looked up, and their scales (and zero points): nothing is dequantized that nobody asked for. Cast and Mul instead of
+ * DequantizeLinear: behind that ONNX Runtime would run the next product in integers, which these weights were not made for. */
 static Status attach_rows(Graph *g, NodeId id, const StoredWeight *w, Err *err)
 {
-    static const char *const names[] = { "row_scale", "row_zero" };
     Str label = node_label(g, graph_node(g, id));
-    ValueId index = node_input(graph_node(g, id), 1), raw, old, axes, last, parts[2] = { w->scale, w->zero };
+    ValueId index = node_input(graph_node(g, id), 1), raw, old, axes = 0, real, scale, zero, shift;
     TRY(form_divert(g, id, "rows", w->type, &raw, &old, err));
     TRY(graph_set_input(g, id, 0, w->q, err));
-    if (graph_value(g, w->scale)->shape.rank == 0) {
-        ValueId inputs[3] = { raw, w->scale, w->zero };
-        return form_node(g, "DequantizeLinear", "", label, "dequantize", inputs, w->zero != 0 ? 3 : 2, DT_FLOAT, &old, NULL, err);
+    if (graph_value(g, w->scale)->shape.rank > 0) TRY(form_ints(g, label, "last_axis", (int64_t[]){ -1 }, 1, &axes, err));
+    TRY(cast(g, label, "cast", raw, &real, err));
+    TRY(pick(g, label, "row_scale", w->scale, index, axes, DT_FLOAT, &scale, err));
+    if (!all_zero(g, w->zero)) {
+        TRY(pick(g, label, "row_zero", w->zero, index, axes, w->type, &zero, err));
+        TRY(cast(g, label, "cast_zero", zero, &shift, err));
+        ValueId inputs[2] = { real, shift };
+        real = 0;
+        TRY(form_node(g, "Sub", "", label, "shift", inputs, 2, DT_FLOAT, &real, NULL, err));
     }
-    TRY(form_ints(g, label, "last_axis", (int64_t[]){ -1 }, 1, &axes, err));
-    for (int i = 0; i < 2 && parts[i] != 0; i++) {
-        ValueId picked = 0, wide = 0;
-        DType type = i == 0 ? DT_FLOAT : w->type;
-        TRY(form_node(g, "Gather", "", label, names[i], (ValueId[]){ parts[i], index }, 2, type, &picked, NULL, err));
-        TRY(form_node(g, "Unsqueeze", "", label, i == 0 ? "row_scale_wide" : "row_zero_wide", (ValueId[]){ picked, axes }, 2, type, &wide,
-                      NULL, err));
-        parts[i] = wide;
-    }
-    for (int i = 0; i < 2; i++) {
-        ValueId *from = i == 0 ? &raw : &parts[1], to = 0;
-        NodeId cast;
-        if (*from == 0) continue;
-        TRY(form_node(g, "Cast", "", label, i == 0 ? "cast" : "cast_zero", from, 1, DT_FLOAT, &to, &cast, err));
-        TRY(graph_set_int(g, cast, "to", DT_FLOAT, err));
-        *from = to;
-    }
-    last = raw;
-    if (parts[1] != 0) {
-        last = 0;
-        TRY(form_node(g, "Sub", "", label, "shift", (ValueId[]){ raw, parts[1] }, 2, DT_FLOAT, &last, NULL, err));
-    }
-    return form_node(g, "Mul", "", label, "dequantize", (ValueId[]){ last, parts[0] }, 2, DT_FLOAT, &old, NULL, err);
+    return form_node(g, "Mul", "", label, "dequantize", (ValueId[]){ real, scale }, 2, DT_FLOAT, &old, NULL, err);
 }
 
 /* ---- the three together ---- */
