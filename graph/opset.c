@@ -76,6 +76,15 @@ static Status check_node(Raise *r, Graph *g, NodeId id, Err *err)
                    STR_ARG(node_label(g, n)), (long long)r->from, (long long)r->to);
 }
 
+/* Names a node in a form that ended with opset 6 or before; what else such a file holds is refused by its version. */
+static Status refuse_oldest(Raise *r, Graph *g, NodeId id, Err *err)
+{
+    const Node *n = graph_node(g, id);
+    if (n->op == NULL || n->op->until == 0 || n->op->until >= 7) return OK;
+    return err_set(err, ERR_UNSUPPORTED, "%.*s '%.*s' cannot be raised from opset %lld to %lld: its form ended with opset %d, and 7 is the "
+                   "oldest that is known", STR_ARG(n->type), STR_ARG(node_label(g, n)), (long long)r->from, (long long)r->to, n->op->until);
+}
+
 static Status raise_node(Raise *r, Graph *g, NodeId id, Err *err)
 {
     int64_t done = r->from;
@@ -98,6 +107,7 @@ Status opset_raise(Graph *g, int64_t version, PassRecord *record, Err *err)
     Raise r = { .from = graph_opset(g, STR("")), .to = version, .record = record };
     if (r.from >= version) return OK;
     if (version > OPSET_RAISED) return err_set(err, ERR_BUG, "opset %lld is above what can be raised to", (long long)version);
+    if (r.from < 7) TRY(each_node(&r, g, refuse_oldest, err));
     if (r.from < 7) return err_set(err, ERR_UNSUPPORTED, "opset %lld cannot be raised: 7 is the oldest that is known", (long long)r.from);
     TRY(each_node(&r, g, check_node, err));
     TRY(each_node(&r, g, raise_node, err));

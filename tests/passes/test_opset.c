@@ -354,6 +354,13 @@ static void refusals(void **state)
     assert_non_null(strstr(err.text, "GroupNormalization 'y'"));
     graph_free(g);
     g = build_new(6);
+    ValueId one = start(g, 2, 3, 4);
+    build_output(g, build_node(g, "Add", "sum", one, one, -1));
+    build_ready(g);
+    assert_status(opset_raise(g, 13, NULL, &err), ERR_UNSUPPORTED, &err);
+    assert_non_null(strstr(err.text, "Add 'sum'"));
+    graph_free(g);
+    g = build_new(6);
     assert_status(opset_raise(g, 13, NULL, &err), ERR_UNSUPPORTED, &err);
     graph_free(g);
 }
