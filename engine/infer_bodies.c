@@ -226,8 +226,9 @@ static void scan_feed(ScanFeeds *f, const Node *n, int i, TypeInfo *info)
 
 static TypeInfo scan_result(const ScanFeeds *f, const Node *n, int i, TypeInfo before, TypeInfo made)
 {
-    int64_t axis = f->batched ? 0 : listed(n, "scan_output_axes", i - f->states);
-    TypeInfo out = i < f->states ? carried(before, made) : stacked(made, axis, f->length);
+    TypeInfo out;
+    if (i < f->states) out = carried(before, made);
+    else out = stacked(made, f->batched ? 0 : listed(n, "scan_output_axes", i - f->states), f->length);
     if (f->batched) add_first(&out.shape, f->batch);
     return out;
 }
