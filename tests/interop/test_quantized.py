@@ -6,9 +6,9 @@ Where the two differ, and why (traced on resnet8 as QDQ u8 s8): up to the first 
 0.49999884 against 0.5000071 and 66.5 against 66.50001 steps: halves, which go to either side. Later layers carry such steps on, which
 makes 35 to 45 dB at the end, or 75 with 16-bit activations. So each integer tensor is judged by itself, from ONNX Runtime's own integers
 before it: every difference must be one step at a half (quantized.py), and QLinearConv, QLinearMatMul and QGemm must be equal.
-At the end the same class must win in at least 99.9 % of the samples, left out those whose two best scores lie within two steps, and the noise
-between the two must be 30 dB down or at most twice what quantizing has made (MobileNet: 44 of 68,897,016 values are a step apart, all at a
-half; 52 layers later the outputs agree to 16 dB, as they do with the float network's)."""
+At the end the same class must win in at least 99.9 % of the samples, left out those whose two best scores lie within two steps, and the
+noise between the two must be 30 dB down or at most twice what quantizing has made (MobileNet: 44 of 68,897,016 values are a step apart,
+all at a half; 52 layers later the outputs agree to 16 dB, as they do with the float network's)."""
 import os
 import sys
 import tempfile
