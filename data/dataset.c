@@ -99,7 +99,8 @@ Status dataset_open(const char *path, const Graph *g, const DataOptions *options
     struct stat info;
     if (stat(path, &info) != 0) return err_set(err, ERR_IO, "%s: %s", path, strerror(errno));
     if (S_ISDIR(info.st_mode))
-        return folder_has_npz(path) ? dataset_open_files(path, g, NULL, options, out, err) : dataset_open_folder(path, g, options, out, err);
+        return folder_has_npz(path) ? dataset_open_files(path, g, NULL, options, out, err)
+                                    : dataset_open_folder(path, g, options, out, err);
     Mapping *m = NULL;
     TRY(mapping_open(path, 0, &m, err));
     Status status;
@@ -186,7 +187,8 @@ Status dataset_read(Dataset *d, int64_t first, int64_t count, Tensor *inputs, Te
                                          : labels_read(&d->label, first, count, d->has_ignore, d->ignore, labels, err);
     if (status != OK) {
         for (int i = 0; i < d->feed_count; i++) tensor_release(&inputs[i]);
-        if (d->file_path != NULL && err != NULL && strncmp(err->text, d->file_path, strlen(d->file_path)) != 0) err_prefix(err, "%s", d->file_path);
+        bool named = d->file_path == NULL || err == NULL || strncmp(err->text, d->file_path, strlen(d->file_path)) == 0;
+        if (!named) err_prefix(err, "%s", d->file_path);
     }
     return status;
 }

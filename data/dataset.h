@@ -32,8 +32,8 @@ typedef struct DataOptions {
  * Axis 0 counts the samples, unless the arrays fit as they are and axis 0 cannot count them: an input without axes, one of another fixed
  * length, or a symbol that also stands for another axis ([N,N]); then the arrays are one sample as a whole. With a label object's
  * rows, first, every or shuffle, such a whole has labels at the chosen positions of axis 0 only; the others get the label to ignore.
- * The files of a folder of .npz hold the same arrays, each in its own shape (sequences of various lengths); their samples follow each other
- * in the order of the files' names and go through one at a time. A section about such a folder holds for each file. */
+ * The files of a folder of .npz hold the same arrays, each in its own shape (sequences of various lengths); their samples follow each
+ * other in the order of the files' names and go through one at a time. A section about such a folder holds for each file. */
 Status dataset_open(const char *path, const Graph *g, const DataOptions *options, Dataset **out, Err *err);
 /* A "data" entry of a recipe: a string as above, or an object { "file", "inputs", "label", "first", ... }. Unknown keys: ERR_USAGE. */
 Status dataset_open_json(const cJSON *section, const Graph *g, const DataOptions *options, Dataset **out, Err *err);

@@ -1,4 +1,5 @@
-/* A dataset's insides: four kinds (a file of arrays, a folder of such files, a folder of .pb, random numbers) behind one table of functions. */
+/* A dataset's insides: four kinds (a file of arrays, a folder of such files, a folder of .pb, random numbers) behind one table of
+ * functions. */
 #ifndef PARE_DATA_DATASET_INTERNAL_H
 #define PARE_DATA_DATASET_INTERNAL_H
 
