@@ -8,7 +8,8 @@
 #include <stdlib.h>
 
 const DataKey data_keys[] = {
-    { "file", "string", NULL, DATA_TOP, "the .npz or .npy file, or a folder of .npz or of input_k.pb, relative to the section's own folder" },
+    { "file", "string", NULL, DATA_TOP,
+      "the .npz or .npy file, or a folder of .npz or of input_k.pb, relative to the section's own folder" },
     { "inputs", "object", "{}", DATA_TOP,
       "one object for each input that needs one, by the input's name; the others take the array of their name as it is" },
     { "label", "string|object|null", "\"label\"", DATA_TOP,
