@@ -28,7 +28,8 @@ typedef struct DataOptions {
     bool expect_nonfinite; /* allow NaN and infinity in inputs (default: ERR_DATA names array and index) */
 } DataOptions;
 
-/* --data: an .npz, a folder of .npz files, a folder of input_k.pb / output_k.pb, or a .json data section; the graph gives the inputs' names, types and ranks.
+/* --data: an .npz, a folder of .npz files, a folder of input_k.pb / output_k.pb, or a .json data section; the graph gives the inputs'
+ * names, types and ranks.
  * Axis 0 counts the samples, unless the arrays fit as they are and axis 0 cannot count them: an input without axes, one of another fixed
  * length, or a symbol that also stands for another axis ([N,N]); then the arrays are one sample as a whole. With a label object's
  * rows, first, every or shuffle, such a whole has labels at the chosen positions of axis 0 only; the others get the label to ignore.
