@@ -152,6 +152,7 @@ static Status run_body(OpBodies *bodies, const char *attr, const Tensor *in, Ten
     if (work->steps-- <= 0)
         return err_set(err, ERR_UNSUPPORTED, "%.*s '%.*s': more than %lld steps in one run", STR_ARG(n->type), STR_ARG(label),
                        (long long)WORK_STEPS);
+    TRY(work_take(work, r->session->graph, n, WORK_OF_STEP, err));
     Tensor *feeds = alloc_zeroed((size_t)body->session->feed_count + 1, sizeof *feeds);
     if (feeds == NULL) return err_no_memory(err, "subgraph");
     Status status = OK;

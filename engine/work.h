@@ -5,6 +5,7 @@
 #include "graph/op.h"
 
 #define WORK_STEPS ((int64_t)1 << 20) /* of all Loops and Scans of a run that nobody could interrupt */
+#define WORK_OF_STEP 4096             /* operations that a step of one counts for besides its nodes' own: what it takes to start */
 
 typedef struct Work {
     uint64_t limit; /* operations; 0: none */

@@ -253,6 +253,8 @@ static double region_bin(const Region *r, const double *image, int64_t height, i
     return count > 0 ? sum / (double)count : 0;
 }
 
+#define ROI_SAMPLES 1e8 /* of one region in one channel: more than any picture has pixels */
+
 static Status region_of(const OpCall *c, const double *roi, int64_t height, int64_t width, Region *r)
 {
     double scale = node_float(c->node, "spatial_scale", 1);
@@ -264,12 +266,20 @@ static Status region_of(const OpCall *c, const double *roi, int64_t height, int6
     Str pool = node_string(c->node, "mode", "avg");
     *r = (Region){ .y = roi[1] * scale - shift, .x = roi[0] * scale - shift, .bin_height = tall / (double)height,
                    .bin_width = wide / (double)width, .rows = ratio, .columns = ratio, .most = str_is(pool, "max") };
-    if (ratio > 0) return OK;
-    double rows = ceil(r->bin_height), columns = ceil(r->bin_width);
-    if (!(rows < 1e4) || !(columns < 1e4)) return op_fail(c, ERR_DATA, "a region of %g x %g pixels", tall, wide);
+    double rows = ratio > 0 ? (double)ratio : ceil(r->bin_height), columns = ratio > 0 ? (double)ratio : ceil(r->bin_width);
+    double samples = fmax(rows, 1) * fmax(columns, 1) * (double)height * (double)width;
+    if (!(samples <= ROI_SAMPLES))
+        return op_fail(c, ERR_DATA, "a region of %g x %g pixels in %g samples, at most %g", tall, wide, samples, ROI_SAMPLES);
     r->rows = rows > 0 ? (int64_t)rows : 0;
     r->columns = columns > 0 ? (int64_t)columns : 0;
     return OK;
+}
+
+static void roi_cost(const CostCall *c, OpCost *out)
+{
+    int64_t count, ratio = node_int(c->node, "sampling_ratio", 0);
+    ratio = ratio < 1 ? 1 : ratio < 10000 ? ratio : 10000;
+    if (shape_count(&c->out[0].shape, &count) && !mul_i64(count, 4 * ratio * ratio, &out->elementwise)) out->elementwise = INT64_MAX;
 }
 
 static Status roi_forward(OpCall *c)
@@ -432,7 +442,7 @@ const Op ops_sample[] = {
     OP_ENTRY("GridSample", 16, 0, 2, 2, 1, 1, 0, grid_infer, grid_forward, NULL),
     OP_ENTRY("AffineGrid", 20, 0, 2, 2, 1, 1, 0, affine_infer, affine_forward, NULL),
     OP_ENTRY("DeformConv", 19, 0, 3, 5, 1, 1, 0, deform_infer, deform_forward, deform_cost),
-    OP_ENTRY("RoiAlign", 10, 0, 3, 3, 1, 1, 0, roi_infer, roi_forward, NULL),
+    OP_ENTRY("RoiAlign", 10, 0, 3, 3, 1, 1, 0, roi_infer, roi_forward, roi_cost),
     OP_ENTRY("MaxRoiPool", 1, 0, 2, 2, 1, 1, 0, roi_infer, roi_pool_forward, NULL),
     OP_END,
 };
