@@ -22,7 +22,8 @@ static float scale_at(const Tensor *t, int64_t i)
 }
 
 /* b[k,n] less its zero points, from entry `at` of theirs on; `transposed`: it is stored [n,k]. */
-static void shift_columns(const Tensor *b, int64_t first, int64_t k, int64_t n, bool transposed, const Tensor *zeros, int64_t at, int16_t *out)
+static void shift_columns(const Tensor *b, int64_t first, int64_t k, int64_t n, bool transposed, const Tensor *zeros, int64_t at,
+                          int16_t *out)
 {
     if (!transposed && (zeros == NULL || tensor_count(zeros) == 1)) {
         integer_shift(b, first, k * n, zero_at(zeros, 0), out);

@@ -1,8 +1,8 @@
 """Every version of every operator of the default domain that is numeric and inference. The onnx package's own node cases are written at the
-newest version; each is put back to the first and the last opset of every older version whose signature can still say it (an input that was an
-attribute becomes one), and what no case of today can say stands in ROWS. pare agrees with ONNX Runtime where that runs the model, else with
-onnx's reference evaluator where that knows the version, else with the numbers of the case itself, which numpy made. A version that no model
-reaches must be in LEFT_OUT, with the reason."""
+newest version; each is put back to the first and the last opset of every older version whose signature can still say it (an input that
+was an attribute becomes one), and what no case of today can say stands in ROWS. pare agrees with ONNX Runtime where that runs the model,
+else with the numbers of the case itself, which numpy made, else with onnx's reference evaluator. A version that no model reaches must be
+in LEFT_OUT, with the reason."""
 import collections
 import concurrent.futures
 import os
@@ -476,8 +476,8 @@ def main():
             print(f"{op}: need not be left out")
             bad.append(op)
     left = sum(op in LEFT_OUT for op, _ in wanted)
-    print(f"{len(wanted)} versions of {len(table)} operators up to opset {newest}: {len(wanted) - left - len(missing)} agree, {left} left out, "
-          f"{len(missing)} missing")
+    agree = len(wanted) - left - len(missing)
+    print(f"{len(wanted)} versions of {len(table)} operators up to opset {newest}: {agree} agree, {left} left out, {len(missing)} missing")
     print(f"{len(cases)} models: " + ", ".join(f"{n} as {who} says" for who, n in asked.most_common())
           + f", {sum(map(len, refused.values()))} refused, {len(bad)} wrong")
     return 1 if bad or missing else 0
