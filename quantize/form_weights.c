@@ -109,10 +109,11 @@ static Layout layout_of(const Graph *g, const LayerForm *f, const Rounded *r, co
     return l;
 }
 
-static DType container(const WeightSpec *s)
+/* ONNX Runtime 1.31 makes MatMulNBits of a MatMul behind 2-bit types, wrongly where a row does not end on a whole byte. */
+static DType container(const LayerForm *f, const WeightSpec *s)
 {
-    bool is_signed = s->symmetric && !s->shifted;
-    if (s->bits <= 2 && s->two_bit) return is_signed ? DT_INT2 : DT_UINT2;
+    bool is_signed = s->symmetric && !s->shifted, whole = f->kind != FORM_ROWS || (f->outputs % 4 == 0 && f->width % 4 == 0);
+    if (s->bits <= 2 && s->two_bit && whole) return is_signed ? DT_INT2 : DT_UINT2;
     if (s->bits <= 4) return is_signed ? DT_INT4 : DT_UINT4;
     return is_signed ? DT_INT8 : DT_UINT8;
 }
@@ -191,7 +192,7 @@ static Status unfold(Graph *g, const LayerForm *f, ValueId *v, Err *err)
 static Status store_qdq(Graph *g, const LayerForm *f, const Rounded *r, const WeightSpec *spec, StoredWeight *out, Err *err)
 {
     Layout l = layout_of(g, f, r, spec);
-    *out = (StoredWeight){ .spec = *spec, .form = *f, .type = container(spec), .rows = r->rows, .width = r->width, .blocks = r->blocks,
+    *out = (StoredWeight){ .spec = *spec, .form = *f, .type = container(f, spec), .rows = r->rows, .width = r->width, .blocks = r->blocks,
                            .block = l.block };
     int shift = spec->symmetric && spec->shifted ? 1 << (dtype_bits(out->type) - 1) : 0;
     TRY(store_integers(g, f, r, &l, shift, out, err));

@@ -11,7 +11,7 @@
  *                    Reshape (and Transpose) nodes give it its shape
  *   one per block    `block_size` along the inputs (opset 21) of a matrix, of a 1x1 Conv and of recurrent weights; else as a matrix
  * The integers are int8 or uint8 for 5 to 8 bits, int4 or uint4 (low nibble first; opset 21) for 2 to 4, int2 or uint2 (opset 25) for 2
- * where asked for.
+ * where asked for (but int4 for a matrix with sides that are no multiples of 4: ONNX Runtime 1.31 computes those wrongly).
  * nbits: 2, 4 or 8 bits in a byte string per block, the lowest bits first; 3 bits take 4, 5 to 7 take 8. ONNX Runtime 1.31 knows blocks of
  * 16, 32, 64, 128 and 256: a scale that serves more is repeated in each of the blocks.
  *
