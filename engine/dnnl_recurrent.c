@@ -20,7 +20,7 @@
 
 #define MOST_GATES ((int64_t)1 << 24) /* floats */
 #define LEAST_HIDDEN 16
-#define SHARED_STEP ((int64_t)1 << 19) /* multiply-adds of R h in a step, for two threads to pay */
+#define SHARED_STEP ((int64_t)1 << 21) /* multiply-adds of R h in a step, for threads to pay that wait for each other in every one */
 
 enum { IN_X, IN_W, IN_R, IN_B, IN_LENGTHS, IN_H, IN_C, IN_P };
 
@@ -29,7 +29,7 @@ typedef struct Recurrent {
     Device *device;
     Primitive *each[2];
     int directions;
-    bool single;           /* a step is too little work for threads that wait for each other after every one */
+    bool single;           /* a step is too little work for more than one thread */
     size_t y_step, h_step; /* floats from one direction's part of Y, or of the states, to the next one's */
     size_t unread[3];      /* where in the device's scratch memory Y, Y_h and Y_c go when nobody reads them */
     float *zeros;          /* the one state of an LSTM that is left out when the other is given; else NULL */
