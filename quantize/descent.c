@@ -1,5 +1,5 @@
 /* Lowering the loss of integers that are there: one at a time to where its own optimum lies, pairs at the limit of the pair rule
- * together, and between the sweeps each scale to the closed form for its integers.
+ * together, two of any others together at the end, and between the sweeps each scale to the closed form for its integers.
  *
  *   e = w' - t, g = H e;  moving w'_j by d changes the loss by 2 d g_j + d^2 H_jj, least at d = -g_j / H_jj
  *   u = the block's q - zero;  scale + d has its least loss at d = -(u g) / (u H u) */
@@ -69,6 +69,36 @@ static int sweep(const Problem *p, Line *line)
     return changed;
 }
 
+/* Each input's better step, and with it the best step of another; both are taken where together they lower the loss.
+ * reach[width]: what a step of an input costs by itself. Returns how many pairs were moved. */
+static int sweep_couples(const Problem *p, Line *line, double *reach)
+{
+    int n = p->width, moved = 0;
+    for (int k = 0; k < n; k++) {
+        double scale = (double)line->scales[k / p->block];
+        reach[k] = scale * scale * p->h[(size_t)k * (size_t)n + (size_t)k];
+    }
+    for (int j = 0; j < n; j++) {
+        int i = p->order[j], side = line->g[i] > 0.0 ? -1 : 1, other = -1;
+        if (line->q[i] + side < p->low || line->q[i] + side > p->high) side = -side;
+        if (line->q[i] + side < p->low || line->q[i] + side > p->high) continue;
+        const double *row = p->h + (size_t)i * (size_t)n;
+        double delta = side * (double)line->scales[i / p->block], own = 2.0 * delta * line->g[i] + reach[i], best = -1e-9 * reach[i];
+        for (int k = 0; k < n; k++) {
+            double slope = line->g[k] + delta * row[k];
+            double gain = own + reach[k] - 2.0 * (double)line->scales[k / p->block] * fabs(slope);
+            if (!(gain < best) || k == i || (slope > 0.0 ? line->q[k] <= p->low : line->q[k] >= p->high)) continue;
+            best = gain;
+            other = k;
+        }
+        if (other < 0) continue;
+        step(p, line, i, line->q[i] + side);
+        step(p, line, other, line->q[other] + (line->g[other] > 0.0 ? -1 : 1));
+        moved++;
+    }
+    return moved;
+}
+
 /* out[width] = H u for the integers u of one block, and u H u. */
 static double through(const Problem *p, const Line *line, int block, double *out)
 {
@@ -126,6 +156,15 @@ void line_descend(const Problem *p, Line *line, int sweeps, bool fixed, double *
         if (changed != 0 && i % SWEEPS_TO_REFIT != 0 && i < sweeps) continue;
         fresh = fixed || !refit_all(p, line, scratch);
         if (changed == 0 && fresh) return;
+    }
+}
+
+void line_polish(const Problem *p, Line *line, int passes, double *scratch)
+{
+    if (p->h == NULL || p->partner != NULL) return;
+    for (int i = 0; i < passes && sweep_couples(p, line, scratch) > 0; i++) {
+        sweep(p, line);
+        refit_all(p, line, scratch);
     }
 }
 

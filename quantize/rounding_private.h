@@ -86,6 +86,8 @@ void work_round(const Problem *p, Work *w, const int64_t *rows, int count, Line 
 void lines_measure(const Problem *p, Line *lines, int count);
 /* At most so many sweeps, scales refitted before, between and after them unless `fixed`; e, g and loss are kept true. scratch[width]. */
 void line_descend(const Problem *p, Line *line, int sweeps, bool fixed, double *scratch);
+/* Steps of two inputs at a time, which single ones cannot reach; width^2 a pass. Not under the pair rule. */
+void line_polish(const Problem *p, Line *line, int passes, double *scratch);
 /* The sums of the refit of one scale: *top = <target, q>_H, *bottom = <q, q>_H. Needs one block. */
 void line_sums(const Problem *p, const Line *line, double *top, double *bottom);
 

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define POLISHED_BITS 4    /* up to these, steps of two inputs at a time pay */
+#define SWEEPS_A_POLISH 3
 #define KEPT_STARTS 3 /* roundings of a row with one scale that go on into the descent */
 
 static void desk_release(Desk *d)
@@ -124,6 +126,7 @@ void task_rows(Run *run, Desk *d, const int64_t *rows, int count)
             if (descend) line_descend(p, line, p->spec->sweeps, false, d->scratch);
             if (line->loss < best->loss) best = line;
         }
+        if (descend && p->spec->bits <= POLISHED_BITS) line_polish(p, best, p->spec->sweeps / SWEEPS_A_POLISH, d->scratch);
         line_to_row(run, best);
     }
 }
