@@ -5,13 +5,14 @@
  *   outside   the distance to the end:      int (x - e)^2 dx = (x - e)^3 / 3
  * A Relu's zeros, as far as they stand out in their bin, cost nothing: every grid has 0.
  * Each end is cut to 0, 1 ... 100 hundredths of itself. A rough error, s^2 / 12 for every value inside, is taken for all pairs; from its
- * best pair, and from the whole range, first one end then the other is searched by the exact one until nothing changes. */
+ * best pair first one end then the other is searched by the exact one until nothing changes; the whole range stays where it is as good. */
 #include "quantize/calibrate_internal.h"
 
 #include <math.h>
 
 #define FACTORS 100
 #define ROUNDS 8 /* each strictly better than the one before; two or three are usual */
+#define WINDOW 8 /* factors to each side that later rounds look at */
 
 typedef struct Mass {
     int count;                       /* bins that are not empty, from the first to the last */
@@ -59,6 +60,7 @@ static double exact_error(const Mass *m, double low, double high)
     Grid g = grid_activation(low, high);
     double s = (double)g.scale, inverse = 1.0 / s, bottom = grid_low(g), top = grid_high(g), sum = 0.0;
     double values[HISTOGRAM_BINS + 1];
+#pragma omp simd
     for (int i = 0; i <= m->count; i++) values[i] = integral(m->edge[i], bottom, top, s, inverse);
     for (int i = 0; i < m->count; i++) sum += m->density[i] * (values[i + 1] - values[i]);
     for (int i = 0; i < m->count; i++) {
@@ -101,12 +103,14 @@ static void rough_start(const Search *s, int *low, int *high)
         }
 }
 
-/* One end over all factors, the other held. */
-static bool search_end(const Search *s, int *factor, int other, bool upper, double *best)
+/* One end over all factors, or those near the one it has, the other held. */
+static bool search_end(const Search *s, int *factor, int other, bool upper, bool near_only, double *best)
 {
     bool better = false;
+    int from = near_only && *factor > WINDOW ? *factor - WINDOW : 0;
+    int to = near_only && *factor < FACTORS - WINDOW ? *factor + WINDOW : FACTORS;
     if ((upper ? s->high : s->low) == 0.0) return false;
-    for (int k = 0; k <= FACTORS; k++) {
+    for (int k = from; k <= to; k++) {
         double low = s->low * (upper ? other : k) / FACTORS, high = s->high * (upper ? k : other) / FACTORS;
         if (high <= low) continue;
         double error = exact_error(s->m, low, high);
@@ -122,8 +126,8 @@ static double descend(const Search *s, int *low, int *high)
 {
     double best = exact_error(s->m, s->low * *low / FACTORS, s->high * *high / FACTORS);
     for (int i = 0; i < ROUNDS; i++) {
-        bool better = search_end(s, high, *low, true, &best);
-        better |= search_end(s, low, *high, false, &best);
+        bool better = search_end(s, high, *low, true, i > 0, &best);
+        better |= search_end(s, low, *high, false, i > 0, &best);
         if (!better) break;
     }
     return best;
@@ -133,14 +137,10 @@ Ends calibrate_mse(const Histogram *h, double low, double high)
 {
     Mass m;
     Search s = { .m = &m, .low = fmin(low, 0.0), .high = fmax(high, 0.0) };
-    int i = FACTORS, k = FACTORS, all_i = FACTORS, all_k = FACTORS;
+    int i = FACTORS, k = FACTORS;
     if (s.low == s.high) return (Ends){ low, high };
     mass_of(h, low, high, &m);
     rough_start(&s, &i, &k);
-    double from_rough = descend(&s, &i, &k), from_all = descend(&s, &all_i, &all_k);
-    if (from_all <= from_rough) {
-        i = all_i;
-        k = all_k;
-    }
+    if (descend(&s, &i, &k) >= exact_error(&m, s.low, s.high)) i = k = FACTORS;
     return (Ends){ s.low * i / FACTORS, s.high * k / FACTORS };
 }

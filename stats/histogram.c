@@ -39,6 +39,48 @@ static void widen(Histogram *h, int64_t exponent, int64_t origin, int64_t top)
     h->top = top;
 }
 
+#define CHUNK 1024
+#define SHARE (1 << 16) /* values that a thread counts at a time */
+#define EXACT_FLOAT (1 << 24) /* integers up to here are float32 numbers */
+
+/* Several at once: x 2^-e is exact in float32 where e <= 0, and so are the bins' numbers. A bin of many equal values (a Relu's zeros) would
+ * wait for each of its additions, so four counts take turns. */
+static void count_small(Histogram *h, const float *x, int64_t count)
+{
+    uint32_t parts[4][HISTOGRAM_BINS] = { { 0 } };
+    int32_t at[CHUNK], origin = (int32_t)h->origin;
+    float scale = (float)ldexp(1.0, (int)-h->exponent);
+    for (int64_t first = 0; first < count; first += CHUNK) {
+        int n = count - first < CHUNK ? (int)(count - first) : CHUNK;
+#pragma omp simd
+        for (int i = 0; i < n; i++) {
+            float v = x[first + i] * scale;
+            int32_t whole = (int32_t)v;
+            at[i] = whole - (v < (float)whole) - origin;
+        }
+        for (int i = 0; i < n; i++) parts[i & 3][at[i]]++;
+    }
+    for (int i = 0; i < HISTOGRAM_BINS; i++) {
+        uint64_t n = (uint64_t)parts[0][i] + parts[1][i] + parts[2][i] + parts[3][i];
+        if (n == 0) continue;
+#pragma omp atomic
+        h->bins[i] += n;
+    }
+}
+
+static void count_values(Histogram *h, const float *x, int64_t count)
+{
+    if (h->exponent <= 0 && h->exponent >= -100 && h->origin >= -EXACT_FLOAT && h->top <= EXACT_FLOAT && count >= CHUNK &&
+        count <= INT64_MAX - SHARE) {
+        const int64_t parts = (count + SHARE - 1) / SHARE;
+#pragma omp parallel for schedule(static) if (parts > 1)
+        for (int64_t i = 0; i < parts; i++) count_small(h, x + i * SHARE, i + 1 < parts ? SHARE : count - i * SHARE);
+        return;
+    }
+    double scale = ldexp(1.0, (int)-h->exponent);
+    for (int64_t i = 0; i < count; i++) h->bins[(int64_t)floor((double)x[i] * scale) - h->origin]++;
+}
+
 void histogram_add(Histogram *h, const float *x, int64_t count, double low, double high)
 {
     if (count <= 0) return;
@@ -55,8 +97,7 @@ void histogram_add(Histogram *h, const float *x, int64_t count, double low, doub
         else if (e != h->exponent || first != h->origin || last != h->top) widen(h, e, first, last);
         break;
     }
-    double scale = ldexp(1.0, (int)-h->exponent);
-    for (int64_t i = 0; i < count; i++) h->bins[(int64_t)floor((double)x[i] * scale) - h->origin]++;
+    count_values(h, x, count);
 }
 
 double histogram_edge(const Histogram *h, int i)

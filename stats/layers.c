@@ -42,10 +42,10 @@ Status layer_stats_prepare(const Graph *g, const LayerStatsOptions *o, LayerStat
     Layer *layers = NULL;
     int count = 0;
     LayerStats *s = alloc_zeroed(1, sizeof *s);
-    Status status;
+    Status status = OK;
     *out = NULL;
     if (s == NULL) return err_no_memory(err, "layer statistics");
-    TRY_OUT(layers_find(g, &layers, &count, err));
+    if (!o->values_only) TRY_OUT(layers_find(g, &layers, &count, err));
     s->forms = alloc_zeroed((size_t)count + 1, sizeof *s->forms);
     s->entry_of = alloc_zeroed((size_t)count + 1, sizeof *s->entry_of);
     s->entries = alloc_zeroed((size_t)count + 1, sizeof *s->entries);
