@@ -5,6 +5,8 @@ PREFIX ?= /usr/local
 PYTHON ?= python3
 OPT ?= -O2
 SANITIZE ?=
+# an object that takes the place of libgomp in programs (tests/tsan)
+TEAM ?=
 V ?= 0
 export BUILD
 
@@ -37,7 +39,7 @@ FUZZERS := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 REPLAYS := $(FUZZERS:%=$(BUILD)/tests/fuzz/replay_%)
 
 .DEFAULT_GOAL := all
-.PHONY: all deps demo check check-built sanitize lint interop conformance docs fuzz install clean help
+.PHONY: all deps demo check check-built sanitize tsan tsan-built lint interop conformance docs fuzz install clean help
 
 all: $(BUILD)/pare ## build the program, build/pare, and the library
 
@@ -58,6 +60,15 @@ check-built: $(BUILD)/pare $(BUILD)/libpare.so $(TESTS) $(TOOLS) $(REPLAYS)
 
 sanitize: ## the whole suite under AddressSanitizer and UndefinedBehaviorSanitizer
 	@$(MAKE) --no-print-directory BUILD=build-sanitize OPT=-O1 SANITIZE="-fsanitize=address,undefined -fno-sanitize-recover=undefined" check-built
+
+# tests that compute in more than one thread
+TSAN_TESTS := ops/test_engine ops/test_rows ops/test_integers ops/test_recurrent passes/test_layer_stats passes/test_walk unit/test_solve \
+	unit/test_dataset
+tsan: ## the tests with threads under ThreadSanitizer, OpenMP on pthreads
+	@$(MAKE) --no-print-directory BUILD=build-tsan OPT=-O1 SANITIZE=-fsanitize=thread TEAM=build-tsan/tests/tsan/gomp.o tsan-built
+
+tsan-built: $(TSAN_TESTS:%=$(BUILD)/tests/%)
+	@TSAN_OPTIONS="halt_on_error=1:suppressions=tests/tsan/suppressions" tests/run $(TSAN_TESTS)
 
 lint: $(BUILD)/libpare.so ## layer rules, names, lengths, warnings of gcc and clang, cppcheck
 	@tools/lint.sh
@@ -138,10 +149,10 @@ $(BUILD)/tests/fuzz/fuzz_%: tests/fuzz/fuzz_%.c $(BUILD)/libpare.a
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) -fsanitize=fuzzer $(LDFLAGS) -o $@ $< $(BUILD)/libpare.a $(LIBS)
 
-$(BUILD)/tests/%: tests/%.c $(BUILD)/libpare.a
+$(BUILD)/tests/%: tests/%.c $(BUILD)/libpare.a $(TEAM)
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(CFLAGS) -MMD -MP -Itests $(LDFLAGS) -o $@ $< $(BUILD)/libpare.a -lcmocka $(LIBS)
+	$(Q)$(CC) $(CFLAGS) -MMD -MP -Itests $(LDFLAGS) -o $@ $< $(TEAM) $(BUILD)/libpare.a -lcmocka $(LIBS)
 
 $(BUILD)/bench/%: bench/%.c $(BUILD)/libpare.a
 	@mkdir -p $(@D)
