@@ -55,8 +55,8 @@ const Command command_lint = {
     .name = "lint",
     .args = "MODEL",
     .summary = "say which layers will run as integers, which will not, and why",
-    .details = "By the rules of ONNX Runtime, which fuses DequantizeLinear, a node and QuantizeLinear into one integer kernel; for --target=gpu\n"
-               "by those of TensorRT. Nothing is run. The exit code is 0 whatever is found, unless --strict is given.\n\n"
+    .details = "By the rules of ONNX Runtime, which fuses DequantizeLinear, a node and QuantizeLinear into one integer kernel;\n"
+               "for --target=gpu by those of TensorRT. Nothing is run. The exit code is 0 whatever is found, unless --strict is given.\n\n"
                "  pare lint net.int8.onnx                           for every processor\n"
                "  pare lint net.int8.onnx --target=x86-avx2 --all   and what stands between the layers\n"
                "  pare lint net.int8.onnx --json | jq .nodes\n",

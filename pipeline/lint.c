@@ -59,7 +59,8 @@ static Status judge_node(Lint *l, const Sim *s, const Sim *arm, int node, Err *e
     }
     bool layer = lint_is_layer(n->type);
     if (!layer && ruling.fate == FATE_FLOAT) return OK;
-    if (!array_grow((void **)&l->items, &l->capacity, (size_t)l->count + 1, sizeof *l->items)) return err_no_memory(err, "the list of layers");
+    if (!array_grow((void **)&l->items, &l->capacity, (size_t)l->count + 1, sizeof *l->items))
+        return err_no_memory(err, "the list of layers");
     const Node *origin = graph_node(s->g, n->origin);
     LintItem *item = &l->items[l->count++];
     *item = (LintItem){ .graph = s->g, .node = n->origin, .name = node_label(s->g, origin), .type = origin->type, .layer = layer,

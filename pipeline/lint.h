@@ -21,12 +21,15 @@ typedef struct LintItem {
 
 /* X(identifier, name in JSON, what it means and what to do) */
 #define LINT_ADVICE_LIST(X) \
-    X(ADVICE_CHANNELS, "channel_zero_points", "zero points differ between the channels of a weight; runtimes refuse to load it or compute " \
+    X(ADVICE_CHANNELS, "channel_zero_points", "zero points differ between the channels of a weight; runtimes refuse " \
+      "to load it or compute " \
       "nonsense: use symmetric int8 weights, zero point 0") \
     X(ADVICE_BIAS_RANGE, "bias_range", "a bias stands at the end of int32, so it was cut: raise the scale of that channel's weights") \
-    X(ADVICE_BIAS_GRID, "bias_grid", "the bias has a scale or zero point of its own; integer kernels take scale input times weight and zero " \
+    X(ADVICE_BIAS_GRID, "bias_grid", "the bias has a scale or zero point of its own; integer kernels take scale input " \
+      "times weight and zero " \
       "point 0 whatever is written") \
-    X(ADVICE_SATURATION, "saturation", "x86 without VNNI adds two products of uint8 and int8 into 16 bits, and these pairs of weights can " \
+    X(ADVICE_SATURATION, "saturation", "x86 without VNNI adds two products of uint8 and int8 into 16 bits, and these " \
+      "pairs of weights can " \
       "overflow them: `pare pass quantize --target=portable` avoids it, uint8 weights too") \
     X(ADVICE_SLOW_INT8, "slow_int8", "int8 times int8 is slow on x86: use uint8 inputs, or the form with QuantizeLinear and " \
       "DequantizeLinear") \

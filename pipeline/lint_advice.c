@@ -152,7 +152,8 @@ static int64_t biases_elsewhere(const Operands *o)
     int64_t zeros = o->bias_zeros != NULL ? tensor_count(o->bias_zeros) : 0;
     if (weights == 0 || tensor_count(o->input_scales) == 0) return 0;
     for (int64_t i = 0; i < scales; i++) {
-        double want = tensor_get(o->input_scales, 0) * tensor_get(o->weight_scales, i < weights ? i : 0), is = tensor_get(o->bias_scales, i);
+        double want = tensor_get(o->input_scales, 0) * tensor_get(o->weight_scales, i < weights ? i : 0);
+        double is = tensor_get(o->bias_scales, i);
         bool zero = zeros == 0 || tensor_get_int(o->bias_zeros, i < zeros ? i : 0) == 0;
         count += !zero || !(fabs(is - want) <= 1e-5 * want + (double)FLT_MIN);
     }

@@ -49,7 +49,8 @@ bool lint_weights_alone(Group *g)
     bool gemm = sim_is(g->s, g->node, "Gemm");
     int dq = n->input_count > 1 ? sim_producer(g->s, n->inputs[1], "DequantizeLinear") : 0;
     if (dq == 0 || (!gemm && !sim_is(g->s, g->node, "MatMul")))
-        return group_fail(g, "only its weights are quantized and no kernel reads them; they become float again, so only the file is smaller");
+        return group_fail(g, "only its weights are quantized and no kernel reads them; they become float again, "
+                             "so only the file is smaller");
     if (g->q_count > 0) return group_fail(g, "its input is float and its output is quantized; quantize its input too");
     if (gemm && !gemm_is_matmul(g)) return false;
     SimGrid grid = sim_grid(g->s, dq);
@@ -75,7 +76,8 @@ bool lint_weights_alone(Group *g)
 static bool gpu_grid(Group *g, int dq, const char *what)
 {
     SimGrid grid = sim_grid(g->s, dq);
-    if (grid.type != DT_INT8) return group_fail(g, "its %s are %s; graphics processors run symmetric int8 only, zero point 0", what, dtype_name(grid.type));
+    if (grid.type != DT_INT8)
+        return group_fail(g, "its %s are %s; graphics processors run symmetric int8 only, zero point 0", what, dtype_name(grid.type));
     int64_t count = grid.zeros != NULL ? tensor_count(grid.zeros) : 0;
     for (int64_t i = 0; i < count; i++) {
         int64_t zero = tensor_get_int(grid.zeros, i);

@@ -78,7 +78,8 @@ bool group_inputs_fit(Group *g, int wanted)
         if (g->s->values[v].constant)
             return group_fail(g, "its %s is a float constant; quantize it and put DequantizeLinear behind it", what);
         if (g->s->values[v].producer == 0) return group_fail(g, "its %s is an input of the network in float; quantize it", what);
-        return group_fail(g, "its %s comes from %s in float; quantize that output", what, group_describe(g->s, g->s->values[v].producer, text));
+        return group_fail(g, "its %s comes from %s in float; quantize that output", what,
+                          group_describe(g->s, g->s->values[v].producer, text));
     }
     return group_fail(g, "%d of its inputs are quantized where the rule for %.*s knows %d", g->dq_count, STR_ARG(n->type),
                 wanted < 0 ? present : wanted);
@@ -108,7 +109,8 @@ bool group_same_types(Group *g, bool wide)
             return group_fail(g, "its inputs are %s and %s; quantize both to one type", dtype_name(t), dtype_name(group_dq_type(g, i)));
     for (int i = 0; i < g->q_count; i++)
         if (group_q_type(g, i) != t)
-            return group_fail(g, "its input is %s and its output %s; quantize both to one type", dtype_name(t), dtype_name(group_q_type(g, i)));
+            return group_fail(g, "its input is %s and its output %s; quantize both to one type", dtype_name(t),
+                              dtype_name(group_q_type(g, i)));
     return group_width_runs(g, t, wide);
 }
 

@@ -1,10 +1,9 @@
 /* In the order of its optimizer (core/optimizer/graph_transformer_utils.cc of 1.31):
  *   MatMulAddFusion         MatMul, Add of a row -> Gemm
- *   common subexpressions   equal QuantizeLinear or DequantizeLinear of one value are one
+ *   EnsureUniqueDQ          every reader gets its own DequantizeLinear (before all others, and again behind each round)
  *   ReshapeFusion           a Reshape to dimensions of its own input reads no Shape
  *   QDQPropagation          QuantizeLinear moves up, DequantizeLinear down, through Reshape, Transpose, MaxPool and the like
  *   WeightBiasQuantization  float weights and biases of a layer between DequantizeLinear and QuantizeLinear are quantized
- *   EnsureUniqueDQ          every reader gets its own DequantizeLinear
  *   Clip/ReluQuantFusion    a Relu or Clip that the grid behind it does anyway is dropped
  *   QDQS8ToU8 (x86)         a QuantizeLinear with one DequantizeLinear behind it, int8, becomes uint8 */
 #include "pipeline/lint_rewrite.h"
@@ -67,51 +66,6 @@ static void fuse_matmul_add(Sim *s, int matmul)
     sim_set_input(s, matmul, 0, flat);
     sim_set_output(s, matmul, rows);
     add_reshape(s, rows, out);
-}
-
-/* ---- common subexpressions ---- */
-
-static bool same_contents(const Sim *s, int a, int b)
-{
-    if (a == b) return true;
-    const Tensor *x = sim_tensor(s, a), *y = sim_tensor(s, b);
-    return x != NULL && y != NULL && x->type == y->type && shape_eq(&x->shape, &y->shape) && x->bytes == y->bytes &&
-           (x->bytes == 0 || memcmp(x->data, y->data, x->bytes) == 0);
-}
-
-static bool same_node(const Sim *s, int a, int b)
-{
-    const SimNode *x = &s->nodes[a], *y = &s->nodes[b];
-    if (!str_eq(x->type, y->type) || x->input_count != y->input_count || x->inputs[0] != y->inputs[0]) return false;
-    for (int i = 1; i < x->input_count; i++)
-        if (!same_contents(s, x->inputs[i], y->inputs[i])) return false;
-    if (x->origin == 0 || y->origin == 0) return x->origin == y->origin;
-    const Node *p = graph_node(s->g, x->origin), *q = graph_node(s->g, y->origin);
-    return node_int(p, "axis", 1) == node_int(q, "axis", 1) && node_int(p, "block_size", 0) == node_int(q, "block_size", 0) &&
-           node_int(p, "output_dtype", 0) == node_int(q, "output_dtype", 0);
-}
-
-static bool is_qdq(const Sim *s, int node)
-{
-    return sim_is(s, node, "QuantizeLinear") || sim_is(s, node, "DequantizeLinear");
-}
-
-static void merge_readers(Sim *s, int value)
-{
-    SimValue *v = &s->values[value];
-    for (int i = 0; i < v->reader_count; i++) {
-        SimEdge first = v->readers[i];
-        if (first.slot != 0 || !is_qdq(s, first.node)) continue;
-        for (int k = i + 1; k < v->reader_count; k++) {
-            SimEdge later = v->readers[k];
-            if (later.slot != 0 || later.node == first.node || !is_qdq(s, later.node) || !same_node(s, first.node, later.node)) continue;
-            if (s->values[s->nodes[later.node].outputs[0]].output) continue;
-            int kept = s->nodes[first.node].outputs[0], gone = s->nodes[later.node].outputs[0];
-            sim_remove_node(s, later.node);
-            sim_replace(s, gone, kept);
-            k--;
-        }
-    }
 }
 
 /* ---- ReshapeFusion ---- */
@@ -420,8 +374,8 @@ static void each(Sim *s, const char *type, void (*step)(Sim *s, int node))
 void lint_rewrite(Sim *s, bool x86)
 {
     each(s, "MatMul", fuse_matmul_add);
+    each(s, "DequantizeLinear", copy_for_readers);
     for (int round = 0; round < 2; round++) {
-        for (int v = 1; v <= s->value_count; v++) merge_readers(s, v);
         each(s, "Reshape", fuse_reshape);
         each(s, "QuantizeLinear", propagate_back);
         each(s, "DequantizeLinear", propagate_down);

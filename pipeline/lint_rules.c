@@ -78,11 +78,13 @@ static bool signs_fit(Group *g, const RuleSet *rules)
     if (!rules->int8_activations) {
         int q = sim_producer(g->s, g->s->nodes[g->dqs[0]].inputs[0], "QuantizeLinear");
         if (q != 0 && g->s->values[g->s->nodes[q].outputs[0]].reader_count > 1)
-            return group_fail(g, "its int8 input is read %d times, and x86 turns int8 into uint8 only where it is read once; quantize %s to uint8",
+            return group_fail(g, "its int8 input is read %d times, and x86 turns int8 into uint8 only where it is read once; "
+                                 "quantize %s to uint8",
                         g->s->values[g->s->nodes[q].outputs[0]].reader_count, group_describe(g->s, q, text));
         return group_fail(g, "its input is int8, which x86 has no kernel for; quantize it to uint8");
     }
-    if (weight != DT_INT8) return group_fail(g, "its input is int8 and its weights are %s; int8 runs only with int8 weights", dtype_name(weight));
+    if (weight != DT_INT8)
+        return group_fail(g, "its input is int8 and its weights are %s; int8 runs only with int8 weights", dtype_name(weight));
     return true;
 }
 
@@ -96,13 +98,15 @@ static bool weight_type_runs(Group *g)
 static bool bias_fits(Group *g)
 {
     DType t = g->dq_count < 3 ? DT_INT32 : group_dq_type(g, 2);
-    return t == DT_INT32 || group_fail(g, "its bias is %s; quantize it to int32 with scale input times weight and zero point 0", dtype_name(t));
+    if (t == DT_INT32) return true;
+    return group_fail(g, "its bias is %s; quantize it to int32 with scale input times weight and zero point 0", dtype_name(t));
 }
 
 static bool output_type_fits(Group *g)
 {
     if (g->q_count == 0 || group_q_type(g, 0) == group_dq_type(g, 0)) return true;
-    return group_fail(g, "its input is %s and its output %s; quantize both to one type", dtype_name(group_dq_type(g, 0)), dtype_name(group_q_type(g, 0)));
+    return group_fail(g, "its input is %s and its output %s; quantize both to one type", dtype_name(group_dq_type(g, 0)),
+                      dtype_name(group_q_type(g, 0)));
 }
 
 static bool check_conv(Group *g, const RuleSet *rules)
@@ -128,7 +132,8 @@ static bool check_gemm(Group *g)
     NodeId origin = g->s->nodes[g->node].origin;
     double beta = origin != 0 ? (double)node_float(graph_node(g->s->g, origin), "beta", 1.0f) : 1.0;
     double alpha = origin != 0 ? (double)node_float(graph_node(g->s->g, origin), "alpha", 1.0f) : 1.0;
-    if (g->dq_count == 3 && beta != 1.0) return group_fail(g, "its beta is %g and the integer kernel's is 1; multiply the bias by it", beta);
+    if (g->dq_count == 3 && beta != 1.0)
+        return group_fail(g, "its beta is %g and the integer kernel's is 1; multiply the bias by it", beta);
     if (g->dq_count == 3 && alpha != 1.0)
         return group_fail(g, "its alpha is %g, and with a bias the integer kernel's is 1; multiply the weights by it", alpha);
     return bias_fits(g);
@@ -171,7 +176,7 @@ static bool check(Group *g, const Rule *rule, const RuleSet *rules)
 static const Rule *find_rule(const Sim *s, int node)
 {
     for (size_t i = 0; i < sizeof rule_table / sizeof *rule_table; i++)
-        if (sim_is(s, node, rule_table[i].op) && graph_opset(s->g, STR("")) >= rule_table[i].opset) return &rule_table[i];
+        if (sim_is(s, node, rule_table[i].op)) return &rule_table[i];
     return NULL;
 }
 
@@ -192,6 +197,11 @@ static void judge_group(Group *g, const RuleSet *rules, Ruling *out)
     }
     if (rule == NULL) {
         group_fail(g, "ONNX Runtime has no integer kernel for %.*s", STR_ARG(n->type));
+        return;
+    }
+    if (graph_opset(g->s->g, STR("")) < rule->opset) {
+        group_fail(g, "%s of integers begins with opset %d and this is opset %lld; raise it", rule->op, rule->opset,
+                   (long long)graph_opset(g->s->g, STR("")));
         return;
     }
     bool matrix = rule->kind == KIND_MATMUL || rule->kind == KIND_GEMM;

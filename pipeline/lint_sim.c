@@ -204,7 +204,9 @@ static bool folds(const Sim *s, const Node *n)
     for (int i = 0; never[i] != NULL; i++)
         if (str_is(n->type, never[i])) return false;
     if (n->capture_count > 0 || n->domain.len > 0) return false;
-    if (str_is(n->type, "Shape") && n->input_count > 0 && n->inputs[0] != 0 && shape_known(&graph_value(s->g, n->inputs[0])->shape)) return true;
+    if (str_is(n->type, "Shape") && n->input_count > 0 && n->inputs[0] != 0 &&
+        shape_known(&graph_value(s->g, n->inputs[0])->shape))
+        return true;
     for (int i = 0; i < n->input_count; i++)
         if (n->inputs[i] != 0 && !s->values[n->inputs[i]].constant) return false;
     return true;

@@ -172,8 +172,8 @@ q = Quantized()
 loud = np.full((4, 2, 3, 3), 20, np.int8)
 loud[0, :, 0, 0], loud[2, :, 2, 1:] = 100, -90
 at = q.pair("x8", "x", 0.05, np.uint8(128))
-at = q.node("Conv", [at, q.frozen("stem_w", loud, np.full(4, 0.01)), q.frozen("stem_b", np.int32([1, 2, 3, 2**31 - 1]), np.full(4, 0.0005))],
-            "stem", pads=[1, 1, 1, 1])
+at = q.node("Conv", [at, q.frozen("stem_w", loud, np.full(4, 0.01)),
+                     q.frozen("stem_b", np.int32([1, 2, 3, 2**31 - 1]), np.full(4, 0.0005))], "stem", pads=[1, 1, 1, 1])
 stem = q.pair("stem8", q.node("Relu", [at], "stem_relu"), 0.1, np.uint8(0))
 at = q.node("Conv", [stem, q.frozen("depth_w", np.full((4, 1, 3, 3), 9, np.int8), 0.01), q.frozen("depth_b", np.int32([1, 2, 3, 4]), 0.5)],
             "depth", pads=[1, 1, 1, 1], group=4)

@@ -83,8 +83,8 @@ def conv(kind=T.UINT8, weights=T.INT8, out=None, bias=None, after=None, zero=Non
         b.output(y)
     if end == "float reader":
         b.output(b.node("Tanh", [y]))
-    if end == "two quantizers":
-        b.output(b.pair(y, scale=0.7))
+    if end.endswith("quantizers"):
+        b.output(b.pair(y, scale=0.7 if end == "two quantizers" else 0.1))
     b.output(y if end == "output" else b.pair(y, out or kind, zero=zero))
     return b.model()
 
@@ -155,6 +155,16 @@ def shared(kind):
     d = b.pair(b.input([1, 4, 8, 8]), kind)
     y = b.node("Conv", [d, b.weight([4, 4, 1, 1])], name="it")
     b.output(b.pair(b.node("Add", [b.pair(y, kind, 0.2), d]), kind, 0.3))
+    return b.model()
+
+
+def slices(kind=T.UINT8):
+    """One tensor cut in two, each part read in float: DequantizeLinear moves behind the Slice."""
+    b = Build()
+    d = b.pair(b.input([1, 4, 8, 8]), kind)
+    for i, name in ((0, "it"), (2, "other")):
+        ends = [b.constant(np.int64([e])) for e in (i, i + 2, 1)]
+        b.output(b.node("Sigmoid", [b.node("Slice", [d, *ends], name=name)]))
     return b.model()
 
 
@@ -235,6 +245,7 @@ ROWS = [
     ("Conv is quantized and an output", None, conv(end="both")),
     ("Conv is also read in float", None, conv(end="float reader")),
     ("Conv with two QuantizeLinear", None, conv(end="two quantizers")),
+    ("Conv with two equal QuantizeLinear", None, conv(end="equal quantizers")),
     ("Conv, Relu, lowest number at 0", "QLinearConv", conv(after="Relu", zero=0)),
     ("Conv, Relu, grid reaches below 0", None, conv(after="Relu", zero=128)),
     ("Conv s8, Relu, zero point -128", "QLinearConv", conv(T.INT8, after="Relu", zero=-128)),
@@ -308,6 +319,7 @@ ROWS = [
     ("Reshape, two grids", None, unary("Reshape", out_scale=0.2, extra=[np.array([4, 64])])),
     ("Transpose of int16", "Transpose", unary("Transpose", T.INT16, opset=21)),
     ("MaxPool of int16", None, unary("ReduceMax", T.INT16, opset=21, extra=[np.array([1])])),
+    ("Slice of a tensor cut in two", "Slice", slices()),
     ("Split, one grid", "Split", split(True)),
     ("Split, two grids", None, split(False)),
     ("ArgMax", "ArgMax", argmax(T.UINT8)),
