@@ -227,7 +227,22 @@ static void want(const Problem *p, Work *w, const int64_t *rows, int count, int 
             w->wanted[(size_t)(k - from) * (size_t)count + (size_t)b] += p->target[rows[b] * p->width + p->order[k]];
 }
 
-static void choose_candidates(const Problem *p, Work *w, const int64_t *rows, int count, int length)
+/* The largest sum of partners of one sign that row b wants in the block at places [from, to). */
+static double wanted_together(const Problem *p, const Work *w, int b, int count, int from, int to)
+{
+    double together = 0.0;
+    for (int k = from; k < to && p->partner != NULL; k++)
+        for (int side = 0; side < 2; side++) {
+            int32_t other = p->partner[side * p->width + p->order[k]];
+            int at = other >= 0 ? p->place[other] : -1;
+            double v = w->wanted[(size_t)(k - from) * (size_t)count + (size_t)b];
+            if (at >= from && at < to) together = pair_together(together, v, w->wanted[(size_t)(at - from) * (size_t)count + (size_t)b]);
+            else if (other >= 0) together = pair_together(together, v, v); /* in another block: half the limit */
+        }
+    return together;
+}
+
+static void choose_candidates(const Problem *p, Work *w, const int64_t *rows, int count, int from, int to)
 {
     for (int b = 0; b < count; b++) {
         Choice *out = w->choice + (size_t)b * (size_t)p->choices;
@@ -236,12 +251,12 @@ static void choose_candidates(const Problem *p, Work *w, const int64_t *rows, in
             continue;
         }
         double low = 0.0, high = 0.0;
-        for (int k = 0; k < length; k++) {
+        for (int k = 0; k < to - from; k++) {
             double v = w->wanted[(size_t)k * (size_t)count + (size_t)b];
             low = fmin(low, v);
             high = fmax(high, v);
         }
-        scales_fill(p, low, high, row_least(p, rows[b]), out);
+        scales_fill(p, low, high, wanted_together(p, w, b, count, from, to), row_least(p, rows[b]), out);
     }
 }
 
@@ -379,7 +394,7 @@ void work_round(const Problem *p, Work *w, const int64_t *rows, int count, Line 
     for (int turn = 0; turn < p->blocks; turn++) {
         int from = p->first[turn], to = p->first[turn + 1];
         want(p, w, rows, count, from, to);
-        choose_candidates(p, w, rows, count, to - from);
+        choose_candidates(p, w, rows, count, from, to);
         round_block(p, w, rows, count, from, to);
         measure_block(p, w, from, to);
         settle(p, w, count, turn, lines);

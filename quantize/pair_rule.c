@@ -21,6 +21,11 @@ void pair_interval(const Problem *p, const int16_t *q, int i, int *low, int *hig
     }
 }
 
+double pair_together(double together, double a, double b)
+{
+    return a * b > 0.0 ? fmax(together, fabs(a) + fabs(b)) : together;
+}
+
 double pair_split(double a, double b, double weight_a, double weight_b)
 {
     double excess = fabs(a) + fabs(b) - PAIR_LIMIT;

@@ -104,7 +104,7 @@ static void problem_init(Problem *p, const RoundSpec *s, int64_t rows, int64_t w
                     .low = !s->symmetric ? 0 : s->restricted ? 1 - half : -half, .high = s->symmetric ? half - 1 : 2 * half - 1 };
     p->block = s->block <= 0 || s->block > width ? p->width : (int)s->block;
     p->blocks = (p->width + p->block - 1) / p->block;
-    p->choices = scales_count(s, rule);
+    p->choices = scales_count(s, rule, h == NULL);
 }
 
 /* The largest scale beside the one the largest magnitude alone would have. */

@@ -45,10 +45,11 @@ typedef struct Line {
 
 /* ---- rounding_scales.c ---- */
 
-/* How many candidates scales_fill makes. */
-int scales_count(const RoundSpec *spec, bool paired);
-/* For values in [low, high], at least `least` steps wide; the first is that of the largest magnitude. All normal and above 0. */
-void scales_fill(const Problem *p, double low, double high, double least, Choice *out);
+/* How many candidates scales_fill makes; plain: without moments. */
+int scales_count(const RoundSpec *spec, bool paired, bool plain);
+/* For values in [low, high], scales at least `least`; the first is that of the largest magnitude, or under the pair rule the one at which
+ * the largest sum of two partners of one sign, `together`, is within the limit. All normal and above 0. */
+void scales_fill(const Problem *p, double low, double high, double together, double least, Choice *out);
 /* The one of the largest magnitude, without regard to pairs. */
 Choice scales_widest(const Problem *p, double low, double high, double least);
 /* The nearest normal float32 above 0, no smaller than `least`. */
@@ -60,6 +61,8 @@ double row_least(const Problem *p, int64_t row);
 bool pair_safe(int a, int b);
 /* Narrows [low, high] for input i of a row to what its partners in q leave it. */
 void pair_interval(const Problem *p, const int16_t *q, int i, int *low, int *high);
+/* The larger of `together` and |a| + |b| where the signs agree. */
+double pair_together(double together, double a, double b);
 /* The share of a pair's excess that the first gives up: |a| + |b| brought down to the limit at the least weight_a x^2 + weight_b y^2. */
 double pair_split(double a, double b, double weight_a, double weight_b);
 /* Improves pairs that stand at the limit: one up, the other down. Returns how many changed. */

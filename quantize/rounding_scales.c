@@ -6,8 +6,10 @@
 #include <math.h>
 #include <stddef.h>
 
-#define PAIR_CHOICES 12 /* at least, under the pair rule */
+#define PAIR_CHOICES 16 /* at least, under the pair rule; more where a candidate costs next to nothing */
+#define PAIR_CHOICES_PLAIN 64
 #define PAIR_WIDEST 2.0 /* every |q| <= 64 there */
+#define PAIR_MARGIN 1.02 /* errors handed on move the weights a little */
 
 static double smallest_share(int bits)
 {
@@ -20,9 +22,10 @@ static int zero_count(const RoundSpec *spec)
     return spec->symmetric ? 1 : spec->bits <= 4 ? 3 : spec->bits <= 6 ? 2 : 1;
 }
 
-int scales_count(const RoundSpec *spec, bool paired)
+int scales_count(const RoundSpec *spec, bool paired, bool plain)
 {
-    return (paired && spec->clips < PAIR_CHOICES ? PAIR_CHOICES : spec->clips) * zero_count(spec);
+    int least = !paired ? 1 : plain ? PAIR_CHOICES_PLAIN : PAIR_CHOICES;
+    return (spec->clips < least ? least : spec->clips) * zero_count(spec);
 }
 
 float scale_normal(double scale, double least)
@@ -70,13 +73,14 @@ Choice scales_widest(const Problem *p, double low, double high, double least)
     return (Choice){ scale_normal(widest(p, low, high), least), zero_inside(p, rint(zero_at(p, low, high))) };
 }
 
-void scales_fill(const Problem *p, double low, double high, double least, Choice *out)
+void scales_fill(const Problem *p, double low, double high, double together, double least, Choice *out)
 {
     low = fmin(low, 0.0);
     high = fmax(high, 0.0);
     int zeros = zero_count(p->spec), clips = p->choices / zeros;
     double wide = widest(p, low, high), at = zero_at(p, low, high), near = rint(at);
-    double from = p->partner != NULL ? PAIR_WIDEST : 1.0, to = smallest_share(p->spec->bits);
+    double needed = together * PAIR_MARGIN / PAIR_LIMIT / wide; /* no pair is beyond the limit from there on */
+    double from = p->partner == NULL || needed < 1.0 ? 1.0 : fmin(needed, PAIR_WIDEST), to = smallest_share(p->spec->bits);
     for (int i = 0; i < clips; i++) {
         double share = clips == 1 || !(high > low) ? 1.0 : from + (to - from) * i / (clips - 1);
         float scale = scale_normal(wide * share, least);

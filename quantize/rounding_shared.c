@@ -104,6 +104,16 @@ static Status round_with(Run *run, const int64_t *rows, int threads, const Choic
     return each_batch(run, task_measure, rows, p->rows, threads, err);
 }
 
+static double together_all(const Problem *p)
+{
+    double together = 0.0;
+    for (int64_t b = 0; b < p->rows && p->partner != NULL; b++)
+        for (int i = 0; i < 2 * p->width; i++)
+            if (p->partner[i] >= 0)
+                together = pair_together(together, p->target[b * p->width + i % p->width], p->target[b * p->width + p->partner[i]]);
+    return together;
+}
+
 Status round_shared(Run *run, const int64_t *rows, int threads, Err *err)
 {
     Problem *p = &run->p;
@@ -117,7 +127,7 @@ Status round_shared(Run *run, const int64_t *rows, int threads, Err *err)
     if (candidates == NULL || run->losses == NULL || run->top == NULL || run->bottom == NULL) {
         status = err_no_memory(err, "candidates of a scale");
     } else {
-        scales_fill(p, low, high, row_least(p, 0), candidates);
+        scales_fill(p, low, high, together_all(p), row_least(p, 0), candidates);
         status = round_with(run, rows, threads, candidates, err);
     }
     free(candidates);
