@@ -48,7 +48,7 @@ static void widen(Histogram *h, int64_t exponent, int64_t origin, int64_t top)
 static void count_small(Histogram *h, const float *x, int64_t count)
 {
     uint32_t parts[4][HISTOGRAM_BINS] = { { 0 } };
-    int32_t at[CHUNK], origin = (int32_t)h->origin;
+    int32_t at[CHUNK] = { 0 }, origin = (int32_t)h->origin;
     float scale = (float)ldexp(1.0, (int)-h->exponent);
     for (int64_t first = 0; first < count; first += CHUNK) {
         int n = count - first < CHUNK ? (int)(count - first) : CHUNK;
