@@ -207,7 +207,8 @@ static bool is_tf_nearest(const Node *n)
 static const char *positions_check(const Graph *g, const Node *n, int64_t from)
 {
     (void)g, (void)from;
-    bool floor = str_is(node_string(n, "mode", "nearest"), "nearest") && str_is(node_string(n, "nearest_mode", "round_prefer_floor"), "floor");
+    bool floor = str_is(node_string(n, "mode", "nearest"), "nearest") &&
+                 str_is(node_string(n, "nearest_mode", "round_prefer_floor"), "floor");
     return is_tf_nearest(n) && !floor ? "positions tf_half_pixel_for_nn ended with opset 13" : NULL;
 }
 

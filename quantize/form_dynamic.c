@@ -41,7 +41,8 @@ static DType type_of(const WeightSpec *spec)
 }
 
 /* One number where all zero points are the same, else one per row; nothing where they are 0. */
-static Status store_zeros(Graph *g, Str base, const Rounded *r, const WeightSpec *spec, const Shape *rows, bool always, ValueId *out, Err *err)
+static Status store_zeros(Graph *g, Str base, const Rounded *r, const WeightSpec *spec, const Shape *rows, bool always, ValueId *out,
+                          Err *err)
 {
     bool same = true;
     for (int64_t i = 1; i < r->rows; i++) same &= r->zeros[i] == r->zeros[0];

@@ -15,7 +15,6 @@ typedef struct Operand {
 
 typedef struct Convert {
     Graph *g;
-    PassRecord *record;
     int converted;
 } Convert;
 
@@ -129,7 +128,8 @@ static const char *bias_reason(const Graph *g, ValueId v, const Operand *x, cons
     if (count != 1 && weights != 1 && count != weights) return "its bias has another number of scales than its weights";
     if (b.zero != 0 && tensor_nonzeros(contents(g, b.zero)) > 0) return "its bias has a zero point";
     for (int64_t i = 0; i < (count > weights ? count : weights); i++) {
-        double expected = tensor_get(contents(g, x->scale), 0) * tensor_get(ws, weights == 1 ? 0 : i), got = tensor_get(scale, count == 1 ? 0 : i);
+        double expected = tensor_get(contents(g, x->scale), 0) * tensor_get(ws, weights == 1 ? 0 : i);
+        double got = tensor_get(scale, count == 1 ? 0 : i);
         if (!(fabs(got - expected) <= 1e-4 * fabs(expected))) return "its bias is not at the scale of input times weight";
     }
     *bias = b.q;
@@ -144,7 +144,8 @@ static const char *product_reason(const Graph *g, const Node *n, int axis, Opera
     const Tensor *scale = contents(g, w->scale);
     int rank = graph_value(g, w->q)->shape.rank;
     int64_t at = w->axis < 0 && rank > 0 ? w->axis + rank : w->axis;
-    if (tensor_count(scale) != 1 && (rank < 0 || at != (axis < 0 ? axis + rank : axis))) return "its weights' scales lie along another axis";
+    if (tensor_count(scale) != 1 && (rank < 0 || at != (axis < 0 ? axis + rank : axis)))
+        return "its weights' scales lie along another axis";
     return NULL;
 }
 
@@ -183,7 +184,8 @@ static Status convert_matmul(Convert *c, NodeId id, const char **why, Err *err)
         return rewrite(c, id, "MatMulIntegerToFloat", FORM_MICROSOFT, (ValueId[]){ a.q, b.q, a.scale, b.scale, a.zero, b.zero }, 6, NULL, 0,
                        err);
     TRY(complete(g, &y, err));
-    return rewrite(c, id, "QLinearMatMul", "", (ValueId[]){ a.q, a.scale, a.zero, b.q, b.scale, b.zero, y.scale, y.zero }, 8, &y, relu, err);
+    ValueId inputs[8] = { a.q, a.scale, a.zero, b.q, b.scale, b.zero, y.scale, y.zero };
+    return rewrite(c, id, "QLinearMatMul", "", inputs, 8, &y, relu, err);
 }
 
 static Status convert_gemm(Convert *c, NodeId id, const char **why, Err *err)
@@ -333,7 +335,7 @@ static bool reads_integers(const Graph *g, const Node *n)
 
 Status form_qoperator(Graph *g, PassRecord *record, int *converted, Err *err)
 {
-    Convert c = { .g = g, .record = record };
+    Convert c = { .g = g };
     for (uint32_t i = 0; i < g->order_count; i++) {
         NodeId id = g->order[i];
         const Node *n = graph_node(g, id);

@@ -63,8 +63,8 @@ def weight(name, *shape):
 
 
 def save(name, nodes, constants, x, dtype=T.FLOAT, opset=13, shape=None):
-    graph = h.make_graph(nodes, name, [h.make_tensor_value_info("x", dtype, shape or x.shape)], [h.make_tensor_value_info("y", T.FLOAT, None)],
-                         constants)
+    given, made = h.make_tensor_value_info("x", dtype, shape or x.shape), h.make_tensor_value_info("y", T.FLOAT, None)
+    graph = h.make_graph(nodes, name, [given], [made], constants)
     model = h.make_model(graph, opset_imports=[h.make_opsetid("", opset)], ir_version=8)
     path = TEMP / f"{name}.onnx"
     onnx.save(onnx.shape_inference.infer_shapes(model), path)
@@ -110,8 +110,9 @@ def expected_op(form, name):
     if form == "nbits" and name == "table":
         return "GatherBlockQuantized"
     if form == "dynamic":
-        return {"conv": "ConvInteger", "conv1x1": "ConvInteger", "conv1d": "ConvInteger", "matmul": "MatMulInteger", "gemm": "MatMulInteger",
-                "two_readers": "MatMulInteger", "lstm": "DynamicQuantizeLSTM", "lstm_both": "DynamicQuantizeLSTM"}.get(name)
+        return {"conv": "ConvInteger", "conv1x1": "ConvInteger", "conv1d": "ConvInteger", "matmul": "MatMulInteger",
+                "gemm": "MatMulInteger", "two_readers": "MatMulInteger", "lstm": "DynamicQuantizeLSTM",
+                "lstm_both": "DynamicQuantizeLSTM"}.get(name)
     return "DequantizeLinear" if name not in ("table", "tied") else None
 
 
@@ -131,8 +132,8 @@ def check_weights(path, feeds, form, bits, block, *options, tolerance=1e-4):
 
 QDQ = [(8, -1), (8, 0), (8, 32, "asymmetric"), (8, 0, "asymmetric"), (8, 0, "shifted"), (6, 0, "asymmetric"), (4, -1), (4, 0, "asymmetric"),
        (4, 16), (4, 24), (4, 32, "asymmetric"), (3, 32), (2, 16), (2, 32, "asymmetric", "two-bit"), (2, 0, "two-bit")]
-NBITS = [(8, 32), (8, 0, "asymmetric"), (5, 16), (4, 0), (4, -1, "asymmetric"), (4, 16), (4, 32, "asymmetric"), (3, 32, "asymmetric"), (2, 16),
-         (2, 32, "asymmetric")]
+NBITS = [(8, 32), (8, 0, "asymmetric"), (5, 16), (4, 0), (4, -1, "asymmetric"), (4, 16), (4, 32, "asymmetric"),
+         (3, 32, "asymmetric"), (2, 16), (2, 32, "asymmetric")]
 DYNAMIC = [(7, 0), (7, -1), (8, 0, "shifted"), (8, -1, "asymmetric"), (8, 0, "asymmetric")]
 
 
@@ -209,7 +210,8 @@ def main():
     check_small()
     check_packing()
     print(check_qoperator(DIGITS / "digits.onnx", DIGITS / "calib.npz"))
-    for name in ("cifar10/resnet20_bn.onnx", "mnist/lenet5.onnx", "mnist/mnist_8.onnx", "imagenet/mobilenet_v2.onnx", "kws/dscnn_nhwc.onnx"):
+    for name in ("cifar10/resnet20_bn.onnx", "mnist/lenet5.onnx", "mnist/mnist_8.onnx", "imagenet/mobilenet_v2.onnx",
+                 "kws/dscnn_nhwc.onnx"):
         if (ZOO / name).exists():
             np.savez(TEMP / "noise.npz", **noise(ZOO / name, rng))
             print(check_qoperator(ZOO / name, TEMP / "noise.npz"))

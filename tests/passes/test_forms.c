@@ -51,7 +51,8 @@ static Graph *transposed(void)
 {
     Err err;
     Graph *g = new_graph();
-    ValueId y = build_node(g, "ConvTranspose", "y", build_input(g, "x", DT_FLOAT, DIMS(1, 8, 5, 4)), build_weight(g, "w", 1, DIMS(8, 3, 3, 2)), -1);
+    ValueId x = build_input(g, "x", DT_FLOAT, DIMS(1, 8, 5, 4));
+    ValueId y = build_node(g, "ConvTranspose", "y", x, build_weight(g, "w", 1, DIMS(8, 3, 3, 2)), -1);
     assert_ok(graph_set_int(g, build_maker(g, y), "group", 2, &err), &err);
     build_output(g, y);
     return g;

@@ -38,8 +38,10 @@ static void round_values(const WeightSpec *spec, const double *w, Rounded *r)
             double zero = spec->symmetric ? 0.0 : fmin(fmax(rint(-low / (double)scale), 0.0), top);
             r->scales[i * r->blocks + b] = scale;
             r->zeros[i * r->blocks + b] = (int16_t)zero;
-            for (int64_t k = b * block; k < end; k++)
-                r->q[i * r->width + k] = (int16_t)fmin(fmax(rint(w[i * r->width + k] / (double)scale) + zero, spec->symmetric ? -top : 0), top);
+            for (int64_t k = b * block; k < end; k++) {
+                double q = rint(w[i * r->width + k] / (double)scale) + zero;
+                r->q[i * r->width + k] = (int16_t)fmin(fmax(q, spec->symmetric ? -top : 0), top);
+            }
         }
 }
 
