@@ -223,6 +223,7 @@ Status lint_judge(const Sim *s, int node, const RuleSet *rules, Arena *arena, Ru
     Group g = { .s = s, .node = node };
     const SimNode *n = &s->nodes[node];
     if (sim_is(s, node, "QuantizeLinear") || sim_is(s, node, "DequantizeLinear")) return OK;
+    if (sim_is(s, node, "Identity") || sim_is(s, node, "Dropout")) return OK; /* dropped by every runtime */
     bool found = group_find(&g);
     bool touched = g.dq_count > 0 || (g.q_count > 0 && lint_is_layer(n->type));
     if (found && !lint_integer_op(s, node, rules, &g, out) && touched) judge_group(&g, rules, out);
