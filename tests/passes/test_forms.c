@@ -4,6 +4,7 @@
 #include "graph/opset.h"
 #include "quantize/form_dynamic.h"
 #include "quantize/form_qoperator.h"
+#include "quantize/grid.h"
 
 /* Rows of integers that nothing but this file made: q runs through its range, scales are halves. */
 typedef struct FormRow {
@@ -302,14 +303,43 @@ static void qoperator(void **state)
     graph_free(before);
 }
 
+/* Types, symmetry and 7 bits: real = (q - zero) scale holds the range's ends to half a step, and 0 exactly. */
+static void grids(void **state)
+{
+    (void)state;
+    static const struct {
+        double low, high;
+        DType type;
+        bool symmetric, reduced;
+        int zero, qmin, qmax;
+    } cases[] = {
+        { -1.0, 3.0, DT_UINT8, false, false, 64, 0, 255 }, { -1.0, 3.0, DT_INT8, false, false, -64, -128, 127 },
+        { -1.0, 3.0, DT_INT8, true, false, 0, -127, 127 }, { -1.0, 3.0, DT_UINT8, true, false, 128, 0, 255 },
+        { -1.0, 3.0, DT_UINT8, false, true, 32, 0, 127 },  { -1.0, 3.0, DT_INT8, false, true, -32, -64, 64 },
+        { 2.0, 3.0, DT_UINT8, false, false, 0, 0, 255 },   { 0.0, 0.0, DT_INT8, true, false, 0, -127, 127 },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        Grid g = grid_make(cases[i].low, cases[i].high, cases[i].type, cases[i].symmetric, cases[i].reduced);
+        assert_int_equal(g.zero, cases[i].zero);
+        assert_int_equal(g.qmin, cases[i].qmin);
+        assert_int_equal(g.qmax, cases[i].qmax);
+        assert_true(g.scale > 0.0f && grid_low(g) <= fmin(cases[i].low, 0.0) + (double)g.scale / 2 + 1e-6);
+        assert_true(grid_high(g) >= cases[i].high - (double)g.scale / 2 - 1e-6);
+    }
+    Grid same = grid_activation(-1.0, 3.0), old = { .scale = same.scale, .zero = same.zero };
+    assert_near(grid_high(old), grid_high(same), 0.0);
+    assert_near(grid_low(old), grid_low(same), 0.0);
+}
+
 int main(void)
 {
     enum { ROWS = sizeof rows / sizeof *rows };
-    struct CMUnitTest tests[ROWS + 3];
+    struct CMUnitTest tests[ROWS + 4];
     for (size_t i = 0; i < ROWS; i++)
         tests[i] = (struct CMUnitTest){ .name = rows[i].name, .test_func = form_row, .initial_state = (void *)(uintptr_t)&rows[i] };
     tests[ROWS] = (struct CMUnitTest)cmocka_unit_test(refusals);
     tests[ROWS + 1] = (struct CMUnitTest)cmocka_unit_test(tied);
     tests[ROWS + 2] = (struct CMUnitTest)cmocka_unit_test(qoperator);
+    tests[ROWS + 3] = (struct CMUnitTest)cmocka_unit_test(grids);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
