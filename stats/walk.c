@@ -21,6 +21,7 @@ typedef struct Walk {
     Frontier *frontier;
     bool *same;     /* [value]: the compressed network's is the original's */
     bool *differs;  /* [value]: a constant, or what follows from constants, is another one in the compressed network */
+    bool apart;     /* the part at hand is run twice, once for each network */
     WalkCost cost;
 } Walk;
 
@@ -46,6 +47,21 @@ static Status keep(Walk *w, size_t slot, int64_t batch, Tensor *t, Err *err)
     return status == OK ? frontier_put(w->frontier, slot, batch, &copy, err) : status;
 }
 
+static bool altered(const Walk *w, ValueId v)
+{
+    const WalkAlter *a = w->options->alter;
+    return a != NULL && a->wants(w->user, v);
+}
+
+/* The original's value in the form in which the compressed network reads it. */
+static Status keep_altered(Walk *w, ValueId v, int64_t batch, const Tensor *t, Err *err)
+{
+    Tensor copy;
+    TRY(tensor_clone(t, &copy, err));
+    w->options->alter->apply(w->user, v, &copy);
+    return frontier_put(w->frontier, slot_of(w, v, true), batch, &copy, err);
+}
+
 static Status keep_feeds(Walk *w, Err *err)
 {
     int feeds = w->plan.feed_count;
@@ -56,6 +72,7 @@ static Status keep_feeds(Walk *w, Err *err)
         status = dataset_read(w->data, batch_first(&w->batches, b), batch_size(&w->batches, b), inputs, NULL, err);
         for (int i = 0; i < feeds; i++) {
             ValueId v = w->plan.feeds[i];
+            if (status == OK && w->plan.last[v] >= 0 && !w->same[v]) status = keep_altered(w, v, b, &inputs[i], err);
             if (status == OK && w->plan.last[v] >= 0) status = keep(w, v, b, &inputs[i], err);
             tensor_release(&inputs[i]);
         }
@@ -121,8 +138,12 @@ static Status run_batch(Walk *w, Session *session, const Segment *s, bool compre
         status = frontier_get(w->frontier, slot_of(w, s->inputs[i], compressed), batch, &in[i], err);
     if (status == OK) status = session_run(session, in, out, err);
     for (int i = 0; i < s->input_count; i++) tensor_release(&in[i]);
-    for (int i = 0; i < s->output_count && status == OK; i++)
-        status = keep(w, slot_of(w, s->outputs[i], compressed), batch, &out[i], err);
+    for (int i = 0; i < s->output_count && status == OK; i++) {
+        ValueId v = s->outputs[i];
+        if (compressed && altered(w, v)) w->options->alter->apply(w->user, v, &out[i]);
+        if (!compressed && !w->apart && altered(w, v)) status = keep_altered(w, v, batch, &out[i], err);
+        if (status == OK) status = keep(w, slot_of(w, v, compressed), batch, &out[i], err);
+    }
     for (int i = 0; i < s->output_count; i++) tensor_release(&out[i]);
     w->cost.runs++;
     return status;
@@ -169,7 +190,8 @@ static Status run_part(Walk *w, int part, Err *err)
     if (s.output_count > 0) {
         find_differing(w);
         bool differs = part_differs(w, &s);
-        for (int i = 0; i < s.output_count; i++) w->same[s.outputs[i]] = !differs;
+        w->apart = differs;
+        for (int i = 0; i < s.output_count; i++) w->same[s.outputs[i]] = !differs && !altered(w, s.outputs[i]);
         status = run_network(w, &s, false, err);
         if (status == OK && differs) status = run_network(w, &s, true, err);
         w->cost.segments++;
@@ -294,7 +316,7 @@ Status walk_layers(const Graph *original, Graph *compressed, Dataset *data, cons
         status = err_no_memory(err, "the walk");
         goto out;
     }
-    for (int i = 0; i < w.plan.feed_count; i++) w.same[w.plan.feeds[i]] = true;
+    for (int i = 0; i < w.plan.feed_count; i++) w.same[w.plan.feeds[i]] = !altered(&w, w.plan.feeds[i]);
     TRY_OUT(frontier_new(2 * values, w.batches.count, options->max_mem / 2, &w.frontier, err));
     TRY_OUT(keep_feeds(&w, err));
     TRY_OUT(walk_all(&w, err));

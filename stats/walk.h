@@ -45,6 +45,12 @@ typedef Status (*WalkFn)(void *user, const WalkLayer *w, Err *err);
 typedef Status (*WalkOutputFn)(void *user, int output, int64_t first, int64_t count, const Tensor *original, const Tensor *compressed,
                                Err *err);
 
+/* Activations that the compressed network reads on in another form than they were made (on a grid of 8 bits). */
+typedef struct WalkAlter {
+    bool (*wants)(void *user, ValueId v);                /* every value between layers and network inputs are asked for */
+    void (*apply)(void *user, ValueId v, Tensor *t);     /* in place; what was altered counts as changed from there on */
+} WalkAlter;
+
 typedef struct WalkOptions {
     int threads;
     int64_t batch;      /* 0: 32 or what the network fixes */
@@ -54,6 +60,7 @@ typedef struct WalkOptions {
     uint64_t max_mem;   /* 0: no limit. ERR_MEMORY names a layer whose moments alone are larger */
     bool (*take)(void *user, const Layer *l); /* which layers to stop at; NULL: all that have a LayerForm */
     WalkOutputFn output; /* NULL: the walk ends at the last layer */
+    const WalkAlter *alter; /* NULL: nothing is altered */
     Log *log;
 } WalkOptions;
 
