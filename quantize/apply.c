@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "base/bytes.h"
+#include "engine/engine.h"
 #include "graph/edit.h"
 
 typedef struct Apply {
@@ -17,7 +18,7 @@ typedef struct Apply {
     ValueId *quantized;   /* [value]: its uint8 form */
     ValueId *dequantized; /* [value]: what integer nodes read */
     ValueId *scale;       /* [value]: constant of the root's scale */
-    ValueId zero[256];
+    ValueId zero[2][256]; /* [int8][zero point modulo 256] */
 } Apply;
 
 static Status grid_constants(Apply *a, ValueId v, ValueId *inputs, Err *err)
@@ -32,13 +33,14 @@ static Status grid_constants(Apply *a, ValueId v, ValueId *inputs, Err *err)
         tensor_set(&t, 0, (double)grid.scale);
         a->scale[root] = graph_add_constant(g, arena_printf(g->arena, "%.*s_scale", STR_ARG(graph_value(g, root)->name)), &t);
     }
-    if (a->zero[grid.zero] == 0) {
-        TRY(tensor_new(&t, DT_UINT8, &shape, err));
+    ValueId *zero = &a->zero[grid_type(grid) == DT_INT8][grid.zero & 255];
+    if (*zero == 0) {
+        TRY(tensor_new(&t, grid_type(grid), &shape, err));
         tensor_set_int(&t, 0, grid.zero);
-        a->zero[grid.zero] = graph_add_constant(g, arena_printf(g->arena, "uint8_zero_%d", grid.zero), &t);
+        *zero = graph_add_constant(g, arena_printf(g->arena, "%s_zero_%d", dtype_name(grid_type(grid)), grid.zero), &t);
     }
     inputs[1] = a->scale[root];
-    inputs[2] = a->zero[grid.zero];
+    inputs[2] = *zero;
     return inputs[1] == 0 || inputs[2] == 0 ? err_no_memory(err, "a grid") : OK;
 }
 
@@ -66,7 +68,7 @@ static void keep_label(Graph *g, NodeId id)
 
 static Status make_pair(Apply *a, ValueId v, ValueId from, ValueId to, Err *err)
 {
-    ValueId q = new_value(a->p->g, v, "quantized", DT_UINT8);
+    ValueId q = new_value(a->p->g, v, "quantized", grid_type(a->p->grids[a->p->root[v]]));
     if (q == 0 || from == 0 || to == 0) return err_no_memory(err, "a quantized value");
     TRY(add_node(a, "QuantizeLinear", "quantize", v, from, q, err));
     TRY(add_node(a, "DequantizeLinear", "dequantize", v, q, to, err));
@@ -93,7 +95,7 @@ static Status quantize_moved(Apply *a, NodeId id, Err *err)
     const NodePlan *np = &a->p->nodes[id];
     ValueId in = graph_node(g, id)->inputs[0], grid[3];
     keep_label(g, id);
-    ValueId q = new_value(g, np->out, "quantized", DT_UINT8);
+    ValueId q = new_value(g, np->out, "quantized", grid_type(a->p->grids[a->p->root[np->out]]));
     if (q == 0) return err_no_memory(err, "a value");
     TRY(graph_set_input(g, id, 0, a->quantized[in], err));
     TRY(graph_set_outputs(g, id, &q, 1, err));
@@ -122,17 +124,16 @@ static Status quantize_operands(Apply *a, NodeId id, Err *err)
     return OK;
 }
 
-static Status apply_node(Apply *a, const Weights *w, NodeId id, Err *err)
+static Status apply_node(Apply *a, NodeId id, Err *err)
 {
     const NodePlan *np = &a->p->nodes[id];
     if (np->role == ROLE_FLOAT) return OK;
     TRY(quantize_operands(a, id, err));
     if (np->role == ROLE_MOVE) return quantize_moved(a, id, err);
-    if (np->role == ROLE_LAYER) TRY(weights_attach(a->p, w, np->layer, err));
     return np->out_quantized ? quantize_made(a, id, err) : OK;
 }
 
-Status apply_plan(Plan *p, const Weights *w, Err *err)
+static Status apply_nodes(Plan *p, Err *err)
 {
     Status status = OK;
     size_t values = (size_t)p->value_count + 1;
@@ -146,11 +147,33 @@ Status apply_plan(Plan *p, const Weights *w, Err *err)
     }
     memcpy(order, p->g->order, sizeof *order * count);
     for (uint32_t i = 0; i < count; i++)
-        if (order[i] <= p->node_count) TRY_OUT(apply_node(&a, w, order[i], err));
+        if (order[i] <= p->node_count) TRY_OUT(apply_node(&a, order[i], err));
 out:
     free(a.quantized);
     free(a.dequantized);
     free(a.scale);
     free(order);
+    return status;
+}
+
+Status apply_here(Plan *p, const WeightJobs *w, Err *err)
+{
+    TRY(weights_attach(p, w, err));
+    TRY(apply_nodes(p, err));
+    graph_remove_dead(p->g, NULL);
+    TRY(graph_finish(p->g, err));
+    engine_bind(p->g);
+    return engine_infer(p->g, err);
+}
+
+Status apply_plan(const Plan *p, const Graph *g, const WeightJobs *w, Graph **out, Err *err)
+{
+    Plan own = *p; /* its tables are read only */
+    TRY(graph_clone(g, out, err));
+    own.g = *out;
+    Status status = apply_here(&own, w, err);
+    if (status == OK) return OK;
+    graph_free(*out);
+    *out = NULL;
     return status;
 }

@@ -4,7 +4,10 @@
 
 #include "quantize/weights.h"
 
-/* Grids filled, weights made. Afterwards the graph needs graph_remove_dead, graph_finish and engine_infer. */
-Status apply_plan(Plan *p, const Weights *w, Err *err);
+/* The plan's own graph in integers: grids filled, weights rounded. Ops bound, shapes inferred afterwards. */
+Status apply_here(Plan *p, const WeightJobs *w, Err *err);
+/* A clone of `g` (the plan's graph or a clone of it: the same nodes) in integers likewise.
+ * The plan stays as it was. */
+Status apply_plan(const Plan *p, const Graph *g, const WeightJobs *w, Graph **out, Err *err);
 
 #endif

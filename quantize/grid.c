@@ -122,3 +122,31 @@ float row_quantize(const Rows *r, const double *row, double least, bool safe, in
     row_round(r, row, float_of_bits(good), safe, q);
     return float_of_bits(good);
 }
+
+void grid_put(Grid g, float *x, int64_t count)
+{
+    int low = g.type == DT_INT8 ? -128 : 0, high = low + 255;
+    for (int64_t i = 0; i < count; i++) {
+        float q = rintf(x[i] / g.scale) + (float)g.zero;
+        q = q < (float)low ? (float)low : q > (float)high ? (float)high : q;
+        x[i] = (q - (float)g.zero) * g.scale;
+    }
+}
+
+void rows_partners(const Rows *r, int32_t *partner)
+{
+    int64_t length = r->taps * r->channels;
+    for (int64_t i = 0; i < 2 * length; i++) partner[i] = -1;
+    for (int64_t i = 0; i + 1 < length; i += 2) {
+        int64_t a = rows_column(r, i), b = rows_column(r, i + 1);
+        partner[a] = (int32_t)b;
+        partner[b] = (int32_t)a;
+    }
+    if (r->channels == 1 || r->channels % 2 == 0) return;
+    for (int64_t t = 0; t < r->taps; t++)
+        for (int64_t c = 0; c + 1 < r->channels; c += 2) {
+            int64_t a = rows_column(r, t * r->channels + c), b = rows_column(r, t * r->channels + c + 1);
+            partner[length + a] = (int32_t)b;
+            partner[length + b] = (int32_t)a;
+        }
+}

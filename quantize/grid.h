@@ -18,6 +18,10 @@ typedef struct Grid {
 Grid grid_make(double low, double high, DType type, bool symmetric, bool reduced);
 /* Asymmetric uint8, all of its range. */
 Grid grid_activation(double low, double high);
+/* Of its integers. */
+static inline DType grid_type(Grid g) { return g.type == DT_NONE ? DT_UINT8 : g.type; }
+/* x put on the grid: scale (clamp(round(x / scale) + zero) - zero), in place; float32 division as QuantizeLinear does it. */
+void grid_put(Grid g, float *x, int64_t count);
 /* Smallest and largest real number the grid can tell. */
 double grid_low(Grid g);
 double grid_high(Grid g);
@@ -33,6 +37,10 @@ typedef struct Rows {
 Rows rows_of_conv(const Shape *w, int64_t groups);
 Rows rows_of_matrix(const Shape *w, int axis);
 int64_t rows_at(const Rows *r, int64_t row, int64_t i); /* element i of a row, in the stored weight */
+/* Where element i of a row stands among a layer's columns: channels outer, taps inner (stats/form.h). */
+static inline int64_t rows_column(const Rows *r, int64_t i) { return i % r->channels * r->taps + i / r->channels; }
+/* partner[2, taps channels]: columns that share a 16-bit sum with each column, -1: none (quantize/rounding.h). */
+void rows_partners(const Rows *r, int32_t *partner);
 
 /* x86 without VNNI adds two products u8 * s8 into 16 bits, saturating: 255 |q0| + 255 |q1| <= 32767 needs |q0| + |q1| <= 128 where the
  * signs agree. Pairs are elements (2i, 2i + 1) of the row; with an odd channel count above 1 also within each tap. */

@@ -23,6 +23,26 @@ int plan_operands(const Node *n, Role role)
     return role == ROLE_ARITHMETIC ? n->input_count : 1;
 }
 
+/* ---- what nodes are ---- */
+
+static bool is_output(const Graph *g, ValueId v)
+{
+    return (graph_value(g, v)->flags & VALUE_OUTPUT) != 0;
+}
+
+static bool moves(const Graph *g, const Node *n)
+{
+    static const char *const types[] = { "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Slice" };
+    if (n->output_count != 1) return false;
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+        if (plain(n, types[i])) return true;
+    if (!plain(n, "Pad")) return false;
+    if (node_input(n, 3) != 0) return false;
+    if (!str_is(node_string(n, "mode", "constant"), "constant") || node_input(n, 2) == 0) return true;
+    const Tensor *value = node_constant(g, n, 2);
+    return value != NULL && tensor_get(value, 0) == 0.0;
+}
+
 /* ---- layers ---- */
 
 static const char *bias_reason(const Graph *g, const Node *n, const PlannedLayer *l)
@@ -71,6 +91,25 @@ static const char *layer_reason(const Graph *g, PlannedLayer *l)
     return matmul ? NULL : bias_reason(g, n, l);
 }
 
+/* The value whose integers v is made of by moving them. */
+static ValueId moved_from(const Graph *g, ValueId v)
+{
+    NodeId producer;
+    while (v != 0 && (producer = graph_value(g, v)->producer) != 0 && moves(g, graph_node(g, producer))) v = graph_node(g, producer)->inputs[0];
+    return v;
+}
+
+static bool table_float(const Plan *p, ValueId v)
+{
+    return p->limits.table != NULL && v != 0 && ends_table_find(p->limits.table, moved_from(p->g, v)).state == TABLE_FLOAT;
+}
+
+static const char *limit_reason(const Plan *p, const PlannedLayer *l)
+{
+    if (p->limits.keep != NULL && p->limits.keep[l->layer.node]) return "the network's accuracy needs it in float";
+    return table_float(p, l->layer.input) ? "the calibration table keeps its input in float" : NULL;
+}
+
 static Status find_layers(PassContext *c, Plan *p, Err *err)
 {
     Layer *layers = NULL;
@@ -90,6 +129,9 @@ static Status find_layers(PassContext *c, Plan *p, Err *err)
         l->layer = layers[i];
         TRY_OUT(pass_layer_options(c, &l->layer, &l->options, &skip, err));
         l->reason = skip ? "a rule of the recipe says so" : layer_reason(c->graph, l);
+        if (l->reason == NULL) l->reason = limit_reason(p, l);
+        const char *why;
+        if (l->reason == NULL && !layer_form(c->graph, &l->layer, &l->form, &why)) l->reason = why;
     }
 out:
     free(layers);
@@ -143,24 +185,6 @@ static NodeId clamp_after(const Plan *p, ValueId v)
 
 /* ---- roles ---- */
 
-static bool is_output(const Graph *g, ValueId v)
-{
-    return (graph_value(g, v)->flags & VALUE_OUTPUT) != 0;
-}
-
-static bool moves(const Graph *g, const Node *n)
-{
-    static const char *const types[] = { "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Slice" };
-    if (n->output_count != 1) return false;
-    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
-        if (plain(n, types[i])) return true;
-    if (!plain(n, "Pad")) return false;
-    if (node_input(n, 3) != 0) return false;
-    if (!str_is(node_string(n, "mode", "constant"), "constant") || node_input(n, 2) == 0) return true;
-    const Tensor *value = node_constant(g, n, 2);
-    return value != NULL && tensor_get(value, 0) == 0.0;
-}
-
 static Role role_of(const Graph *g, const Node *n)
 {
     if (plain(n, "Add") && n->input_count == 2) return ROLE_ARITHMETIC;
@@ -197,7 +221,7 @@ static void plan_layer(Plan *p, int index, bool *carried)
     }
     np->role = ROLE_LAYER;
     np->layer = index;
-    carried[np->out] = !is_output(p->g, np->out) || (plain(n, "Conv") && l->options.outputs);
+    carried[np->out] = (!is_output(p->g, np->out) || (plain(n, "Conv") && l->options.outputs)) && !table_float(p, np->out);
 }
 
 static void plan_follower(Plan *p, const StrList *ops, NodeId id, bool *carried)
@@ -212,7 +236,7 @@ static void plan_follower(Plan *p, const StrList *ops, NodeId id, bool *carried)
     np->clamp = role == ROLE_ARITHMETIC ? clamp_after(p, np->out) : 0;
     if (np->clamp != 0) np->out = node_output(graph_node(p->g, np->clamp), 0);
     np->role = role;
-    carried[np->out] = !is_output(p->g, np->out);
+    carried[np->out] = !is_output(p->g, np->out) && !table_float(p, np->out);
 }
 
 /* Backwards: a follower that feeds no integer node stays float; a Gemm or MatMul hands on integers only when all its readers take them. */
@@ -254,13 +278,13 @@ static void find_roots(Plan *p)
     }
 }
 
-Status plan_make(PassContext *c, Plan *p, Err *err)
+Status plan_make(PassContext *c, const PlanLimits *limits, Plan *p, Err *err)
 {
     Graph *g = c->graph;
     const QuantizeOptions *o = c->options;
     Status status = OK;
     size_t values = (size_t)g->value_count + 1;
-    *p = (Plan){ .g = g, .value_count = g->value_count, .node_count = g->node_count };
+    *p = (Plan){ .g = g, .limits = *limits, .value_count = g->value_count, .node_count = g->node_count };
     p->nodes = alloc_zeroed((size_t)g->node_count + 1, sizeof *p->nodes);
     p->root = alloc_zeroed(values, sizeof *p->root);
     p->grids = alloc_zeroed(values, sizeof *p->grids);

@@ -2,17 +2,9 @@
 #ifndef PARE_QUANTIZE_PLAN_H
 #define PARE_QUANTIZE_PLAN_H
 
-#include "graph/pass.h"
-#include "quantize/grid.h"
-
-typedef enum Target { TARGET_PORTABLE, TARGET_VNNI } Target;
-
-typedef struct QuantizeOptions {
-    int mode, calibration, target;
-    bool per_channel, fold, outputs;
-    int64_t samples, batch;
-    StrList ops;
-} QuantizeOptions;
+#include "quantize/layers_round.h"
+#include "quantize/options.h"
+#include "quantize/table.h"
 
 typedef enum Role {
     ROLE_FLOAT,      /* stays as it is */
@@ -32,13 +24,22 @@ typedef struct NodePlan {
 
 typedef struct PlannedLayer {
     Layer layer;
+    LayerForm form;
     Rows rows;
     QuantizeOptions options; /* with the rules for this layer */
     const char *reason;      /* why it stays float; NULL: quantized */
+    bool shifted;            /* uint8 weights around 128: exact on every processor without the pair rule */
 } PlannedLayer;
+
+/* What is to stay float whatever the options say. */
+typedef struct PlanLimits {
+    const CalibrationTable *table; /* tensors commented out there; NULL: none */
+    const bool *keep;              /* [node]: layers; NULL: none */
+} PlanLimits;
 
 typedef struct Plan {
     Graph *g;
+    PlanLimits limits;
     NodePlan *nodes;     /* [node] */
     PlannedLayer *layers;
     int layer_count;
@@ -49,7 +50,7 @@ typedef struct Plan {
     NodeId *reader;      /* [value]: one of them */
 } Plan;
 
-Status plan_make(PassContext *c, Plan *p, Err *err);
+Status plan_make(PassContext *c, const PlanLimits *limits, Plan *p, Err *err);
 void plan_release(Plan *p);
 /* The input operands of a node that carry activations: [0, count). */
 int plan_operands(const Node *n, Role role);

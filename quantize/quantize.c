@@ -11,30 +11,43 @@
  * network's outputs stay float. Safe pairs: x86 without VNNI adds two products u8 x s8 in 16 bits, saturating (VPMADDUBSW); with
  * |q0| + |q1| <= 128 where the signs agree the sum is exact on every processor.
  * Jacob et al., CVPR 2018; Krishnamoorthi, Quantizing deep convolutional networks for efficient inference, 2018 (per channel). */
-#include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
-#include "base/bytes.h"
-#include "data/dataset.h"
 #include "engine/fold.h"
-#include "graph/opset.h"
-#include "quantize/apply.h"
-#include "stats/left_out.h"
-#include "stats/sweep.h"
-
-#define MIN_OPSET 13 /* QuantizeLinear with an axis */
-#define MIN_IR 7     /* the IR of opset 13 */
+#include "quantize/report.h"
 
 static const Opt quantize_table[] = {
-    { .name = "mode", .type = OPT_CHOICE, .field = offsetof(QuantizeOptions, mode), .fallback = "static", .choices = "static",
-      .help = "activation grids are fixed from calibration data" },
-    { .name = "calibration", .type = OPT_CHOICE, .field = offsetof(QuantizeOptions, calibration), .fallback = "minmax", .choices = "minmax",
-      .help = "how a range becomes a grid: minmax takes all of it" },
+    { .name = "mode", .type = OPT_CHOICE, .field = offsetof(QuantizeOptions, mode), .fallback = "static", .choices = "static|dynamic|weights",
+      .help = "static fixes the grids of activations from calibration data, dynamic finds them at run time, weights leaves activations float" },
+    { .name = "bits", .type = OPT_INT, .field = offsetof(QuantizeOptions, bits), .fallback = "8", .min = 2, .max = 8, .per_layer = true,
+      .help = "of a weight; fewer than 8 in mode weights only", .unit = "bits" },
+    { .name = "block", .type = OPT_CHOICE, .field = offsetof(QuantizeOptions, block), .fallback = "channel", .choices = BLOCK_CHOICES,
+      .per_layer = true, .help = "weights that share a scale: an output channel, the tensor, or so many inputs of a channel (mode weights)" },
+    { .name = "format", .type = OPT_CHOICE, .field = offsetof(QuantizeOptions, format), .fallback = "qdq", .choices = "qdq|qoperator|nbits",
+      .help = "QuantizeLinear and DequantizeLinear pairs, operators on integers, or MatMulNBits (mode weights)" },
+    { .name = "symmetric", .type = OPT_CHOICE, .field = offsetof(QuantizeOptions, symmetric), .fallback = "auto", .choices = "auto|yes|no",
+      .help = "weights around zero; auto: yes above 4 bits (mode weights; else always)" },
+    { .name = "calibration", .type = OPT_CHOICE, .field = offsetof(QuantizeOptions, calibration), .fallback = "auto",
+      .choices = CALIBRATE_CHOICES, .help = "how what was seen becomes a grid; auto chooses by the error of the network's output" },
+    { .name = "percentile", .type = OPT_FLOAT, .field = offsetof(QuantizeOptions, percentile), .fallback = "99.999", .min = 50.5, .max = 100,
+      .help = "share of the values that a grid by percentile holds", .unit = "%" },
+    { .name = "repairs", .type = OPT_LIST, .field = offsetof(QuantizeOptions, repairs), .fallback = NULL,
+      .help = "auto (default), none, or some of equalize, absorb, balance, smooth, gptq, bias: each is kept where the output's error falls" },
     { .name = "target", .type = OPT_CHOICE, .field = offsetof(QuantizeOptions, target), .fallback = "portable",
-      .choices = "portable|x86-vnni",
-      .help = "portable keeps weight pairs exact on x86 without VNNI; x86-vnni gives the full 8 bits where that does not matter" },
-    { .name = "per-channel", .type = OPT_FLAG, .field = offsetof(QuantizeOptions, per_channel), .fallback = "true", .per_layer = true,
-      .help = "one weight scale per output channel instead of one per tensor" },
+      .choices = "portable|x86-vnni|x86-avx2|arm-dotprod|gpu",
+      .help = "portable and x86-avx2 keep weight pairs exact on x86 without VNNI; gpu takes symmetric int8 for everything" },
+    { .name = "activations", .type = OPT_CHOICE, .field = offsetof(QuantizeOptions, activations), .fallback = "auto",
+      .choices = "auto|uint8|int8", .help = "type of the activations' integers; auto follows the target" },
+    { .name = "reduce-range", .type = OPT_FLAG, .field = offsetof(QuantizeOptions, reduce_range), .fallback = "false", .per_layer = true,
+      .help = "weights of 7 bits in 8, which no processor can saturate; the pair rule loses less" },
+    { .name = "table", .type = OPT_TEXT, .field = offsetof(QuantizeOptions, table), .fallback = NULL,
+      .help = "calibration table to use: its ends instead of chosen ones, its commented lines kept in float" },
+    { .name = "save-table", .type = OPT_SAVE, .field = offsetof(QuantizeOptions, save_table), .fallback = NULL,
+      .help = "where to write the calibration table: text, to be read, edited and used again" },
+    { .name = "max-accuracy-drop", .type = OPT_FLOAT, .field = offsetof(QuantizeOptions, max_drop), .fallback = "-1", .min = -1, .max = 100,
+      .help = "keep the fewest layers in float (or at more bits) that hold this on the calibration data; -1: do not ask",
+      .unit = "percentage points" },
     { .name = "fold", .type = OPT_FLAG, .field = offsetof(QuantizeOptions, fold), .fallback = "true",
       .help = "fold first (BatchNorm, constants, identities), so that layers become one integer group" },
     { .name = "outputs", .type = OPT_FLAG, .field = offsetof(QuantizeOptions, outputs), .fallback = "false", .per_layer = true,
@@ -43,12 +56,28 @@ static const Opt quantize_table[] = {
       .help = "calibration samples used, from the first; 0 takes all", .unit = "samples" },
     { .name = "batch", .type = OPT_INT, .field = offsetof(QuantizeOptions, batch), .fallback = "0", .min = 0, .max = 65536,
       .help = "samples per calibration step; 0 chooses", .unit = "samples" },
+    { .name = "positions", .type = OPT_INT, .field = offsetof(QuantizeOptions, positions), .fallback = "0", .min = 0, .max = 1e12,
+      .help = "columns of a layer that its loss is judged by; 0 chooses", .unit = "columns" },
     { .name = "ops", .type = OPT_LIST, .field = offsetof(QuantizeOptions, ops), .fallback = NULL,
       .help = "ops to quantize (default Conv, Gemm, MatMul, Add, Concat and the pools)" },
     OPT_END,
 };
 
 static const char *const known_ops[] = { "Conv", "Gemm", "MatMul", "Add", "Concat", "AveragePool", "GlobalAveragePool", "MaxPool" };
+
+static Status check_repairs(const QuantizeOptions *o, Err *err)
+{
+    for (int i = 0; i < o->repairs.count; i++) {
+        const char *name = o->repairs.items[i];
+        bool alone = strcmp(name, "auto") == 0 || strcmp(name, "none") == 0, known = alone;
+        for (int k = 0; k < REPAIR_COUNT; k++) known |= strcmp(name, repair_names[k]) == 0;
+        if (!known)
+            return err_set(err, ERR_USAGE, "quantize: '%s' is no repair; choose auto, none, or some of equalize, absorb, balance, smooth, "
+                           "gptq, bias", name);
+        if (alone && o->repairs.count > 1) return err_set(err, ERR_USAGE, "quantize: repairs: '%s' stands alone", name);
+    }
+    return OK;
+}
 
 static Status quantize_check(const PassContext *c, Err *err)
 {
@@ -60,142 +89,17 @@ static Status quantize_check(const PassContext *c, Err *err)
             return err_set(err, ERR_USAGE, "quantize: op '%s' in ops cannot be quantized; choose from Conv, Gemm, MatMul, Add, Concat, "
                            "AveragePool, GlobalAveragePool, MaxPool", o->ops.items[i]);
     }
-    return OK;
-}
-
-/* One running range per root, over the network as it is now. */
-static Status find_grids(const PassContext *c, Plan *p, Err *err)
-{
-    const QuantizeOptions *o = c->options;
-    Status status = OK;
-    Range *ranges = alloc_zeroed((size_t)p->value_count + 1, sizeof *ranges);
-    if (ranges == NULL) return err_no_memory(err, "calibration ranges");
-    int count = 0;
-    for (ValueId v = 1; v <= p->value_count; v++)
-        if (p->root[v] == v) ranges[count++].value = v;
-    SweepOptions options = { .threads = c->threads, .batch = o->batch, .samples = o->samples, .max_mem = c->max_mem, .log = c->log };
-    TRY_OUT(sweep_ranges(c->graph, c->calibration, ranges, count, &options, err));
-    for (int i = 0; i < count; i++) {
-        if (ranges[i].count == 0) {
-            Str name = graph_value(c->graph, ranges[i].value)->name;
-            status = err_set(err, ERR_DATA, "'%.*s' was never computed on the calibration data", STR_ARG(name));
-            goto out;
-        }
-        p->grids[ranges[i].value] = grid_activation(ranges[i].min, ranges[i].max);
-    }
-out:
-    free(ranges);
-    return status;
-}
-
-static void report_layers(const PassContext *c, const Plan *p, const Weights *w)
-{
-    int quantized = 0;
-    for (int i = 0; i < p->layer_count; i++) {
-        const PlannedLayer *l = &p->layers[i];
-        if (l->reason != NULL) {
-            record_add(c->record, RECORD_SKIPPED, l->layer.name, "stays float: %s", l->reason);
-            continue;
-        }
-        const QuantizedWeight *qw = &w->items[w->of_layer[i]];
-        Grid in = p->grids[p->root[l->layer.input]];
-        quantized++;
-        record_add(c->record, RECORD_CHANGED, l->layer.name, "int8 weights per %s, uint8 input in [%.4g, %.4g], %s output",
-                   qw->per_channel ? "channel" : "tensor", grid_low(in), grid_high(in),
-                   p->nodes[l->layer.node].out_quantized ? "uint8" : "float");
-        if (isfinite(qw->sqnr_db)) record_number(c->record, "weight_sqnr_db", qw->sqnr_db);
-        record_number(c->record, "scale_enlarged", qw->enlarged);
-    }
-    if (quantized == 0) record_add(c->record, RECORD_NOTE, STR("graph"), "no layer could be quantized: the network is as before");
-}
-
-/* Layers whose weights are no constants of their own: quantized already, behind other nodes, inside subgraphs; and float ops between. */
-static Status report_left_out(const PassContext *c, Err *err)
-{
-    LeftOut *list = NULL;
-    int count = 0;
-    TRY(layers_left_out(c->graph, &list, &count, err));
-    for (int i = 0; i < count; i++)
-        record_add(c->record, RECORD_SKIPPED, list[i].layer.name, "%s", list[i].quantized ? "it is quantized already" : list[i].reason);
-    free(list);
-    int nested = layers_nested(c->graph);
-    if (nested > 0)
-        record_add(c->record, RECORD_SKIPPED, STR("subgraphs"), "%d layer%s inside If, Loop or Scan", nested, nested == 1 ? "" : "s");
-    return OK;
-}
-
-static void report_float_ops(const PassContext *c, const Plan *p)
-{
-    const Graph *g = c->graph;
-    for (uint32_t i = 0; i < g->order_count; i++) {
-        NodeId id = g->order[i];
-        const Node *n = graph_node(g, id);
-        bool reads = false;
-        if (p->nodes[id].role != ROLE_FLOAT || (n->op != NULL && n->op->weight_axis != NULL)) continue;
-        for (int k = 0; k < n->input_count; k++) {
-            ValueId v = n->inputs[k];
-            NodeId from = v != 0 ? graph_value(g, v)->producer : 0;
-            reads |= from != 0 && p->root[v] != 0 && p->nodes[from].out_quantized;
-        }
-        if (!reads) continue;
-        record_add(c->record, RECORD_NOTE, node_label(g, n), "%.*s reads what integer layers made and stays float", STR_ARG(n->type));
-    }
-}
-
-static bool any_layer(const Plan *p)
-{
-    for (int i = 0; i < p->layer_count; i++)
-        if (p->layers[i].reason == NULL) return true;
-    return false;
-}
-
-static Status quantize_planned(PassContext *c, Plan *p, Err *err)
-{
-    Graph *g = c->graph;
-    Weights w = { 0 };
-    Status status = OK;
-    TRY_OUT(find_grids(c, p, err));
-    report_float_ops(c, p);
-    TRY_OUT(weights_make(p, &w, err));
-    report_layers(c, p, &w);
-    TRY_OUT(apply_plan(p, &w, err));
-    graph_remove_dead(g, NULL);
-    TRY_OUT(graph_finish(g, err));
-    engine_bind(g);
-    TRY_OUT(engine_infer(g, err));
-out:
-    weights_release(&w);
-    return status;
+    return check_repairs(o, err);
 }
 
 static Status quantize_run(PassContext *c, Err *err)
 {
     const QuantizeOptions *o = c->options;
-    Graph *g = c->graph;
-    Plan p = { 0 };
-    Status status = OK;
-    if (c->calibration == NULL)
+    if (c->calibration == NULL && o->mode == MODE_STATIC)
         return err_set(err, ERR_USAGE, "quantize: no calibration data; name some with --data or \"data\": { \"calibration\": ... }");
-    if (o->fold) TRY(fold_graph(g, &FOLD_ALL, c->record, err));
+    if (o->fold) TRY(fold_graph(c->graph, &FOLD_ALL, c->record, err));
     TRY(report_left_out(c, err));
-    TRY_OUT(plan_make(c, &p, err));
-    if (!any_layer(&p)) {
-        report_layers(c, &p, &(Weights){ 0 });
-        goto out;
-    }
-    if (graph_opset(g, STR("")) < MIN_OPSET) { /* only now: a network that stays float keeps its opset */
-        TRY_OUT(opset_raise(g, MIN_OPSET, c->record, err));
-        TRY_OUT(graph_finish(g, err));
-        engine_bind(g);
-        TRY_OUT(engine_infer(g, err));
-        plan_release(&p);
-        TRY_OUT(plan_make(c, &p, err));
-    }
-    TRY_OUT(opset_raise_ir(g, MIN_IR, err));
-    TRY_OUT(quantize_planned(c, &p, err));
-out:
-    plan_release(&p);
-    return status;
+    return static_run(c, err);
 }
 
 const Pass pass_quantize = {

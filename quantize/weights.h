@@ -4,28 +4,21 @@
 
 #include "quantize/plan.h"
 
-typedef struct QuantizedWeight {
-    ValueId weight;       /* the float constant */
-    int axis;             /* of the output channels */
-    bool per_channel, pairs; /* pairs: the pair rule applies */
-    float *scales;        /* one per row, or one */
-    int64_t scale_count;
-    ValueId dequantized;  /* what the layers read */
-    double sqnr_db;       /* of the rounding */
-    double enlarged;      /* largest ratio of a row's scale to the one it would have without the pair rule */
-} QuantizedWeight;
+/* What is to be rounded for the layers of a plan. Layers that share a weight, its orientation and what is asked of it share a job. */
+typedef struct WeightJobs {
+    RoundJobs jobs;
+    LayerForm *forms;   /* [layer] */
+    int *of_layer;      /* [layer]: -1 where it stays float */
+    int *first;         /* [job]: layer that it was made for */
+} WeightJobs;
 
-typedef struct Weights {
-    QuantizedWeight *items;
-    int count;
-    int *of_layer;        /* [layer]: index into items */
-} Weights;
+/* The grids of the layers' inputs must be known: biases in int32 set the smallest scales. */
+Status weight_jobs_make(const Plan *p, WeightJobs *out, Err *err);
+void weight_jobs_release(WeightJobs *w);
 
-/* Quantizes every weight once, however many layers share it, and adds the constants and DequantizeLinear nodes to the graph. Grids of the
- * layers' inputs are needed for the range of the biases. */
-Status weights_make(Plan *p, Weights *w, Err *err);
-/* Points the layer at its integer weight and gives it an int32 bias. */
-Status weights_attach(Plan *p, const Weights *w, int layer, Err *err);
-void weights_release(Weights *w);
+/* Adds the integers of every job and their DequantizeLinear nodes to p->g and points the layers at them; biases become int32. */
+Status weights_attach(Plan *p, const WeightJobs *w, Err *err);
+/* 10 log10(sum w^2 / sum (w - w')^2), w the layer's weights in g. */
+double weights_sqnr(const Graph *g, const LayerForm *f, const Rounded *r);
 
 #endif

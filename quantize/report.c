@@ -1,0 +1,86 @@
+#include "quantize/report.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "stats/left_out.h"
+
+void report_layers(const PassContext *c, const Plan *p, const WeightJobs *w)
+{
+    int quantized = 0;
+    for (int i = 0; i < p->layer_count; i++) {
+        const PlannedLayer *l = &p->layers[i];
+        if (l->reason != NULL) {
+            record_add(c->record, RECORD_SKIPPED, l->layer.name, "stays float: %s", l->reason);
+            continue;
+        }
+        const Rounded *r = &w->jobs.items[w->of_layer[i]].rounded;
+        Grid in = p->grids[p->root[l->layer.input]];
+        const char *type = dtype_name(grid_type(in));
+        double sqnr = weights_sqnr(p->g, &l->form, r);
+        quantized++;
+        record_add(c->record, RECORD_CHANGED, l->layer.name, "%s weights per %s%s, %s input in [%.4g, %.4g], %s output",
+                   l->shifted ? "uint8" : "int8", options_block(&l->options) < 0 ? "tensor" : "channel",
+                   r->kept_grid ? " on their old grid" : "", type, grid_low(in), grid_high(in),
+                   p->nodes[l->layer.node].out_quantized ? type : "float");
+        if (isfinite(sqnr)) record_number(c->record, "weight_sqnr_db", sqnr);
+        record_number(c->record, "scale_enlarged", r->enlarged);
+    }
+    if (quantized == 0) record_add(c->record, RECORD_NOTE, STR("graph"), "no layer could be quantized: the network is as before");
+}
+
+/* Layers whose weights are no constants of their own: quantized already, behind other nodes, inside subgraphs; and float ops between. */
+Status report_left_out(const PassContext *c, Err *err)
+{
+    LeftOut *list = NULL;
+    int count = 0;
+    TRY(layers_left_out(c->graph, &list, &count, err));
+    for (int i = 0; i < count; i++)
+        record_add(c->record, RECORD_SKIPPED, list[i].layer.name, "%s", list[i].quantized ? "it is quantized already" : list[i].reason);
+    free(list);
+    int nested = layers_nested(c->graph);
+    if (nested > 0)
+        record_add(c->record, RECORD_SKIPPED, STR("subgraphs"), "%d layer%s inside If, Loop or Scan", nested, nested == 1 ? "" : "s");
+    return OK;
+}
+
+void report_float_ops(const PassContext *c, const Plan *p)
+{
+    const Graph *g = c->graph;
+    for (uint32_t i = 0; i < g->order_count; i++) {
+        NodeId id = g->order[i];
+        const Node *n = graph_node(g, id);
+        bool reads = false;
+        if (p->nodes[id].role != ROLE_FLOAT || (n->op != NULL && n->op->weight_axis != NULL)) continue;
+        for (int k = 0; k < n->input_count; k++) {
+            ValueId v = n->inputs[k];
+            NodeId from = v != 0 ? graph_value(g, v)->producer : 0;
+            reads |= from != 0 && p->root[v] != 0 && p->nodes[from].out_quantized;
+        }
+        if (!reads) continue;
+        record_add(c->record, RECORD_NOTE, node_label(g, n), "%.*s reads what integer layers made and stays float", STR_ARG(n->type));
+    }
+}
+
+void report_methods(PassRecord *record, const Static *s)
+{
+    static const char *const names[] = { "auto", "minmax", "moving", "percentile", "mse", "entropy" };
+    int counts[CALIBRATE_METHODS] = { 0 }, given = 0;
+    for (int i = 0; i < s->root_count; i++) {
+        bool by_table = ends_table_find(&s->table, s->roots[i]).state == TABLE_ENDS;
+        given += by_table;
+        if (!by_table) counts[s->methods[i]]++;
+    }
+    for (int m = 0; m < CALIBRATE_METHODS; m++)
+        if (counts[m] > 0) record_add(record, RECORD_NOTE, STR("calibration"), "%d activation%s by %s", counts[m], counts[m] == 1 ? "" : "s", names[m]);
+    if (given > 0) record_add(record, RECORD_NOTE, STR("calibration"), "%d activation%s by the table", given, given == 1 ? "" : "s");
+}
+
+void report_repair(PassRecord *record, const char *name, double before, double after)
+{
+    bool kept = after < before;
+    Str object = { name, strlen(name) };
+    record_add(record, RECORD_NOTE, object, "output error %.2f dB, was %.2f dB: %s", trial_db(after), trial_db(before), kept ? "kept" : "not kept");
+    record_number(record, "gain_db", trial_db(after) - trial_db(before));
+}

@@ -1,0 +1,18 @@
+/* What quantization did, what it left and why, as entries of the pass's record. */
+#ifndef PARE_QUANTIZE_REPORT_H
+#define PARE_QUANTIZE_REPORT_H
+
+#include "quantize/static.h"
+
+/* Each layer: changed with its grids, or skipped with the reason. `w` NULL: none was quantized. */
+void report_layers(const PassContext *c, const Plan *p, const WeightJobs *w);
+/* Layers whose weights are no constants of their own: quantized already, behind other nodes, inside subgraphs. */
+Status report_left_out(const PassContext *c, Err *err);
+/* Float nodes between integer ones. */
+void report_float_ops(const PassContext *c, const Plan *p);
+/* How many activations got their ends by which method. */
+void report_methods(PassRecord *record, const Static *s);
+/* What a step did to the error of the network's output, and whether it was kept. */
+void report_repair(PassRecord *record, const char *name, double before, double after);
+
+#endif

@@ -1,0 +1,197 @@
+#include "quantize/static.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "engine/fold.h"
+#include "graph/opset.h"
+#include "quantize/form_qoperator.h"
+#include "quantize/report.h"
+
+#define MIN_OPSET 13 /* QuantizeLinear with an axis */
+#define MIN_IR 7     /* the IR of opset 13 */
+#define CLIPS 12      /* candidates of a weight's scale, chosen by the layer's own loss */
+#define COLUMNS 4     /* of the walk, for each input of the widest layer */
+
+static bool any_layer(const Plan *p)
+{
+    for (int i = 0; i < p->layer_count; i++)
+        if (p->layers[i].reason == NULL) return true;
+    return false;
+}
+
+static Status refresh(Graph *g, Err *err)
+{
+    TRY(graph_finish(g, err));
+    engine_bind(g);
+    return engine_infer(g, err);
+}
+
+/* ---- rounding on the walk ---- */
+
+static bool carries_grid(void *user, ValueId v)
+{
+    const Plan *p = user;
+    return v <= p->value_count && p->root[v] != 0;
+}
+
+static void put_on_grid(void *user, ValueId v, Tensor *t)
+{
+    const Plan *p = user;
+    if (t->type == DT_FLOAT) grid_put(p->grids[p->root[v]], (float *)(void *)t->data, tensor_count(t));
+}
+
+static int64_t columns(const Static *s)
+{
+    const QuantizeOptions *o = s->c->options;
+    int64_t widest = 64;
+    for (int i = 0; i < s->plan.layer_count; i++)
+        if (s->plan.layers[i].reason == NULL && s->plan.layers[i].form.width > widest) widest = s->plan.layers[i].form.width;
+    return o->positions > 0 ? o->positions : COLUMNS * widest;
+}
+
+static Status round_walk(Static *s, Graph *g, bool gptq, bool bias, Err *err)
+{
+    PassContext *c = s->c;
+    const QuantizeOptions *o = c->options;
+    static const WalkAlter alter = { carries_grid, put_on_grid };
+    for (int i = 0; i < s->weights.jobs.count; i++) s->weights.jobs.items[i].spec.clips = CLIPS;
+    RoundRun run = { .original = c->graph, .compressed = g, .data = c->calibration, .alter = &alter, .alter_user = &s->plan, .gptq = gptq,
+                     .target = gptq, .bias = bias, .samples = o->samples, .batch = o->batch, .positions = columns(s), .seed = c->seed,
+                     .max_mem = c->max_mem, .threads = c->threads, .record = c->record, .log = c->log };
+    return layers_round_walk(&run, &s->weights.jobs, err);
+}
+
+/* The weights themselves are in the jobs. */
+static Status take_biases(const Static *s, const Graph *from, Err *err)
+{
+    Graph *g = s->c->graph;
+    for (int i = 0; i < s->plan.layer_count; i++) {
+        LayerForm f = s->plan.layers[i].form, source = f;
+        const Node *node = graph_node(from, f.layer.node);
+        if (s->plan.layers[i].reason != NULL || node->op->bias_input < 0) continue;
+        source.layer.bias = node_input(node, node->op->bias_input);
+        if (source.layer.bias == 0) continue;
+        double *bias = alloc_array((size_t)form_outputs(&f) + 1, sizeof *bias);
+        if (bias == NULL) return err_no_memory(err, "a layer's bias");
+        layer_read_bias(from, &source, bias);
+        Status status = layer_write_bias(g, &f, bias, err);
+        free(bias);
+        TRY(status);
+    }
+    return OK;
+}
+
+/* The rounding by the layers' losses is kept where the network's output gains by it. */
+static Status repair_rounding(Static *s, Err *err)
+{
+    const QuantizeOptions *o = s->c->options;
+    bool gptq = options_repair(o, REPAIR_GPTQ), bias = options_repair(o, REPAIR_BIAS);
+    if (!gptq && !bias) return OK;
+    Graph *rounded = NULL;
+    WeightJobs plain = s->weights;
+    double error = 0.0;
+    Status status;
+    s->weights = (WeightJobs){ 0 };
+    TRY_OUT(graph_clone(s->c->graph, &rounded, err));
+    engine_bind(rounded);
+    TRY_OUT(weight_jobs_make(&s->plan, &s->weights, err));
+    TRY_OUT(round_walk(s, rounded, gptq, bias, err));
+    TRY_OUT(static_error(s, rounded, &error, err));
+    report_repair(s->c->record, gptq ? "gptq" : "bias", s->error, error);
+    if (error < s->error) {
+        s->error = error;
+        WeightJobs better = s->weights;
+        s->weights = plain;
+        plain = better;
+        status = take_biases(s, rounded, err);
+    }
+out:
+    graph_free(rounded);
+    weight_jobs_release(&s->weights);
+    s->weights = plain;
+    return status;
+}
+
+/* ---- the whole ---- */
+
+static Status make_plan(Static *s, Err *err)
+{
+    PlanLimits limits = { &s->table, s->keep };
+    plan_release(&s->plan);
+    return plan_make(s->c, &limits, &s->plan, err);
+}
+
+static Status save_table(const Static *s, Err *err)
+{
+    if (s->c->saved == NULL) return OK;
+    TableLine *lines = alloc_zeroed((size_t)s->root_count + 1, sizeof *lines);
+    if (lines == NULL) return err_no_memory(err, "the calibration table");
+    for (int i = 0; i < s->root_count; i++) {
+        TableEntry entry = ends_table_find(&s->table, s->roots[i]);
+        Grid g = s->plan.grids[s->roots[i]];
+        bool given = entry.state == TABLE_ENDS;
+        lines[i] = (TableLine){ .value = s->roots[i], .method = given ? entry.method : s->methods[i],
+                                .ends = given ? entry.ends : (Ends){ grid_low(g), grid_high(g) } };
+    }
+    ends_table_write(s->c->graph, lines, s->root_count, s->c->saved);
+    free(lines);
+    return s->c->saved->failed ? err_no_memory(err, "the calibration table") : OK;
+}
+
+static Status quantize_planned(Static *s, Err *err)
+{
+    PassContext *c = s->c;
+    const QuantizeOptions *o = c->options;
+    TRY(trial_new(s->original, c->calibration, TRIAL_SAMPLES, c->threads, c->max_mem, c->log, &s->trial, err));
+    TRY(static_calibrate(s, err));
+    report_methods(c->record, s);
+    TRY(repair_rounding(s, err));
+    report_layers(c, &s->plan, &s->weights);
+    report_float_ops(c, &s->plan);
+    TRY(save_table(s, err));
+    TRY(apply_here(&s->plan, &s->weights, err));
+    if (o->format != FORMAT_QOPERATOR) return OK;
+    TRY(form_qoperator(c->graph, c->record, NULL, err));
+    graph_remove_dead(c->graph, NULL);
+    return refresh(c->graph, err);
+}
+
+static void release(Static *s)
+{
+    plan_release(&s->plan);
+    weight_jobs_release(&s->weights);
+    ends_table_release(&s->table);
+    trial_free(s->trial);
+    graph_free(s->original);
+    free(s->keep);
+    free(s->stats);
+    free(s->roots);
+    free(s->methods);
+}
+
+Status static_run(PassContext *c, Err *err)
+{
+    Static s = { .c = c };
+    Status status;
+    TRY_OUT(graph_clone(c->graph, &s.original, err));
+    engine_bind(s.original);
+    if (c->text.data != NULL) TRY_OUT(ends_table_read(c->text, c->text_path, c->graph, &s.table, err));
+    TRY_OUT(make_plan(&s, err));
+    if (!any_layer(&s.plan)) {
+        report_layers(c, &s.plan, NULL);
+        goto out;
+    }
+    if (graph_opset(c->graph, STR("")) < MIN_OPSET) { /* only now: a network that stays float keeps its opset */
+        TRY_OUT(opset_raise(c->graph, MIN_OPSET, c->record, err));
+        TRY_OUT(refresh(c->graph, err));
+        TRY_OUT(make_plan(&s, err));
+    }
+    TRY_OUT(opset_raise_ir(c->graph, MIN_IR, err));
+    TRY_OUT(quantize_planned(&s, err));
+out:
+    release(&s);
+    return status;
+}

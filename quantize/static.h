@@ -1,0 +1,31 @@
+/* Static quantization: grids of the activations fixed from calibration data, weights in 8 bits. */
+#ifndef PARE_QUANTIZE_STATIC_H
+#define PARE_QUANTIZE_STATIC_H
+
+#include "quantize/apply.h"
+#include "quantize/trial.h"
+
+/* A network on its way to integers. */
+typedef struct Static {
+    PassContext *c;
+    Graph *original;    /* the float network that outputs are judged by; owned */
+    Trial *trial;       /* NULL: no calibration sample to judge by */
+    CalibrationTable table;
+    bool *keep;         /* [node]: layers that stay float for the accuracy's sake */
+    Plan plan;
+    WeightJobs weights;
+    ActivationStats *stats; /* [root]: what was seen; a copy in the order of `roots` */
+    ValueId *roots;
+    Calibration *methods;   /* [root]: chosen */
+    int root_count;
+    double error;       /* of the candidate at hand */
+} Static;
+
+Status static_run(PassContext *c, Err *err);
+
+/* Plans, sweeps and chooses the grids; afterwards s->plan.grids are filled and weights rounded as they stand (static_grids.c). */
+Status static_calibrate(Static *s, Err *err);
+/* Error of the network that plan, grids and jobs give for the float network g. */
+Status static_error(Static *s, const Graph *g, double *error, Err *err);
+
+#endif

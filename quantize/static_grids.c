@@ -1,0 +1,152 @@
+/* Which ends each activation gets. One sweep gives ranges and histograms of all; with `auto` the methods are tried as a whole, then
+ * tensors in groups, each time by what the network's output loses on a few samples. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "quantize/static.h"
+
+#define TRIAL_GROUPS 8
+#define WORTH 0.98  /* of the error so far: what a change must get below */
+#define APART 0.02  /* of a range: what makes two methods differ for a tensor */
+
+static Grid make_grid(const Static *s, Ends e)
+{
+    const QuantizeOptions *o = s->c->options;
+    return options_int8(o) ? grid_make(e.low, e.high, DT_INT8, o->target == TARGET_GPU, false) : grid_activation(e.low, e.high);
+}
+
+static Ends ends_of(const Static *s, int i, Calibration method)
+{
+    const QuantizeOptions *o = s->c->options;
+    TableEntry entry = ends_table_find(&s->table, s->roots[i]);
+    return entry.state == TABLE_ENDS ? entry.ends : calibrate_ends(method, &s->stats[i], o->percentile);
+}
+
+static void set_method(Static *s, int i, Calibration method)
+{
+    s->methods[i] = method;
+    s->plan.grids[s->roots[i]] = make_grid(s, ends_of(s, i, method));
+}
+
+static Status gather(Static *s, Err *err)
+{
+    PassContext *c = s->c;
+    const QuantizeOptions *o = c->options;
+    LayerStats *stats = NULL;
+    Status status = OK;
+    int count = 0;
+    for (ValueId v = 1; v <= s->plan.value_count; v++) count += s->plan.root[v] == v;
+    s->roots = alloc_zeroed((size_t)count + 1, sizeof *s->roots);
+    s->stats = alloc_zeroed((size_t)count + 1, sizeof *s->stats);
+    s->methods = alloc_zeroed((size_t)count + 1, sizeof *s->methods);
+    if (s->roots == NULL || s->stats == NULL || s->methods == NULL) return err_no_memory(err, "calibration");
+    for (ValueId v = 1; v <= s->plan.value_count; v++)
+        if (s->plan.root[v] == v) s->roots[s->root_count++] = v;
+    LayerStatsOptions options = { .threads = c->threads, .batch = o->batch, .samples = o->samples, .seed = c->seed, .max_mem = c->max_mem,
+                                  .means_only = true, .values = s->roots, .value_count = s->root_count, .cache_dir = c->cache_dir,
+                                  .log = c->log };
+    TRY_OUT(layer_stats_gather(c->graph, c->calibration, &options, &stats, err));
+    for (int i = 0; i < s->root_count; i++) {
+        const ActivationStats *a = layer_stats_activation(stats, s->roots[i]);
+        if (a == NULL || a->count == 0) {
+            status = err_set(err, ERR_DATA, "'%.*s' was never computed on the calibration data",
+                             STR_ARG(graph_value(c->graph, s->roots[i])->name));
+            goto out;
+        }
+        s->stats[i] = *a;
+    }
+out:
+    layer_stats_free(stats);
+    return status;
+}
+
+Status static_error(Static *s, const Graph *g, double *error, Err *err)
+{
+    Graph *candidate;
+    TRY(apply_plan(&s->plan, g, &s->weights, &candidate, err));
+    Status status = trial_error(s->trial, candidate, error, err);
+    graph_free(candidate);
+    return status;
+}
+
+/* ---- auto ---- */
+
+static const Calibration tried[] = { CALIBRATE_MINMAX, CALIBRATE_MSE, CALIBRATE_PERCENTILE, CALIBRATE_ENTROPY };
+#define TRIED ((int)(sizeof tried / sizeof *tried))
+
+static void set_all(Static *s, Calibration method)
+{
+    for (int i = 0; i < s->root_count; i++) set_method(s, i, method);
+}
+
+static bool apart(const Static *s, int i, Calibration a, Calibration b)
+{
+    Ends x = ends_of(s, i, a), y = ends_of(s, i, b);
+    double width = fmax(x.high - x.low, 1e-30);
+    return fabs(x.low - y.low) > APART * width || fabs(x.high - y.high) > APART * width;
+}
+
+/* The tensors of one group that another method would treat differently take it; false: none would. */
+static bool switch_group(Static *s, int group, Calibration method, Calibration *before)
+{
+    int first = group * s->root_count / TRIAL_GROUPS, end = (group + 1) * s->root_count / TRIAL_GROUPS;
+    bool any = false;
+    for (int i = first; i < end; i++) {
+        before[i] = s->methods[i];
+        if (!apart(s, i, s->methods[i], method)) continue;
+        set_method(s, i, method);
+        any = true;
+    }
+    return any;
+}
+
+static void switch_back(Static *s, int group, const Calibration *before)
+{
+    int first = group * s->root_count / TRIAL_GROUPS, end = (group + 1) * s->root_count / TRIAL_GROUPS;
+    for (int i = first; i < end; i++) set_method(s, i, before[i]);
+}
+
+static Status try_groups(Static *s, const double *errors, int best, Err *err)
+{
+    Calibration *before = alloc_zeroed((size_t)s->root_count + 1, sizeof *before);
+    if (before == NULL) return err_no_memory(err, "calibration");
+    Status status = OK;
+    for (int m = 0; m < TRIED && status == OK; m++) {
+        if (m == best || errors[m] > 4.0 * errors[best]) continue; /* far worse as a whole: no part of it is likely to be better */
+        for (int group = 0; group < TRIAL_GROUPS && status == OK; group++) {
+            double error;
+            if (!switch_group(s, group, tried[m], before)) continue;
+            status = static_error(s, s->c->graph, &error, err);
+            if (status == OK && error < WORTH * s->error) s->error = error;
+            else switch_back(s, group, before);
+        }
+    }
+    free(before);
+    return status;
+}
+
+static Status choose(Static *s, Err *err)
+{
+    double errors[TRIED];
+    int best = 0;
+    for (int m = 0; m < TRIED; m++) {
+        set_all(s, tried[m]);
+        TRY(static_error(s, s->c->graph, &errors[m], err));
+        if (errors[m] < WORTH * errors[best]) best = m;
+    }
+    set_all(s, tried[best]);
+    s->error = errors[best];
+    return s->root_count > 1 ? try_groups(s, errors, best, err) : OK;
+}
+
+Status static_calibrate(Static *s, Err *err)
+{
+    const QuantizeOptions *o = s->c->options;
+    TRY(gather(s, err));
+    set_all(s, o->calibration == CALIBRATE_AUTO ? CALIBRATE_MINMAX : (Calibration)o->calibration);
+    TRY(weight_jobs_make(&s->plan, &s->weights, err));
+    TRY(layers_round_plain(s->c->graph, &s->weights.jobs, s->c->threads, err));
+    return o->calibration == CALIBRATE_AUTO ? choose(s, err) : static_error(s, s->c->graph, &s->error, err);
+}
