@@ -16,6 +16,7 @@
 
 #include "engine/fold.h"
 #include "quantize/report.h"
+#include "quantize/weights_mode.h"
 
 static const Opt quantize_table[] = {
     { .name = "mode", .type = OPT_CHOICE, .field = offsetof(QuantizeOptions, mode), .fallback = "static", .choices = "static|dynamic|weights",
@@ -99,7 +100,7 @@ static Status quantize_run(PassContext *c, Err *err)
         return err_set(err, ERR_USAGE, "quantize: no calibration data; name some with --data or \"data\": { \"calibration\": ... }");
     if (o->fold) TRY(fold_graph(c->graph, &FOLD_ALL, c->record, err));
     TRY(report_left_out(c, err));
-    return static_run(c, err);
+    return o->mode == MODE_STATIC ? static_run(c, err) : weights_mode_run(c, err);
 }
 
 const Pass pass_quantize = {
@@ -114,7 +115,7 @@ const Pass pass_quantize = {
         "\n"
         "    pare pass quantize --data calib.npz model.onnx -o int8.onnx\n"
         "    { \"pass\": \"quantize\", \"layers\": [ { \"match\": \"head*\", \"skip\": true } ] }\n",
-    .flags = PASS_NEEDS_DATA | PASS_NEEDS_GRAPH | PASS_USES_DATA,
+    .flags = PASS_NEEDS_GRAPH | PASS_USES_DATA,
     .options = quantize_table,
     .options_size = sizeof(QuantizeOptions),
     .check = quantize_check,

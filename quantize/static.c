@@ -13,7 +13,8 @@
 #define MIN_OPSET 13 /* QuantizeLinear with an axis */
 #define MIN_IR 7     /* the IR of opset 13 */
 #define CLIPS 12      /* candidates of a weight's scale, chosen by the layer's own loss */
-#define COLUMNS 4     /* of the walk, for each input of the widest layer */
+#define COLUMNS 8     /* of the walk, for each input of the widest layer */
+#define LEAST_COLUMNS 8192
 
 static bool any_layer(const Plan *p)
 {
@@ -49,7 +50,8 @@ static int64_t columns(const Static *s)
     int64_t widest = 64;
     for (int i = 0; i < s->plan.layer_count; i++)
         if (s->plan.layers[i].reason == NULL && s->plan.layers[i].form.width > widest) widest = s->plan.layers[i].form.width;
-    return o->positions > 0 ? o->positions : COLUMNS * widest;
+    if (o->positions > 0) return o->positions;
+    return COLUMNS * widest > LEAST_COLUMNS ? COLUMNS * widest : LEAST_COLUMNS;
 }
 
 static Status round_walk(Static *s, Graph *g, bool gptq, bool bias, Err *err)

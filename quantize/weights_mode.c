@@ -1,0 +1,362 @@
+#include "quantize/weights_mode.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "engine/engine.h"
+#include "graph/edit.h"
+#include "graph/opset.h"
+#include "quantize/form_dynamic.h"
+#include "quantize/form_weights.h"
+#include "quantize/grid.h"
+#include "quantize/layers_round.h"
+#include "quantize/options.h"
+#include "quantize/report.h"
+#include "quantize/trial.h"
+
+#define LEAST_COLUMNS 8192 /* of the walk */
+#define COLUMNS 16         /* and for each input of the widest layer */
+
+typedef struct WeightLayer {
+    Layer layer;
+    LayerForm form;
+    WeightSpec spec;
+    QuantizeOptions options;
+    const char *reason; /* why it stays float; NULL: quantized */
+    char *note;         /* how it differs from what was asked */
+    bool walks;         /* has a LayerForm of its own */
+    int partner;        /* the other weight of a recurrent node, for dynamic; -1: none */
+} WeightLayer;
+
+typedef struct Weighted {
+    PassContext *c;
+    WeightLayer *layers;
+    int count;
+    RoundJobs jobs;
+    LayerForm *forms;
+    int *of_layer;
+    double error, plain; /* of the network's output, with and without the walk; -1: not measured */
+} Weighted;
+
+/* ---- what becomes of each layer ---- */
+
+static const char *weight_reason(const Graph *g, const Layer *l)
+{
+    const Tensor *t = graph_value(g, l->weight)->tensor;
+    int64_t bad;
+    if (t->type != DT_FLOAT) return dtype_is_integer(t->type) ? "its weights are integers already" : "its weights are not float32";
+    if (tensor_count(t) == 0) return "it has no weights";
+    return tensor_has_nonfinite(t, &bad) ? "its weights hold NaN or infinity" : NULL;
+}
+
+static WeightSpec spec_of(const QuantizeOptions *o)
+{
+    WeightFormat format = o->mode == MODE_DYNAMIC ? WEIGHT_DYNAMIC : o->format == FORMAT_NBITS ? WEIGHT_NBITS : WEIGHT_QDQ;
+    int bits = o->mode == MODE_DYNAMIC && o->reduce_range ? 7 : (int)o->bits;
+    return (WeightSpec){ .format = format, .bits = bits, .symmetric = o->mode == MODE_DYNAMIC || options_symmetric(o),
+                         .block = options_block(o) };
+}
+
+/* The nearest form that holds the layer: without blocks where it has none, as pairs of nodes where an operator does not take it. */
+static void fit(const PassContext *c, WeightLayer *l)
+{
+    const Graph *g = c->graph;
+    const char *why = NULL, *first = NULL;
+    l->spec = spec_of(&l->options);
+    if (form_weight_fits(g, &l->form, &l->spec, &why)) return;
+    first = why;
+    if (l->spec.format == WEIGHT_DYNAMIC) {
+        l->reason = why;
+        return;
+    }
+    WeightSpec spec = l->spec;
+    spec.format = WEIGHT_QDQ;
+    if (!form_weight_fits(g, &l->form, &spec, &why)) {
+        spec.block = 0;
+        if (!form_weight_fits(g, &l->form, &spec, &why)) l->reason = why;
+    }
+    l->spec = spec;
+    if (l->reason == NULL) {
+        Str note = arena_printf(c->scratch, "%s", first);
+        l->note = (char *)(uintptr_t)note.data;
+    }
+}
+
+static Status find_layers(Weighted *w, Err *err)
+{
+    PassContext *c = w->c;
+    Layer *layers = NULL;
+    Status status = OK;
+    TRY(layers_find(c->graph, &layers, &w->count, err));
+    TRY_OUT(pass_check_rules(c, layers, w->count, err));
+    w->layers = alloc_zeroed((size_t)w->count + 1, sizeof *w->layers);
+    if (w->layers == NULL) {
+        status = err_no_memory(err, "the layers");
+        goto out;
+    }
+    for (int i = 0; i < w->count; i++) {
+        WeightLayer *l = &w->layers[i];
+        bool skip;
+        const char *why = NULL;
+        l->layer = layers[i];
+        l->partner = -1;
+        TRY_OUT(pass_layer_options(c, &l->layer, &l->options, &skip, err));
+        l->reason = skip ? "a rule of the recipe says so" : weight_reason(c->graph, &l->layer);
+        if (l->reason != NULL) continue;
+        l->walks = layer_form(c->graph, &l->layer, &l->form, &why);
+        if (!l->walks && !form_of_recurrent(c->graph, &l->layer, &l->form, &why)) l->reason = why;
+        if (l->reason == NULL) fit(c, l);
+    }
+out:
+    free(layers);
+    return status;
+}
+
+static int64_t opset_needed(const Weighted *w)
+{
+    int64_t opset = 0;
+    for (int i = 0; i < w->count; i++) {
+        if (w->layers[i].reason != NULL) continue;
+        int64_t needs = form_weight_opset(&w->layers[i].form, &w->layers[i].spec);
+        if (needs > opset) opset = needs;
+    }
+    return opset;
+}
+
+/* ---- rounding ---- */
+
+static bool same_job(const RoundJob *j, const WeightSpec *spec, const WeightLayer *l)
+{
+    return j->form.layer.weight == l->layer.weight && j->form.trans_weight == l->form.trans_weight && j->form.groups == l->form.groups
+        && j->form.scale == l->form.scale && spec->bits == l->spec.bits && spec->block == l->spec.block;
+}
+
+static RoundSpec round_spec(const WeightLayer *l, const int32_t *partner)
+{
+    int bits = l->spec.bits;
+    return (RoundSpec){ .bits = bits, .symmetric = l->spec.symmetric, .restricted = l->spec.format != WEIGHT_NBITS && bits >= 8,
+                        .block = l->spec.block, .partner = partner, .method = ROUND_GPTQ, .clips = bits >= 8 ? 4 : 10,
+                        .sweeps = bits >= 8 ? 2 : 6, .keep_grid = true };
+}
+
+/* Products of uint8 activations with int8 weights may saturate in dynamic networks; two-dimensional weights only get the rule there. */
+static Status pair_table(const WeightLayer *l, const Graph *g, int32_t **partner, Err *err)
+{
+    *partner = NULL;
+    if (l->spec.format != WEIGHT_DYNAMIC || !options_pairs(&l->options) || !l->walks) return OK;
+    const Shape *shape = &graph_value(g, l->layer.weight)->tensor->shape;
+    Rows r = l->form.kind == FORM_ROWS ? rows_of_matrix(shape, l->layer.out_axis) : rows_of_conv(shape, l->form.groups);
+    if (!r.pairs) return OK;
+    *partner = alloc_array((size_t)(2 * l->form.width), sizeof **partner);
+    if (*partner == NULL) return err_no_memory(err, "a weight to round");
+    rows_partners(&r, *partner);
+    return OK;
+}
+
+static Status make_jobs(Weighted *w, Err *err)
+{
+    size_t count = (size_t)w->count + 1;
+    w->forms = alloc_zeroed(count, sizeof *w->forms);
+    w->of_layer = alloc_zeroed(count, sizeof *w->of_layer);
+    w->jobs = (RoundJobs){ .items = alloc_zeroed(count, sizeof *w->jobs.items), .layers = w->count, .forms = w->forms,
+                           .of_layer = w->of_layer };
+    int *first = alloc_zeroed(count, sizeof *first);
+    Status status = OK;
+    if (w->forms == NULL || w->of_layer == NULL || w->jobs.items == NULL || first == NULL) {
+        status = err_no_memory(err, "the weights");
+        goto out;
+    }
+    for (int i = 0; i < w->count; i++) {
+        WeightLayer *l = &w->layers[i];
+        w->of_layer[i] = -1;
+        if (l->reason != NULL) continue;
+        w->forms[i] = l->form;
+        int job = 0;
+        while (job < w->jobs.count && !same_job(&w->jobs.items[job], &w->layers[first[job]].spec, l)) job++;
+        if (job == w->jobs.count) {
+            RoundJob *j = &w->jobs.items[job];
+            first[w->jobs.count++] = i;
+            *j = (RoundJob){ .form = l->form };
+            TRY_OUT(pair_table(l, w->c->graph, &j->partner, err));
+            j->spec = round_spec(l, j->partner);
+        }
+        w->of_layer[i] = job;
+    }
+out:
+    free(first);
+    return status;
+}
+
+static int64_t columns(const Weighted *w)
+{
+    const QuantizeOptions *o = w->c->options;
+    int64_t widest = 1;
+    for (int i = 0; i < w->count; i++)
+        if (w->layers[i].reason == NULL && w->layers[i].walks && w->layers[i].form.width > widest) widest = w->layers[i].form.width;
+    if (o->positions > 0) return o->positions;
+    return COLUMNS * widest > LEAST_COLUMNS ? COLUMNS * widest : LEAST_COLUMNS;
+}
+
+/* The float network with the rounded weights in the place of its own. */
+static Status write_rounded(const Weighted *w, Graph *g, Err *err)
+{
+    for (int i = 0; i < w->jobs.count; i++) {
+        const RoundJob *j = &w->jobs.items[i];
+        double *made = alloc_array((size_t)form_weights(&j->form) + 1, sizeof *made);
+        if (made == NULL) return err_no_memory(err, "a layer's weights");
+        rounded_values(&j->rounded, made);
+        Status status = layer_write_weights(g, &j->form, made, err);
+        free(made);
+        TRY(status);
+    }
+    return OK;
+}
+
+static Status clone_bound(const Graph *g, Graph **out, Err *err)
+{
+    TRY(graph_clone(g, out, err));
+    engine_bind(*out);
+    return OK;
+}
+
+static Status take_biases(const Weighted *w, const Graph *from, Err *err)
+{
+    for (int i = 0; i < w->count; i++) {
+        WeightLayer *l = &w->layers[i];
+        if (l->reason != NULL || !l->walks || !l->form.takes_bias) continue;
+        LayerForm source = l->form;
+        const Node *node = graph_node(from, l->layer.node);
+        source.layer.bias = node->op->bias_input >= 0 ? node_input(node, node->op->bias_input) : 0;
+        if (source.layer.bias == 0) continue;
+        double *bias = alloc_array((size_t)form_outputs(&source) + 1, sizeof *bias);
+        if (bias == NULL) return err_no_memory(err, "a layer's bias");
+        layer_read_bias(from, &source, bias);
+        Status status = layer_write_bias(w->c->graph, &l->form, bias, err);
+        free(bias);
+        TRY(status);
+    }
+    return OK;
+}
+
+static Status round_on_data(Weighted *w, Err *err)
+{
+    PassContext *c = w->c;
+    const QuantizeOptions *o = c->options;
+    Graph *plain = NULL, *walked = NULL;
+    Trial *trial = NULL;
+    Status status;
+    TRY_OUT(trial_new(c->graph, c->calibration, 4 * TRIAL_SAMPLES, c->threads, c->max_mem, c->log, &trial, err));
+    TRY_OUT(clone_bound(c->graph, &plain, err));
+    TRY_OUT(clone_bound(c->graph, &walked, err));
+    TRY_OUT(layers_round_plain(c->graph, &w->jobs, c->threads, err));
+    TRY_OUT(write_rounded(w, plain, err));
+    TRY_OUT(trial_error(trial, plain, &w->plain, err));
+    RoundRun run = { .original = c->graph, .compressed = walked, .data = c->calibration, .gptq = true, .target = true,
+                     .bias = options_repair(o, REPAIR_BIAS), .samples = o->samples, .batch = o->batch, .positions = columns(w),
+                     .seed = c->seed, .max_mem = c->max_mem, .threads = c->threads, .record = c->record, .log = c->log };
+    TRY_OUT(layers_round_walk(&run, &w->jobs, err));
+    TRY_OUT(trial_error(trial, walked, &w->error, err));
+    report_repair(c->record, "gptq", w->plain, w->error);
+    if (w->error < w->plain) status = take_biases(w, walked, err);
+    else status = layers_round_plain(c->graph, &w->jobs, c->threads, err);
+out:
+    trial_free(trial);
+    graph_free(plain);
+    graph_free(walked);
+    return status;
+}
+
+/* ---- writing ---- */
+
+static const char *format_name(const WeightSpec *s)
+{
+    static const char *const names[] = { [WEIGHT_QDQ] = "DequantizeLinear", [WEIGHT_NBITS] = "MatMulNBits", [WEIGHT_DYNAMIC] = "dynamic" };
+    return names[s->format];
+}
+
+static void report_one(const Weighted *w, const WeightLayer *l, const Rounded *r)
+{
+    char scales[64];
+    if (l->spec.block > 0) snprintf(scales, sizeof scales, "%lld inputs", (long long)l->spec.block);
+    else snprintf(scales, sizeof scales, "%s", l->spec.block < 0 ? "tensor" : "channel");
+    double sqnr = weights_sqnr(w->c->graph, &l->form, r);
+    record_add(w->c->record, RECORD_CHANGED, l->layer.name, "%d-bit weights per %s%s, %s%s%s", l->spec.bits, scales,
+               r->kept_grid ? " on their old grid" : "", format_name(&l->spec), l->note != NULL ? ": " : "", l->note != NULL ? l->note : "");
+    if (isfinite(sqnr)) record_number(w->c->record, "weight_sqnr_db", sqnr);
+}
+
+static Status write_layers(Weighted *w, Err *err)
+{
+    Graph *g = w->c->graph;
+    StoredWeight *stored = alloc_zeroed((size_t)w->jobs.count + 1, sizeof *stored);
+    bool *there = alloc_zeroed((size_t)w->jobs.count + 1, sizeof *there);
+    Status status = OK;
+    int done = 0;
+    if (stored == NULL || there == NULL) {
+        status = err_no_memory(err, "the weights");
+        goto out;
+    }
+    for (int i = 0; i < w->count; i++) {
+        WeightLayer *l = &w->layers[i];
+        if (l->reason != NULL) {
+            record_add(w->c->record, RECORD_SKIPPED, l->layer.name, "stays float: %s", l->reason);
+            continue;
+        }
+        int job = w->of_layer[i];
+        const Rounded *r = &w->jobs.items[job].rounded;
+        report_one(w, l, r);
+        if (!there[job]) TRY_OUT(form_weight_store(g, &l->form, r, &l->spec, &stored[job], err));
+        there[job] = true;
+        TRY_OUT(form_weight_attach(g, &l->form, &stored[job], err));
+        done++;
+    }
+    if (done == 0) record_add(w->c->record, RECORD_NOTE, STR("graph"), "no layer could be quantized: the network is as before");
+out:
+    free(stored);
+    free(there);
+    return status;
+}
+
+static void release(Weighted *w)
+{
+    for (int i = 0; w->jobs.items != NULL && i < w->jobs.count; i++) round_job_release(&w->jobs.items[i]);
+    free(w->jobs.items);
+    free(w->forms);
+    free(w->of_layer);
+    free(w->layers);
+}
+
+static Status refresh(Graph *g, Err *err)
+{
+    graph_remove_dead(g, NULL);
+    TRY(graph_finish(g, err));
+    engine_bind(g);
+    return engine_infer(g, err);
+}
+
+Status weights_mode_run(PassContext *c, Err *err)
+{
+    const QuantizeOptions *o = c->options;
+    Weighted w = { .c = c, .error = -1.0, .plain = -1.0 };
+    Status status;
+    TRY_OUT(find_layers(&w, err));
+    int64_t opset = opset_needed(&w);
+    if (opset > graph_opset(c->graph, STR(""))) {
+        TRY_OUT(opset_raise(c->graph, opset, c->record, err));
+        TRY_OUT(refresh(c->graph, err));
+        release(&w);
+        w = (Weighted){ .c = c, .error = -1.0, .plain = -1.0 };
+        TRY_OUT(find_layers(&w, err));
+    }
+    if (opset > 0) TRY_OUT(opset_raise_ir(c->graph, opset_ir(opset), err));
+    TRY_OUT(make_jobs(&w, err));
+    if (c->calibration != NULL && options_repair(o, REPAIR_GPTQ)) TRY_OUT(round_on_data(&w, err));
+    else TRY_OUT(layers_round_plain(c->graph, &w.jobs, c->threads, err));
+    TRY_OUT(write_layers(&w, err));
+    TRY_OUT(refresh(c->graph, err));
+out:
+    release(&w);
+    return status;
+}
