@@ -101,7 +101,7 @@ static ValueId moved_from(const Graph *g, ValueId v)
 
 static bool table_float(const Plan *p, ValueId v)
 {
-    return p->limits.table != NULL && v != 0 && ends_table_find(p->limits.table, moved_from(p->g, v)).state == TABLE_FLOAT;
+    return p->limits.table != NULL && v != 0 && calibration_table_find(p->limits.table, moved_from(p->g, v)).state == TABLE_FLOAT;
 }
 
 static const char *limit_reason(const Plan *p, const PlannedLayer *l)

@@ -68,7 +68,7 @@ void report_methods(PassRecord *record, const Static *s)
     static const char *const names[] = { "auto", "minmax", "moving", "percentile", "mse", "entropy" };
     int counts[CALIBRATE_METHODS] = { 0 }, given = 0;
     for (int i = 0; i < s->root_count; i++) {
-        bool by_table = ends_table_find(&s->table, s->roots[i]).state == TABLE_ENDS;
+        bool by_table = calibration_table_find(&s->table, s->roots[i]).state == TABLE_ENDS;
         given += by_table;
         if (!by_table) counts[s->methods[i]]++;
     }

@@ -132,13 +132,13 @@ static Status save_table(const Static *s, Err *err)
     TableLine *lines = alloc_zeroed((size_t)s->root_count + 1, sizeof *lines);
     if (lines == NULL) return err_no_memory(err, "the calibration table");
     for (int i = 0; i < s->root_count; i++) {
-        TableEntry entry = ends_table_find(&s->table, s->roots[i]);
+        TableEntry entry = calibration_table_find(&s->table, s->roots[i]);
         Grid g = s->plan.grids[s->roots[i]];
         bool given = entry.state == TABLE_ENDS;
         lines[i] = (TableLine){ .value = s->roots[i], .method = given ? entry.method : s->methods[i],
                                 .ends = given ? entry.ends : (Ends){ grid_low(g), grid_high(g) } };
     }
-    ends_table_write(s->c->graph, lines, s->root_count, s->c->saved);
+    calibration_table_write(s->c->graph, lines, s->root_count, s->c->saved);
     free(lines);
     return s->c->saved->failed ? err_no_memory(err, "the calibration table") : OK;
 }
@@ -165,7 +165,7 @@ static void release(Static *s)
 {
     plan_release(&s->plan);
     weight_jobs_release(&s->weights);
-    ends_table_release(&s->table);
+    calibration_table_release(&s->table);
     trial_free(s->trial);
     graph_free(s->original);
     free(s->keep);
@@ -180,7 +180,7 @@ Status static_run(PassContext *c, Err *err)
     Status status;
     TRY_OUT(graph_clone(c->graph, &s.original, err));
     engine_bind(s.original);
-    if (c->text.data != NULL) TRY_OUT(ends_table_read(c->text, c->text_path, c->graph, &s.table, err));
+    if (c->text.data != NULL) TRY_OUT(calibration_table_read(c->text, c->text_path, c->graph, &s.table, err));
     TRY_OUT(make_plan(&s, err));
     if (!any_layer(&s.plan)) {
         report_layers(c, &s.plan, NULL);

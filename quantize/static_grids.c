@@ -20,7 +20,7 @@ static Grid make_grid(const Static *s, Ends e)
 static Ends ends_of(const Static *s, int i, Calibration method)
 {
     const QuantizeOptions *o = s->c->options;
-    TableEntry entry = ends_table_find(&s->table, s->roots[i]);
+    TableEntry entry = calibration_table_find(&s->table, s->roots[i]);
     return entry.state == TABLE_ENDS ? entry.ends : calibrate_ends(method, &s->stats[i], o->percentile);
 }
 
