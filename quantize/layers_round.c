@@ -83,6 +83,7 @@ typedef struct Rounding {
 
 typedef struct Buffers {
     double *h, *cross, *shift, *w, *target, *made;
+    double *none;   /* zeros: the means of a layer that has no bias to take them */
 } Buffers;
 
 static void free_buffers(Buffers *b)
@@ -93,14 +94,17 @@ static void free_buffers(Buffers *b)
     free(b->w);
     free(b->target);
     free(b->made);
+    free(b->none);
 }
 
 static Status allocate_buffers(const LayerForm *f, Buffers *b, Err *err)
 {
     size_t square = (size_t)(f->width * f->width), rows = (size_t)(f->outputs * f->width), all = (size_t)form_weights(f);
     *b = (Buffers){ alloc_array(square, sizeof(double)), alloc_array(square, sizeof(double)), alloc_array(rows, sizeof(double)),
-                    alloc_array(all, sizeof(double)), alloc_array(rows, sizeof(double)), alloc_array(all, sizeof(double)) };
-    bool fine = b->h != NULL && b->cross != NULL && b->shift != NULL && b->w != NULL && b->target != NULL && b->made != NULL;
+                    alloc_array(all, sizeof(double)), alloc_array(rows, sizeof(double)), alloc_array(all, sizeof(double)),
+                    alloc_zeroed((size_t)(f->width > f->outputs ? f->width : f->outputs), sizeof(double)) };
+    bool fine = b->h != NULL && b->cross != NULL && b->shift != NULL && b->w != NULL && b->target != NULL && b->made != NULL
+        && b->none != NULL;
     return fine ? OK : err_no_memory(err, "a layer's matrices");
 }
 
@@ -115,7 +119,9 @@ static Status round_group(const Rounding *u, const WalkLayer *l, RoundJob *j, in
 {
     const LayerForm *f = l->form;
     int64_t n = f->width, rows = f->outputs;
-    const double *w = b->w + group * rows * n, *sum = l->sum + group * n, *goal = w;
+    bool centred = u->run->bias && f->takes_bias;
+    const double *w = b->w + group * rows * n, *goal = w;
+    const double *sum = centred ? l->sum + group * n : b->none, *original = centred ? l->sum_original + group * n : b->none;
     Factor factor = { 0 };
     Rounded part = { 0 };
     Status status;
@@ -126,11 +132,11 @@ static Status round_group(const Rounding *u, const WalkLayer *l, RoundJob *j, in
     if (target) {
         double *shift = NULL;
         memcpy(b->cross, l->cross + group * n * n, (size_t)(n * n) * sizeof(double));
-        solve_center(b->cross, n, n, l->sum_original + group * n, sum, l->count);
+        solve_center(b->cross, n, n, original, sum, l->count);
         if (l->shift != NULL) {
             shift = b->shift;
             memcpy(shift, l->shift + group * rows * n, (size_t)(rows * n) * sizeof(double));
-            solve_center(shift, rows, n, l->sum_shift + group * rows, sum, l->count);
+            solve_center(shift, rows, n, centred ? l->sum_shift + group * rows : b->none, sum, l->count);
         }
         TRY_OUT(solve_target(&factor, rows, w, b->cross, shift, b->target, err));
         goal = b->target;
