@@ -45,7 +45,7 @@ static Status gather(Static *s, Err *err)
     for (ValueId v = 1; v <= s->plan.value_count; v++)
         if (s->plan.root[v] == v) s->roots[s->root_count++] = v;
     LayerStatsOptions options = { .threads = c->threads, .batch = o->batch, .samples = o->samples, .seed = c->seed, .max_mem = c->max_mem,
-                                  .means_only = true, .values = s->roots, .value_count = s->root_count, .cache_dir = c->cache_dir,
+                                  .values_only = true, .values = s->roots, .value_count = s->root_count, .cache_dir = c->cache_dir,
                                   .log = c->log };
     TRY_OUT(layer_stats_gather(c->graph, c->calibration, &options, &stats, err));
     for (int i = 0; i < s->root_count; i++) {

@@ -378,7 +378,7 @@ static void per_tensor_is_safe(void **state)
     int layers;
     Graph *g = residual();
     build_ready(g);
-    assert_ok(quantize(g, (const char *[]){ "per-channel=false", NULL }, NULL, 0, NULL, &err), &err);
+    assert_ok(quantize(g, (const char *[]){ "block=tensor", NULL }, NULL, 0, NULL, &err), &err);
     assert_ok(safe_check(g, &layers, &err), &err);
     assert_int_equal(layers, 5);
     graph_free(g);
