@@ -43,6 +43,12 @@ Status layers_find(const Graph *g, Layer **out, int *count, Err *err)
     return OK;
 }
 
+bool layer_at_node(const Graph *g, NodeId n, Layer *out)
+{
+    const Op *op = graph_node(g, n)->op;
+    return op != NULL && layer_at(g, n, op->weight_input, out);
+}
+
 bool layer_matches(const Layer *l, const char *pattern)
 {
     return str_match(l->name, pattern) || str_match(l->weight_name, pattern);

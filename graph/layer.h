@@ -19,6 +19,8 @@ typedef struct Layer {
 /* Fills a malloc'ed array in topological order, main graph only. Ops bound (engine_bind) first. A recurrent node with two weight inputs
  * is two layers, of one name. */
 Status layers_find(const Graph *g, Layer **out, int *count, Err *err);
+/* The layer at a node (of a recurrent one the first). False: it is none. */
+bool layer_at_node(const Graph *g, NodeId n, Layer *out);
 /* Whether a pattern of a recipe names this layer: tried on the layer's name and on its weight's name. */
 bool layer_matches(const Layer *l, const char *pattern);
 
