@@ -161,13 +161,23 @@ static Status open_inputs(Dataset *d, const Graph *g, const DataOptions *options
     return OK;
 }
 
+/* Integers, one entry of axis 0 for each sample that the first input's array holds. */
+static bool may_be_labels(const Dataset *d, int array)
+{
+    const NpzArray *a = npz_array(d->file, array);
+    const Source *lead = &d->inputs[0];
+    if (!dtype_is_integer(a->type) && a->type != DT_BOOL) return false;
+    return !d->batched || (a->shape.rank > 0 && a->shape.dims[0] == lead->shape.dims[lead->axis]);
+}
+
 static Status open_label(Dataset *d, const DataOptions *options, Err *err)
 {
     ArraySpec *spec = &d->section.label;
-    bool is_input = false;
+    bool is_input = false, looked_for = options->want_labels || options->labels_if_fit;
     for (int k = 0; k < d->feed_count; k++) is_input |= strcmp(d->feeds[k].name, "label") == 0;
-    if (d->section.no_label || (!d->section.has_label && (!options->want_labels || is_input))) return OK;
+    if (d->section.no_label || (!d->section.has_label && (!looked_for || is_input))) return OK;
     int array = npz_find(d->file, spec->array);
+    if (array >= 0 && !d->section.has_label && options->labels_if_fit && !may_be_labels(d, array)) return OK;
     if (array < 0 && !d->section.has_label) return OK;
     if (array < 0) return err_set(err, ERR_DATA, "no array '%s', which the data section names as labels", spec->array);
     const NpzArray *a = npz_array(d->file, array);

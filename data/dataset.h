@@ -25,6 +25,7 @@ typedef struct DataOptions {
     const char *folder;  /* paths of a section are relative to it; NULL: the current one */
     uint64_t max_mem;
     bool want_labels;    /* an array "label" of a plain .npz counts as labels */
+    bool labels_if_fit;  /* the same, but one that cannot be labels (no integers, other samples) is left alone */
     bool expect_nonfinite; /* allow NaN and infinity in inputs (default: ERR_DATA names array and index) */
 } DataOptions;
 

@@ -72,6 +72,7 @@ enum {
     PASS_USES_DATA = 4,    /* takes calibration data when given */
     PASS_KEEPS_MODEL = 8,  /* leaves the network as it was (writes targets) */
     PASS_CHECKS_RULES = 16, /* its check tries the patterns itself: they may name more than layers (Gather tables) */
+    PASS_USES_LABELS = 32, /* judges by the calibration data's labels when there are some */
 };
 
 typedef struct Pass {

@@ -154,7 +154,7 @@ int pare_model_run_recipe(const PareModel *model, const char *recipe_text, const
     if (m == NULL) return fail(err_no_memory(&err, "a model"), &err, error);
     m->max_mem = model->max_mem;
     TRY_OUT(recipe_parse(recipe_text, strlen(recipe_text), "recipe", folder, &recipe, &err));
-    DataOptions data = { .folder = folder, .max_mem = model->max_mem };
+    DataOptions data = { .folder = folder, .max_mem = model->max_mem, .labels_if_fit = recipe_uses_labels(recipe) };
     if (recipe->calibration != NULL) TRY_OUT(dataset_open_json(recipe->calibration, model->graph, &data, &calibration, &err));
     StageOptions options = { .threads = engine_set_threads(threads), .seed = recipe->seed, .max_mem = model->max_mem };
     TRY_OUT(stages_prepare(recipe, model->graph, calibration, &options, &stages, &err));

@@ -26,30 +26,6 @@ void goals_init(Goals *g)
     *g = (Goals){ .max_accuracy_drop = NAN, .max_latency_ratio = NAN, .max_energy_ratio = NAN };
 }
 
-bool size_parse(const char *text, const double *whole, double *out)
-{
-    static const struct {
-        const char *suffix;
-        double factor;
-    } units[] = { { "", 1 }, { "k", 1e3 }, { "K", 1e3 }, { "M", 1e6 }, { "G", 1e9 }, { "T", 1e12 },
-                  { "Ki", 1024.0 }, { "Mi", 1048576.0 }, { "Gi", 1073741824.0 } };
-    char *end;
-    if (text == NULL || !((text[0] >= '0' && text[0] <= '9') || text[0] == '.') || strpbrk(text, "xX") != NULL) return false;
-    double number = strtod(text, &end);
-    if (end == text || !isfinite(number) || number < 0) return false;
-    if (strcmp(end, "%") == 0 && whole != NULL) {
-        *out = number / 100.0 * *whole;
-        return true;
-    }
-    for (size_t i = 0; i < sizeof units / sizeof *units; i++) {
-        if (strcmp(end, units[i].suffix) == 0) {
-            *out = number * units[i].factor;
-            return *out < 9e18;
-        }
-    }
-    return false;
-}
-
 Status goals_set(Goals *g, const char *name, const char *text, Arena *arena, Err *err)
 {
     TRY(opts_set(goal_options, g, name, text, "goals", arena, err));

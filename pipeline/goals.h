@@ -3,6 +3,7 @@
 #define PARE_PIPELINE_GOALS_H
 
 #include "base/opts.h"
+#include "base/size.h"
 
 /* Unset numbers are NaN, unset texts NULL. */
 typedef struct Goals {
@@ -42,9 +43,5 @@ int goals_judge(const Goals *g, const GoalNumbers *before, const GoalNumbers *af
 
 /* "0.98 points", "1,067,391 bytes", "1.31": what was found, or allowed, in the goal's unit. */
 void goal_number(const GoalResult *r, double value, char text[64]);
-
-/* "1500", "2k", "1.5M", "3G" (powers of 1000), "2Ki", "1Mi", "4Gi" (powers of 1024). With `whole` not NULL also "32%" of it. False when
- * the text has none of these forms. */
-bool size_parse(const char *text, const double *whole, double *out);
 
 #endif

@@ -8,9 +8,10 @@
 #include "base/file.h"
 #include "pipeline/version.h"
 
-static Status open_data(const cJSON *section, const Run *run, bool labels, Dataset **out, Err *err)
+static Status open_data(const cJSON *section, const Run *run, bool evaluation, Dataset **out, Err *err)
 {
-    DataOptions options = { .folder = run->recipe->folder, .max_mem = run->options->max_mem, .want_labels = labels };
+    DataOptions options = { .folder = run->recipe->folder, .max_mem = run->options->max_mem, .want_labels = evaluation,
+                            .labels_if_fit = !evaluation && recipe_uses_labels(run->recipe) };
     return section != NULL ? dataset_open_json(section, run->source.graph, &options, out, err) : OK;
 }
 

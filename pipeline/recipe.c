@@ -374,3 +374,10 @@ cJSON *recipe_options_json(const RecipePass *p)
     }
     return json;
 }
+
+bool recipe_uses_labels(const Recipe *r)
+{
+    for (int i = 0; i < r->pass_count; i++)
+        if ((r->passes[i].pass->flags & PASS_USES_LABELS) != 0) return true;
+    return false;
+}

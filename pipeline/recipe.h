@@ -39,5 +39,7 @@ void recipe_free(Recipe *r); /* NULL is fine */
 
 /* All options of a pass with their values, as a recipe would write them (also those left at their defaults). NULL: no memory. */
 cJSON *recipe_options_json(const RecipePass *p);
+/* Some pass judges by the calibration data's labels. */
+bool recipe_uses_labels(const Recipe *r);
 
 #endif
