@@ -16,7 +16,8 @@ typedef struct QuantizeOptions {
     int mode, calibration, target, format, activations, symmetric;
     int block;  /* index into BLOCK_CHOICES: options_block */
     int64_t bits, samples, batch, positions;
-    double percentile, max_drop, max_size; /* max_drop, max_size: negative means none */
+    double percentile, max_drop; /* max_drop: negative means none */
+    const char *max_size;        /* as base/size.h reads it; NULL: none */
     bool fold, outputs, reduce_range;
     StrList ops, repairs;
     const char *table, *save_table;

@@ -14,7 +14,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/size.h"
 #include "engine/fold.h"
+#include "quantize/mixed.h"
 #include "quantize/report.h"
 #include "quantize/weights_mode.h"
 
@@ -49,6 +51,8 @@ static const Opt quantize_table[] = {
     { .name = "max-accuracy-drop", .type = OPT_FLOAT, .field = offsetof(QuantizeOptions, max_drop), .fallback = "-1", .min = -1, .max = 100,
       .help = "keep the fewest layers in float (or at more bits) that hold this on the calibration data; -1: do not ask",
       .unit = "percentage points" },
+    { .name = "max-size", .type = OPT_STRING, .field = offsetof(QuantizeOptions, max_size), .fallback = NULL,
+      .help = "best accuracy within this size of the network: bytes, 120k, 1.5M or 32% of what the pass was given", .unit = "bytes" },
     { .name = "fold", .type = OPT_FLAG, .field = offsetof(QuantizeOptions, fold), .fallback = "true",
       .help = "fold first (BatchNorm, constants, identities), so that layers become one integer group" },
     { .name = "outputs", .type = OPT_FLAG, .field = offsetof(QuantizeOptions, outputs), .fallback = "false", .per_layer = true,
@@ -80,6 +84,21 @@ static Status check_repairs(const QuantizeOptions *o, Err *err)
     return OK;
 }
 
+static Status check_limits(const PassContext *c, Err *err)
+{
+    const QuantizeOptions *o = c->options;
+    double whole = 1.0, ignored;
+    if (o->max_drop < 0.0 && o->max_drop != -1.0) /* -1: not asked */
+        return err_set(err, ERR_USAGE, "quantize: max-accuracy-drop: %g points; expected 0 to 100, or -1 not to ask", o->max_drop);
+    if (o->max_size != NULL && !size_parse(o->max_size, &whole, &ignored))
+        return err_set(err, ERR_USAGE, "quantize: max-size: '%s' is not a size; write a number, 120k, 1.5M or 32%% (of the original)",
+                       o->max_size);
+    if (c->calibration == NULL && mixed_asked(o))
+        return err_set(err, ERR_USAGE, "quantize: %s needs calibration data to judge by; name some with --data or \"data\": "
+                       "{ \"calibration\": ... }", o->max_drop >= 0.0 ? "max-accuracy-drop" : "max-size");
+    return OK;
+}
+
 static Status quantize_check(const PassContext *c, Err *err)
 {
     const QuantizeOptions *o = c->options;
@@ -90,6 +109,7 @@ static Status quantize_check(const PassContext *c, Err *err)
             return err_set(err, ERR_USAGE, "quantize: op '%s' in ops cannot be quantized; choose from Conv, Gemm, MatMul, Add, Concat, "
                            "AveragePool, GlobalAveragePool, MaxPool", o->ops.items[i]);
     }
+    TRY(check_limits(c, err));
     return check_repairs(o, err);
 }
 
@@ -115,7 +135,7 @@ const Pass pass_quantize = {
         "\n"
         "    pare pass quantize --data calib.npz model.onnx -o int8.onnx\n"
         "    { \"pass\": \"quantize\", \"layers\": [ { \"match\": \"head*\", \"skip\": true } ] }\n",
-    .flags = PASS_NEEDS_GRAPH | PASS_USES_DATA,
+    .flags = PASS_NEEDS_GRAPH | PASS_USES_DATA | PASS_USES_LABELS,
     .options = quantize_table,
     .options_size = sizeof(QuantizeOptions),
     .check = quantize_check,

@@ -8,6 +8,7 @@
 #include "engine/fold.h"
 #include "graph/opset.h"
 #include "quantize/form_qoperator.h"
+#include "quantize/mixed.h"
 #include "quantize/report.h"
 
 #define MIN_OPSET 13 /* QuantizeLinear with an axis */
@@ -150,7 +151,9 @@ static Status quantize_planned(Static *s, Err *err)
     TRY(trial_new(s->original, c->calibration, TRIAL_SAMPLES, c->threads, c->max_mem, c->log, &s->trial, err));
     TRY(static_calibrate(s, err));
     report_methods(c->record, s);
+    TRY(mixed_remember(s, err));
     TRY(repair_rounding(s, err));
+    TRY(mixed_static(s, err));
     report_layers(c, &s->plan, &s->weights);
     report_float_ops(c, &s->plan);
     TRY(save_table(s, err));
@@ -168,6 +171,7 @@ static void release(Static *s)
     calibration_table_release(&s->table);
     trial_free(s->trial);
     graph_free(s->original);
+    graph_free(s->unrepaired);
     free(s->keep);
     free(s->stats);
     free(s->roots);

@@ -11,6 +11,7 @@ typedef struct Static {
     Graph *original;    /* the float network that outputs are judged by; owned */
     Trial *trial;       /* NULL: no calibration sample to judge by */
     CalibrationTable table;
+    Graph *unrepaired;  /* before biases took in what rounding does; NULL: nobody asks (mixed.h) */
     bool *keep;         /* [node]: layers that stay float for the accuracy's sake */
     Plan plan;
     WeightJobs weights;
