@@ -8,12 +8,13 @@ typedef enum Mode { MODE_STATIC, MODE_DYNAMIC, MODE_WEIGHTS } Mode;
 typedef enum Target { TARGET_PORTABLE, TARGET_VNNI, TARGET_AVX2, TARGET_DOTPROD, TARGET_GPU } Target;
 typedef enum Format { FORMAT_QDQ, FORMAT_QOPERATOR, FORMAT_NBITS } Format;
 typedef enum Activations { ACTIVATIONS_AUTO, ACTIVATIONS_UINT8, ACTIVATIONS_INT8 } Activations;
+typedef enum Tables { TABLES_AUTO, TABLES_YES, TABLES_NO } Tables;
 typedef enum Symmetric { SYMMETRIC_AUTO, SYMMETRIC_YES, SYMMETRIC_NO } Symmetric;
 
 #define BLOCK_CHOICES "channel|tensor|16|32|64|128|256"
 
 typedef struct QuantizeOptions {
-    int mode, calibration, target, format, activations, symmetric;
+    int mode, calibration, target, format, activations, symmetric, tables;
     int block;  /* index into BLOCK_CHOICES: options_block */
     int64_t bits, samples, batch, positions;
     double percentile, max_drop; /* max_drop: negative means none */

@@ -95,7 +95,8 @@ static const char *layer_reason(const Graph *g, PlannedLayer *l)
 static ValueId moved_from(const Graph *g, ValueId v)
 {
     NodeId producer;
-    while (v != 0 && (producer = graph_value(g, v)->producer) != 0 && moves(g, graph_node(g, producer))) v = graph_node(g, producer)->inputs[0];
+    while (v != 0 && (producer = graph_value(g, v)->producer) != 0 && moves(g, graph_node(g, producer)))
+        v = graph_node(g, producer)->inputs[0];
     return v;
 }
 
@@ -116,7 +117,6 @@ static Status find_layers(PassContext *c, Plan *p, Err *err)
     int count = 0;
     TRY(layers_find(c->graph, &layers, &count, err));
     Status status = OK;
-    TRY_OUT(pass_check_rules(c, layers, count, err));
     p->layers = alloc_zeroed((size_t)count + 1, sizeof *p->layers);
     if (p->layers == NULL) {
         status = err_no_memory(err, "the plan");
@@ -312,6 +312,23 @@ out:
     free(carried);
     free(kept_readers);
     free(layer_of);
+    return status;
+}
+
+Status plan_check_table(PassContext *c, const CalibrationTable *t, const char *path, Err *err)
+{
+    const PlanLimits none = { 0 };
+    Plan p = { 0 };
+    Status status = plan_make(c, &none, &p, err);
+    for (ValueId v = 1; v <= t->value_count && status == OK; v++) {
+        TableEntry entry = calibration_table_find(t, v);
+        if (entry.state == TABLE_ABSENT || p.root[v] == v) continue;
+        Str name = graph_value(c->graph, v)->name, from = p.root[v] != 0 ? graph_value(c->graph, p.root[v])->name : STR("");
+        status = err_set(err, ERR_DATA, "%s, line %d: tensor '%.*s' has no grid of its own here%s%.*s%s; remove the line", path, entry.line,
+                         STR_ARG(name), from.len > 0 ? " (it has that of '" : ": with these options it stays float", STR_ARG(from),
+                         from.len > 0 ? "')" : "");
+    }
+    plan_release(&p);
     return status;
 }
 

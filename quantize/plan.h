@@ -52,6 +52,8 @@ typedef struct Plan {
 
 Status plan_make(PassContext *c, const PlanLimits *limits, Plan *p, Err *err);
 void plan_release(Plan *p);
+/* ERR_DATA: a line of the table (of file `path`) whose tensor would carry no grid of its own even without the table. */
+Status plan_check_table(PassContext *c, const CalibrationTable *t, const char *path, Err *err);
 /* The input operands of a node that carry activations: [0, count). */
 int plan_operands(const Node *n, Role role);
 

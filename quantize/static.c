@@ -130,16 +130,22 @@ static Status make_plan(Static *s, Err *err)
 static Status save_table(const Static *s, Err *err)
 {
     if (s->c->saved == NULL) return OK;
-    TableLine *lines = alloc_zeroed((size_t)s->root_count + 1, sizeof *lines);
+    TableLine *lines = alloc_zeroed((size_t)s->root_count + (size_t)s->table.count + 1, sizeof *lines);
+    int count = 0;
     if (lines == NULL) return err_no_memory(err, "the calibration table");
     for (int i = 0; i < s->root_count; i++) {
         TableEntry entry = calibration_table_find(&s->table, s->roots[i]);
         Grid g = s->plan.grids[s->roots[i]];
         bool given = entry.state == TABLE_ENDS;
-        lines[i] = (TableLine){ .value = s->roots[i], .method = given ? entry.method : s->methods[i],
-                                .ends = given ? entry.ends : (Ends){ grid_low(g), grid_high(g) } };
+        lines[count++] = (TableLine){ .value = s->roots[i], .method = given ? entry.method : s->methods[i],
+                                      .ends = given ? entry.ends : (Ends){ grid_low(g), grid_high(g) } };
     }
-    calibration_table_write(s->c->graph, lines, s->root_count, s->c->saved);
+    for (ValueId v = 1; v <= s->table.value_count; v++) { /* what was given and has no grid now, so that it can be given again */
+        TableEntry entry = calibration_table_find(&s->table, v);
+        if (entry.state != TABLE_ABSENT && s->plan.root[v] != v)
+            lines[count++] = (TableLine){ .value = v, .ends = entry.ends, .method = entry.method, .is_float = entry.state == TABLE_FLOAT };
+    }
+    calibration_table_write(s->c->graph, lines, count, s->c->saved);
     free(lines);
     return s->c->saved->failed ? err_no_memory(err, "the calibration table") : OK;
 }
@@ -184,7 +190,10 @@ Status static_run(PassContext *c, Err *err)
     Status status;
     TRY_OUT(graph_clone(c->graph, &s.original, err));
     engine_bind(s.original);
-    if (c->text.data != NULL) TRY_OUT(calibration_table_read(c->text, c->text_path, c->graph, &s.table, err));
+    if (c->text.data != NULL) {
+        TRY_OUT(calibration_table_read(c->text, c->text_path, c->graph, &s.table, err));
+        TRY_OUT(plan_check_table(c, &s.table, c->text_path, err));
+    }
     TRY_OUT(make_plan(&s, err));
     if (!any_layer(&s.plan)) {
         report_layers(c, &s.plan, NULL);

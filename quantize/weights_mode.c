@@ -15,20 +15,10 @@
 #include "quantize/options.h"
 #include "quantize/report.h"
 #include "quantize/trial.h"
+#include "quantize/weights_layers.h"
 
 #define LEAST_COLUMNS 8192 /* of the walk */
 #define COLUMNS 16         /* and for each input of the widest layer */
-
-typedef struct WeightLayer {
-    Layer layer;
-    LayerForm form;
-    WeightSpec spec;
-    QuantizeOptions options;
-    const char *reason; /* why it stays float; NULL: quantized */
-    char *note;         /* how it differs from what was asked */
-    bool walks;         /* has a LayerForm of its own */
-    int partner;        /* the other weight of a recurrent node, for dynamic; -1: none */
-} WeightLayer;
 
 typedef struct Weighted {
     PassContext *c;
@@ -37,82 +27,10 @@ typedef struct Weighted {
     RoundJobs jobs;
     LayerForm *forms;
     int *of_layer;
+    bool *walks;         /* [job]: a layer of it lies on the walk */
+    bool tables_only;
     double error, plain; /* of the network's output, with and without the walk; -1: not measured */
 } Weighted;
-
-/* ---- what becomes of each layer ---- */
-
-static const char *weight_reason(const Graph *g, const Layer *l)
-{
-    const Tensor *t = graph_value(g, l->weight)->tensor;
-    int64_t bad;
-    if (t->type != DT_FLOAT) return dtype_is_integer(t->type) ? "its weights are integers already" : "its weights are not float32";
-    if (tensor_count(t) == 0) return "it has no weights";
-    return tensor_has_nonfinite(t, &bad) ? "its weights hold NaN or infinity" : NULL;
-}
-
-static WeightSpec spec_of(const QuantizeOptions *o)
-{
-    WeightFormat format = o->mode == MODE_DYNAMIC ? WEIGHT_DYNAMIC : o->format == FORMAT_NBITS ? WEIGHT_NBITS : WEIGHT_QDQ;
-    int bits = o->mode == MODE_DYNAMIC && o->reduce_range ? 7 : (int)o->bits;
-    return (WeightSpec){ .format = format, .bits = bits, .symmetric = o->mode == MODE_DYNAMIC || options_symmetric(o),
-                         .block = options_block(o) };
-}
-
-/* The nearest form that holds the layer: without blocks where it has none, as pairs of nodes where an operator does not take it. */
-static void fit(const PassContext *c, WeightLayer *l)
-{
-    const Graph *g = c->graph;
-    const char *why = NULL, *first = NULL;
-    l->spec = spec_of(&l->options);
-    if (form_weight_fits(g, &l->form, &l->spec, &why)) return;
-    first = why;
-    if (l->spec.format == WEIGHT_DYNAMIC) {
-        l->reason = why;
-        return;
-    }
-    WeightSpec spec = l->spec;
-    spec.format = WEIGHT_QDQ;
-    if (!form_weight_fits(g, &l->form, &spec, &why)) {
-        spec.block = 0;
-        if (!form_weight_fits(g, &l->form, &spec, &why)) l->reason = why;
-    }
-    l->spec = spec;
-    if (l->reason == NULL) {
-        Str note = arena_printf(c->scratch, "%s", first);
-        l->note = (char *)(uintptr_t)note.data;
-    }
-}
-
-static Status find_layers(Weighted *w, Err *err)
-{
-    PassContext *c = w->c;
-    Layer *layers = NULL;
-    Status status = OK;
-    TRY(layers_find(c->graph, &layers, &w->count, err));
-    TRY_OUT(pass_check_rules(c, layers, w->count, err));
-    w->layers = alloc_zeroed((size_t)w->count + 1, sizeof *w->layers);
-    if (w->layers == NULL) {
-        status = err_no_memory(err, "the layers");
-        goto out;
-    }
-    for (int i = 0; i < w->count; i++) {
-        WeightLayer *l = &w->layers[i];
-        bool skip;
-        const char *why = NULL;
-        l->layer = layers[i];
-        l->partner = -1;
-        TRY_OUT(pass_layer_options(c, &l->layer, &l->options, &skip, err));
-        l->reason = skip ? "a rule of the recipe says so" : weight_reason(c->graph, &l->layer);
-        if (l->reason != NULL) continue;
-        l->walks = layer_form(c->graph, &l->layer, &l->form, &why);
-        if (!l->walks && !form_of_recurrent(c->graph, &l->layer, &l->form, &why)) l->reason = why;
-        if (l->reason == NULL) fit(c, l);
-    }
-out:
-    free(layers);
-    return status;
-}
 
 static int64_t opset_needed(const Weighted *w)
 {
@@ -130,7 +48,8 @@ static int64_t opset_needed(const Weighted *w)
 static bool same_job(const RoundJob *j, const WeightSpec *spec, const WeightLayer *l)
 {
     return j->form.layer.weight == l->layer.weight && j->form.trans_weight == l->form.trans_weight && j->form.groups == l->form.groups
-        && j->form.scale == l->form.scale && spec->bits == l->spec.bits && spec->block == l->spec.block;
+        && j->form.scale == l->form.scale && spec->bits == l->spec.bits && spec->block == l->spec.block
+        && spec->format == l->spec.format && spec->symmetric == l->spec.symmetric;
 }
 
 static RoundSpec round_spec(const WeightLayer *l, const int32_t *partner)
@@ -141,13 +60,14 @@ static RoundSpec round_spec(const WeightLayer *l, const int32_t *partner)
                         .sweeps = bits >= 8 ? 2 : 6, .keep_grid = true };
 }
 
-/* Products of uint8 activations with int8 weights may saturate in dynamic networks; two-dimensional weights only get the rule there. */
+/* Products of uint8 activations with int8 weights may saturate in dynamic networks. */
 static Status pair_table(const WeightLayer *l, const Graph *g, int32_t **partner, Err *err)
 {
     *partner = NULL;
-    if (l->spec.format != WEIGHT_DYNAMIC || !options_pairs(&l->options) || !l->walks) return OK;
-    const Shape *shape = &graph_value(g, l->layer.weight)->tensor->shape;
-    Rows r = l->form.kind == FORM_ROWS ? rows_of_matrix(shape, l->layer.out_axis) : rows_of_conv(shape, l->form.groups);
+    if (l->spec.format != WEIGHT_DYNAMIC || !options_pairs(&l->options)) return OK;
+    Shape gates = shape_of(2, (int64_t[]){ l->form.outputs, l->form.width }), shape = graph_value(g, l->layer.weight)->tensor->shape;
+    Rows r = !l->walks ? rows_of_matrix(&gates, 0)
+        : l->form.kind == FORM_ROWS ? rows_of_matrix(&shape, l->layer.out_axis) : rows_of_conv(&shape, l->form.groups);
     if (!r.pairs) return OK;
     *partner = alloc_array((size_t)(2 * l->form.width), sizeof **partner);
     if (*partner == NULL) return err_no_memory(err, "a weight to round");
@@ -160,11 +80,12 @@ static Status make_jobs(Weighted *w, Err *err)
     size_t count = (size_t)w->count + 1;
     w->forms = alloc_zeroed(count, sizeof *w->forms);
     w->of_layer = alloc_zeroed(count, sizeof *w->of_layer);
+    w->walks = alloc_zeroed(count, sizeof *w->walks);
     w->jobs = (RoundJobs){ .items = alloc_zeroed(count, sizeof *w->jobs.items), .layers = w->count, .forms = w->forms,
                            .of_layer = w->of_layer };
     int *first = alloc_zeroed(count, sizeof *first);
     Status status = OK;
-    if (w->forms == NULL || w->of_layer == NULL || w->jobs.items == NULL || first == NULL) {
+    if (w->forms == NULL || w->of_layer == NULL || w->walks == NULL || w->jobs.items == NULL || first == NULL) {
         status = err_no_memory(err, "the weights");
         goto out;
     }
@@ -183,6 +104,7 @@ static Status make_jobs(Weighted *w, Err *err)
             j->spec = round_spec(l, j->partner);
         }
         w->of_layer[i] = job;
+        w->walks[job] |= l->walks;
     }
 out:
     free(first);
@@ -199,11 +121,12 @@ static int64_t columns(const Weighted *w)
     return COLUMNS * widest > LEAST_COLUMNS ? COLUMNS * widest : LEAST_COLUMNS;
 }
 
-/* The float network with the rounded weights in the place of its own. */
-static Status write_rounded(const Weighted *w, Graph *g, Err *err)
+/* The float network with the rounded weights in the place of its own; or those alone that the walk does not come to. */
+static Status write_rounded(const Weighted *w, Graph *g, bool not_walked, Err *err)
 {
     for (int i = 0; i < w->jobs.count; i++) {
         const RoundJob *j = &w->jobs.items[i];
+        if (not_walked && w->walks[i]) continue;
         double *made = alloc_array((size_t)form_weights(&j->form) + 1, sizeof *made);
         if (made == NULL) return err_no_memory(err, "a layer's weights");
         rounded_values(&j->rounded, made);
@@ -251,7 +174,8 @@ static Status round_on_data(Weighted *w, Err *err)
     TRY_OUT(clone_bound(c->graph, &plain, err));
     TRY_OUT(clone_bound(c->graph, &walked, err));
     TRY_OUT(layers_round_plain(c->graph, &w->jobs, c->threads, err));
-    TRY_OUT(write_rounded(w, plain, err));
+    TRY_OUT(write_rounded(w, plain, false, err));
+    TRY_OUT(write_rounded(w, walked, true, err));
     TRY_OUT(trial_error(trial, plain, &w->plain, err));
     RoundRun run = { .original = c->graph, .compressed = walked, .data = c->calibration, .gptq = true, .target = true,
                      .bias = options_repair(o, REPAIR_BIAS), .samples = o->samples, .batch = o->batch, .positions = columns(w),
@@ -270,10 +194,11 @@ out:
 
 /* ---- writing ---- */
 
-static const char *format_name(const WeightSpec *s)
+static const char *format_name(const WeightLayer *l)
 {
-    static const char *const names[] = { [WEIGHT_QDQ] = "DequantizeLinear", [WEIGHT_NBITS] = "MatMulNBits", [WEIGHT_DYNAMIC] = "dynamic" };
-    return names[s->format];
+    if (l->spec.format == WEIGHT_DYNAMIC) return l->partner < 0 ? "dynamic" : "DynamicQuantizeLSTM";
+    if (l->spec.format == WEIGHT_NBITS) return l->table ? "GatherBlockQuantized" : "MatMulNBits";
+    return l->table ? "a table" : "DequantizeLinear";
 }
 
 static void report_one(const Weighted *w, const WeightLayer *l, const Rounded *r)
@@ -283,39 +208,40 @@ static void report_one(const Weighted *w, const WeightLayer *l, const Rounded *r
     else snprintf(scales, sizeof scales, "%s", l->spec.block < 0 ? "tensor" : "channel");
     double sqnr = weights_sqnr(w->c->graph, &l->form, r);
     record_add(w->c->record, RECORD_CHANGED, l->layer.name, "%d-bit weights per %s%s, %s%s%s", l->spec.bits, scales,
-               r->kept_grid ? " on their old grid" : "", format_name(&l->spec), l->note != NULL ? ": " : "", l->note != NULL ? l->note : "");
+               r->kept_grid ? " on their old grid" : "", format_name(l), l->note != NULL ? ": " : "", l->note != NULL ? l->note : "");
     if (isfinite(sqnr)) record_number(w->c->record, "weight_sqnr_db", sqnr);
+}
+
+static Status write_one(const Weighted *w, const WeightLayer *l, StoredWeight *stored, Err *err)
+{
+    Graph *g = w->c->graph;
+    int at = (int)(l - w->layers), job = w->of_layer[at];
+    const Rounded *r = &w->jobs.items[job].rounded;
+    report_one(w, l, r);
+    if (l->partner >= 0) { /* an LSTM, at its first weight */
+        const WeightLayer *other = &w->layers[l->partner];
+        if (l->partner < at) return OK;
+        return form_dynamic_lstm(g, &l->form, r, &other->form, &w->jobs.items[w->of_layer[l->partner]].rounded, &l->spec, err);
+    }
+    if (stored[job].q == 0) TRY(form_weight_store(g, &l->form, r, &l->spec, &stored[job], err));
+    return form_weight_attach(g, &l->form, &stored[job], err);
 }
 
 static Status write_layers(Weighted *w, Err *err)
 {
-    Graph *g = w->c->graph;
     StoredWeight *stored = alloc_zeroed((size_t)w->jobs.count + 1, sizeof *stored);
-    bool *there = alloc_zeroed((size_t)w->jobs.count + 1, sizeof *there);
     Status status = OK;
     int done = 0;
-    if (stored == NULL || there == NULL) {
-        status = err_no_memory(err, "the weights");
-        goto out;
+    if (stored == NULL) return err_no_memory(err, "the weights");
+    for (int i = 0; i < w->count && status == OK; i++) {
+        const WeightLayer *l = &w->layers[i];
+        done += l->reason == NULL;
+        if (l->reason == NULL) status = write_one(w, l, stored, err);
+        else record_add(w->c->record, RECORD_SKIPPED, l->layer.name, "stays float: %s", l->reason);
     }
-    for (int i = 0; i < w->count; i++) {
-        WeightLayer *l = &w->layers[i];
-        if (l->reason != NULL) {
-            record_add(w->c->record, RECORD_SKIPPED, l->layer.name, "stays float: %s", l->reason);
-            continue;
-        }
-        int job = w->of_layer[i];
-        const Rounded *r = &w->jobs.items[job].rounded;
-        report_one(w, l, r);
-        if (!there[job]) TRY_OUT(form_weight_store(g, &l->form, r, &l->spec, &stored[job], err));
-        there[job] = true;
-        TRY_OUT(form_weight_attach(g, &l->form, &stored[job], err));
-        done++;
-    }
-    if (done == 0) record_add(w->c->record, RECORD_NOTE, STR("graph"), "no layer could be quantized: the network is as before");
-out:
+    if (done == 0 && !w->tables_only)
+        record_add(w->c->record, RECORD_NOTE, STR("graph"), "no layer could be quantized: the network is as before");
     free(stored);
-    free(there);
     return status;
 }
 
@@ -325,6 +251,7 @@ static void release(Weighted *w)
     free(w->jobs.items);
     free(w->forms);
     free(w->of_layer);
+    free(w->walks);
     free(w->layers);
 }
 
@@ -336,27 +263,41 @@ static Status refresh(Graph *g, Err *err)
     return engine_infer(g, err);
 }
 
-Status weights_mode_run(PassContext *c, Err *err)
+static Status find(Weighted *w, Err *err)
+{
+    free(w->layers);
+    return weight_layers_find(w->c, w->tables_only, &w->layers, &w->count, err);
+}
+
+static Status run(PassContext *c, bool tables_only, Err *err)
 {
     const QuantizeOptions *o = c->options;
-    Weighted w = { .c = c, .error = -1.0, .plain = -1.0 };
+    Weighted w = { .c = c, .tables_only = tables_only, .error = -1.0, .plain = -1.0 };
     Status status;
-    TRY_OUT(find_layers(&w, err));
+    TRY_OUT(find(&w, err));
     int64_t opset = opset_needed(&w);
     if (opset > graph_opset(c->graph, STR(""))) {
         TRY_OUT(opset_raise(c->graph, opset, c->record, err));
         TRY_OUT(refresh(c->graph, err));
-        release(&w);
-        w = (Weighted){ .c = c, .error = -1.0, .plain = -1.0 };
-        TRY_OUT(find_layers(&w, err));
+        TRY_OUT(find(&w, err));
     }
     if (opset > 0) TRY_OUT(opset_raise_ir(c->graph, opset_ir(opset), err));
     TRY_OUT(make_jobs(&w, err));
-    if (c->calibration != NULL && options_repair(o, REPAIR_GPTQ)) TRY_OUT(round_on_data(&w, err));
+    if (!tables_only && c->calibration != NULL && options_repair(o, REPAIR_GPTQ)) TRY_OUT(round_on_data(&w, err));
     else TRY_OUT(layers_round_plain(c->graph, &w.jobs, c->threads, err));
     TRY_OUT(write_layers(&w, err));
-    TRY_OUT(refresh(c->graph, err));
+    if (opset > 0) TRY_OUT(refresh(c->graph, err));
 out:
     release(&w);
     return status;
+}
+
+Status weights_mode_run(PassContext *c, Err *err)
+{
+    return run(c, false, err);
+}
+
+Status weights_mode_tables(PassContext *c, Err *err)
+{
+    return run(c, true, err);
 }

@@ -6,5 +6,7 @@
 
 /* Modes weights and dynamic (quantize/form_weights.h, form_dynamic.h). */
 Status weights_mode_run(PassContext *c, Err *err);
+/* The tables of Gather alone, in 8 bits: what a static network has besides its layers. */
+Status weights_mode_tables(PassContext *c, Err *err);
 
 #endif
