@@ -1,11 +1,11 @@
 #include "test.h"
 
-#include "build_graph.h"
-#include "data/dataset.h"
 #include "quantize/grid.h"
 #include "quantize/safe.h"
+#include "quantize_net.h"
 
-extern const Pass pass_quantize;
+/* Structure does not depend on what the repairs find worth keeping. */
+static const char *const bare[] = { "repairs=none", "calibration=minmax", NULL };
 
 /* ---- scales and zero points, in closed form ---- */
 
@@ -100,61 +100,6 @@ static void scale_follows_the_bias(void **state)
 
 /* ---- whole networks ---- */
 
-static int64_t batch_of(Graph *g) { return graph_symbol(g, STR("N")); }
-
-static ValueId conv(Graph *g, const char *name, ValueId x, uint64_t seed, int64_t out, int64_t in, int64_t group, bool bias)
-{
-    Err err;
-    ValueId w = build_weight(g, "w", seed, DIMS(out, in, 3, 3));
-    ValueId b = bias ? build_weight(g, "b", seed + 1, DIMS(out)) : 0;
-    ValueId y = bias ? build_node(g, "Conv", name, x, w, b, -1) : build_node(g, "Conv", name, x, w, -1);
-    assert_ok(graph_set_ints(g, build_maker(g, y), "pads", (int64_t[]){ 1, 1, 1, 1 }, 4, &err), &err);
-    assert_ok(graph_set_int(g, build_maker(g, y), "group", group, &err), &err);
-    return y;
-}
-
-static ValueId head(Graph *g, ValueId x, int64_t channels)
-{
-    ValueId flat = build_node(g, "Flatten", "flat", build_node(g, "GlobalAveragePool", "mean", x, -1), -1);
-    return build_node(g, "Gemm", "fc", flat, build_weight(g, "fw", 40, DIMS(channels, 5)), build_weight(g, "fb", 41, DIMS(5)), -1);
-}
-
-static Graph *residual(void)
-{
-    Graph *g = build_new(13);
-    ValueId x = build_input(g, "x", DT_FLOAT, DIMS(batch_of(g), 3, 8, 8));
-    ValueId stem = build_node(g, "Relu", "stem_r", conv(g, "stem", x, 10, 8, 3, 1, true), -1);
-    ValueId a = build_node(g, "Relu", "a_r", conv(g, "a", stem, 12, 8, 8, 1, true), -1);
-    ValueId sum = build_node(g, "Relu", "sum_r", build_node(g, "Add", "sum", conv(g, "b", a, 14, 8, 8, 1, false), stem, -1), -1);
-    build_output(g, head(g, conv(g, "c", sum, 16, 8, 8, 1, true), 8));
-    return g;
-}
-
-static Graph *depthwise_with_clip(void)
-{
-    Graph *g = build_new(10);
-    Err err;
-    ValueId x = build_input(g, "x", DT_FLOAT, DIMS(batch_of(g), 8, 8, 8));
-    ValueId d = build_node(g, "Clip", "clip", conv(g, "dw", x, 10, 8, 1, 8, true), -1);
-    assert_ok(graph_set_float(g, build_maker(g, d), "min", 0.0f, &err), &err);
-    assert_ok(graph_set_float(g, build_maker(g, d), "max", 1.5f, &err), &err);
-    ValueId p = build_node(g, "MaxPool", "pool", d, -1);
-    assert_ok(graph_set_ints(g, build_maker(g, p), "kernel_shape", (int64_t[]){ 2, 2 }, 2, &err), &err);
-    assert_ok(graph_set_ints(g, build_maker(g, p), "strides", (int64_t[]){ 2, 2 }, 2, &err), &err);
-    build_output(g, head(g, conv(g, "pw", p, 12, 6, 8, 1, true), 6));
-    return g;
-}
-
-static Graph *tied_perceptron(void)
-{
-    Graph *g = build_new(13);
-    ValueId x = build_input(g, "x", DT_FLOAT, DIMS(batch_of(g), 12)), w = build_weight(g, "w", 10, DIMS(12, 12));
-    ValueId a = build_node(g, "Relu", "a_r", build_node(g, "Gemm", "a", x, w, build_weight(g, "b", 11, DIMS(12)), -1), -1);
-    ValueId b = build_node(g, "Relu", "b_r", build_node(g, "MatMul", "b_mm", a, w, -1), -1);
-    build_output(g, build_node(g, "Gemm", "c", b, w, -1));
-    return g;
-}
-
 /* Channel padding and striding of a shortcut, as CIFAR residual networks have them. */
 static Graph *padded_shortcut(void)
 {
@@ -231,58 +176,6 @@ static const NetRow net_rows[] = {
     { "channels without weights", odd_channels, 1, 1, 1 + 1 + 1, 0, 35 },
 };
 
-/* Runs the pass on g with the options given as "name=value", calibrated on seeded noise. */
-static Status quantize(Graph *g, const char *const *options, const LayerRule *rules, int rule_count, PassRecord *record, Err *err)
-{
-    Arena *arena = arena_new();
-    void *values = calloc(1, pass_quantize.options_size);
-    Shape shapes[4];
-    ValueId feeds[4];
-    Dataset *data = NULL;
-    assert_true(arena != NULL && values != NULL);
-    assert_ok(opts_defaults(pass_quantize.options, values, arena, err), err);
-    for (; options != NULL && *options != NULL; options++) {
-        char name[64];
-        const char *equals = strchr(*options, '=');
-        snprintf(name, sizeof name, "%.*s", (int)(equals - *options), *options);
-        assert_ok(opts_set(pass_quantize.options, values, name, equals + 1, "quantize", arena, err), err);
-    }
-    int count = graph_feeds(g, feeds, 4);
-    for (int i = 0; i < count; i++) {
-        shapes[i] = graph_value(g, feeds[i])->shape;
-        if (shapes[i].dims[0] < 0) shapes[i].dims[0] = 1;
-    }
-    assert_ok(dataset_random(g, shapes, 64, 7, &data, err), err);
-    PassContext c = { .graph = g, .options = values, .pass = &pass_quantize, .rules = rules, .rule_count = rule_count, .calibration = data,
-                      .record = record, .scratch = arena, .threads = 1 };
-    PassRecord own = { 0 };
-    if (record == NULL) c.record = &own;
-    Status status = pass_quantize.run(&c, err);
-    record_release(&own);
-    dataset_free(data);
-    free(values);
-    arena_unref(arena);
-    return status;
-}
-
-static double sqnr(const Tensor *a, const Tensor *b)
-{
-    double signal = 0.0, noise = 1e-30;
-    for (int64_t i = 0; i < tensor_count(a); i++) {
-        double x = tensor_get(a, i), d = x - tensor_get(b, i);
-        signal += x * x;
-        noise += d * d;
-    }
-    return 10.0 * log10(signal / noise);
-}
-
-static int entries(const PassRecord *r, RecordKind kind)
-{
-    int count = 0;
-    for (size_t i = 0; i < r->count; i++) count += r->entries[i].kind == kind;
-    return count;
-}
-
 static void network_row(void **state)
 {
     const NetRow *row = *state;
@@ -291,7 +184,7 @@ static void network_row(void **state)
     PassRecord record = { 0 };
     build_ready(g);
     Tensor before = build_run(g, 4, 1.5, true);
-    assert_ok(quantize(g, NULL, NULL, 0, &record, &err), &err);
+    assert_ok(quantize(g, bare, NULL, 0, &record, &err), &err);
     assert_ok(graph_verify(g, &err), &err);
     int layers;
     assert_ok(safe_check(g, &layers, &err), &err);
@@ -332,17 +225,6 @@ static void second_run_leaves(void **state)
     tensor_release(&twice);
     record_release(&record);
     graph_free(g);
-}
-
-static uint64_t fingerprint(const Graph *g)
-{
-    uint64_t h = 14695981039346656037u;
-    for (ValueId v = 1; v <= g->value_count; v++) {
-        const Value *value = graph_value(g, v);
-        for (size_t i = 0; i < value->name.len; i++) h = (h ^ (uint8_t)value->name.data[i]) * 1099511628211u;
-        for (size_t i = 0; value->tensor != NULL && i < value->tensor->bytes; i++) h = (h ^ value->tensor->data[i]) * 1099511628211u;
-    }
-    return h;
 }
 
 static void same_bytes_again(void **state)
@@ -426,7 +308,7 @@ static void bias_fits_its_integers(void **state)
     Err err;
     Graph *g = odd_channels();
     build_ready(g);
-    assert_ok(quantize(g, NULL, NULL, 0, NULL, &err), &err);
+    assert_ok(quantize(g, bare, NULL, 0, NULL, &err), &err);
     const Tensor *b = graph_value(g, graph_find_value(g, STR("b_int32")))->tensor;
     const Tensor *s = graph_value(g, graph_find_value(g, STR("b_scale")))->tensor;
     static const double expected[] = { 0.5, -0.75, 2.0 };
