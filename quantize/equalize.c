@@ -80,7 +80,7 @@ static void equalize_end(Equalize *e)
     places_release(&e->places);
 }
 
-/* Calls for every weight that a channel of the place meets in a reader: the larger magnitudes into columns, or times s. */
+/* The weights that the channels of the place meet in its readers: times s or, with NULL, the largest magnitudes into columns. */
 static void each_column(Equalize *e, const Place *p, const double *s)
 {
     for (int i = 0; i < p->reader_count; i++) {
@@ -117,8 +117,8 @@ static bool balance_place(Equalize *e, int at, const ChannelRanges *ranges, doub
     measure(e, p);
     double *s = e->columns;
     for (int64_t c = 0; c < p->channels; c++) {
-        double old = f->s[c], step = e->rows[c] > 0.0 && e->columns[c] > 0.0 ? sqrt(e->rows[c] / e->columns[c]) : 1.0;
-        f->s[c] = old * step;
+        double old = f->s[c], step = sqrt(e->rows[c] / e->columns[c]);
+        f->s[c] = step > 0.0 && isfinite(step) ? old * step : old; /* zeros, or weights that are no numbers: as they are */
         s[c] = old;
     }
     if (!place_bound(p, ranges, f->s, f->relu)) return false;

@@ -140,8 +140,10 @@ static Status find_factors(const Graph *g, const Place *p, double strength, cons
     } else {
         status = place_column_peaks(g, p, columns, err);
     }
-    for (int64_t c = 0; status == OK && c < p->channels; c++)
-        s[c] = s[c] > 0.0 && columns[c] > 0.0 ? pow(s[c], strength) / pow(fmax(columns[c], LEAST), 1.0 - strength) : 1.0;
+    for (int64_t c = 0; status == OK && c < p->channels; c++) {
+        double by = pow(s[c], strength) / pow(fmax(columns[c], LEAST), 1.0 - strength);
+        s[c] = s[c] > 0.0 && columns[c] > 0.0 && by > 0.0 && isfinite(by) ? by : 1.0;
+    }
     free(columns);
     return status;
 }
