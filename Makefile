@@ -39,7 +39,7 @@ FUZZERS := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 REPLAYS := $(FUZZERS:%=$(BUILD)/tests/fuzz/replay_%)
 
 .DEFAULT_GOAL := all
-.PHONY: all deps demo check check-built sanitize tsan tsan-built lint interop conformance docs fuzz install clean help
+.PHONY: all deps demo check check-built sanitize tsan tsan-built lint interop conformance bench-quantize docs fuzz install clean help
 
 all: $(BUILD)/pare ## build the program, build/pare, and the library
 
@@ -82,6 +82,9 @@ conformance: $(BUILD)/pare $(BUILD)/tests/ops/test_conformance ## ONNX's test ca
 	@$(BUILD)/tests/ops/test_conformance
 	@tests/interop/run --show test_conformance
 
+bench-quantize: $(BUILD)/pare ## the tables of docs/performance.md: pare beside ONNX Runtime and NNCF (hours; taken up where it was left)
+	@$(PYTHON) bench/quantize.py
+
 docs: $(BUILD)/pare ## generate docs/*.md, the schemas and the man page from the tables
 	@tools/docs.sh
 
@@ -100,7 +103,7 @@ clean: ## remove everything built
 	rm -rf build build-*
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: objects fuzz-%
 objects: $(OBJECTS) $(CMD_OBJECTS) $(TESTS) $(TOOLS)
