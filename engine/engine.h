@@ -31,9 +31,13 @@ Status engine_concrete_shapes(const Graph *g, const Shape *shapes, int count, Ty
 typedef void (*BodyVisit)(void *user, const Graph *body, const TypeInfo *types);
 Status engine_concrete_bodies(const Graph *g, const Shape *shapes, int count, TypeInfo **types, BodyVisit visit, void *user, Err *err);
 
+/* What folding of constants may cost where nobody gave a limit: seconds with the plain kernels. */
+#define EVALUATE_WORK ((uint64_t)1 << 33)
+
 /* Evaluates a node whose inputs are all constant, by its plain forward. Outputs are to be released by the caller. ERR_UNSUPPORTED
- * when the op has no forward. Refuses outputs above max_bytes (ERR_MEMORY). */
-Status engine_evaluate(const Graph *g, NodeId n, uint64_t max_bytes, Tensor *outputs, Err *err);
+ * when the op has no forward. Refuses outputs above max_bytes (ERR_MEMORY) and, before they are done, more than *work operations as
+ * OpCost counts them (ERR_UNSUPPORTED); *work falls by what the node takes. */
+Status engine_evaluate(const Graph *g, NodeId n, uint64_t max_bytes, uint64_t *work, Tensor *outputs, Err *err);
 
 typedef struct Session Session;
 

@@ -2,8 +2,9 @@
  *
  *   Shape(x) -> Gather(0) -> Unsqueeze -> Concat(., 64) -> Reshape(y, .)   =>   Reshape(y, [0, 64])
  *
- * Needs: results no more than `growth` bytes larger than what went in, no strings, no random numbers. A symbolic dimension of a Reshape
- * becomes 0 where the input has it at the same place, else the one -1. DequantizeLinear of constants is a compressed weight: it stays. */
+ * Needs: results no more than `growth` bytes larger than what went in, no strings, no random numbers, at most 2^33 operations in
+ * all. A symbolic dimension of a Reshape becomes 0 where the input has it at the same place, else the one -1. DequantizeLinear of
+ * constants is a compressed weight: it stays. */
 #include "engine/fold.h"
 
 #include <stdlib.h>
@@ -31,13 +32,13 @@ static bool can_evaluate(const Graph *g, const Node *n, uint64_t *bytes)
     return true;
 }
 
-static Status fold_node(Fold *f, NodeId id, Tensor *outputs, uint64_t limit, Err *err)
+static Status fold_node(Fold *f, NodeId id, Tensor *outputs, uint64_t limit, uint64_t *work, Err *err)
 {
     Graph *g = f->g;
     Status status = OK;
     Err why;
     int count = graph_node(g, id)->output_count;
-    if (engine_evaluate(g, id, limit, outputs, &why) != OK) return OK;
+    if (engine_evaluate(g, id, limit, work, outputs, &why) != OK) return OK;
     uint64_t size = 0;
     bool storable = true;
     for (int i = 0; i < count; i++) {
@@ -76,6 +77,7 @@ Status fold_constants(Fold *f, Err *err)
     Graph *g = f->g;
     Status status = OK;
     int most = 0, folded = 0;
+    uint64_t work = EVALUATE_WORK;
     for (NodeId n = 1; n <= g->node_count; n++)
         if (graph_node(g, n)->output_count > most) most = graph_node(g, n)->output_count;
     Tensor *outputs = alloc_zeroed((size_t)most + 1, sizeof *outputs);
@@ -86,7 +88,7 @@ Status fold_constants(Fold *f, Err *err)
         uint64_t bytes;
         if (n->removed) continue;
         if (str_is(n->type, "Constant") && n->domain.len == 0) TRY_OUT(fold_constant_node(f, id, &folded, err));
-        else if (can_evaluate(g, n, &bytes)) TRY_OUT(fold_node(f, id, outputs, bytes + f->options->growth, err));
+        else if (can_evaluate(g, n, &bytes)) TRY_OUT(fold_node(f, id, outputs, bytes + f->options->growth, &work, err));
     }
     if (folded == 1) fold_changed(f, STR("graph"), "1 Constant node becomes an initializer");
     if (folded > 1) fold_changed(f, STR("graph"), "%d Constant nodes become initializers", folded);

@@ -1,8 +1,9 @@
 #include "engine/infer_scope.h"
 
-#include "engine/ops/common.h"
-
 #include <stdlib.h>
+
+#include "engine/ops/common.h"
+#include "engine/work.h"
 
 /* Shape arithmetic is small; anything larger is left to run time or to the fold pass. */
 #define FOLD_ELEMENTS 1024
@@ -190,8 +191,8 @@ Status scope_fold(Scope *s, const Node *n, int opset)
     return status;
 }
 
-/* Refuses a node whose outputs, as inference tells them from the constants, pass max_bytes. */
-static Status check_size(const Graph *g, NodeId id, const Tensor *const *constants, uint64_t max_bytes, Err *err)
+/* Refuses a node whose outputs, as inference tells them from the constants, pass max_bytes, or its operations *work. */
+static Status check_cost(const Graph *g, NodeId id, const Tensor *const *constants, uint64_t max_bytes, uint64_t *work, Err *err)
 {
     const Node *n = graph_node(g, id);
     size_t inputs = (size_t)n->input_count, results = (size_t)n->output_count;
@@ -227,13 +228,21 @@ static Status check_size(const Graph *g, NodeId id, const Tensor *const *constan
             goto out;
         }
     }
+    uint64_t operations = work_of_node(g, n, info, info + inputs);
+    if (operations > *work) {
+        Str label = node_label(g, n);
+        status = err_set(err, ERR_UNSUPPORTED, "%.*s '%.*s': its constant result would take %llu operations, %llu are allowed",
+                         STR_ARG(n->type), STR_ARG(label), (unsigned long long)operations, (unsigned long long)*work);
+        goto out;
+    }
+    *work -= operations;
 out:
     free(info);
     free(ints);
     return status;
 }
 
-Status engine_evaluate(const Graph *g, NodeId id, uint64_t max_bytes, Tensor *outputs, Err *err)
+Status engine_evaluate(const Graph *g, NodeId id, uint64_t max_bytes, uint64_t *work, Tensor *outputs, Err *err)
 {
     const Node *n = graph_node(g, id);
     Str label = node_label(g, n);
@@ -249,7 +258,7 @@ Status engine_evaluate(const Graph *g, NodeId id, uint64_t max_bytes, Tensor *ou
         status = err_set(err, ERR_UNSUPPORTED, "%.*s '%.*s': input %d is not constant", STR_ARG(n->type), STR_ARG(label), i);
         goto out;
     }
-    TRY_OUT(check_size(g, id, constants, max_bytes, err));
+    TRY_OUT(check_cost(g, id, constants, max_bytes, work, err));
     status = node_call(g, n, scope_opset(g, n), constants, outputs, err);
     for (int i = 0; status != OK && i < n->output_count; i++) tensor_release(&outputs[i]);
 out:

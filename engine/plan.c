@@ -5,12 +5,14 @@
 
 #include "base/bytes.h"
 #include "engine/session.h"
+#include "engine/work.h"
 #include "graph/edit.h"
 
 typedef struct Builder {
     Session *session;
     Plan *plan;
-    bool *fused; /* [node]: computed along with an earlier one */
+    bool *fused;   /* [node]: computed along with an earlier one */
+    uint64_t work; /* operations left for what is evaluated here */
     Err *err;
 } Builder;
 
@@ -281,11 +283,13 @@ static Status fold_node(Builder *b, NodeId id, bool *folded)
     if (n->input_count == 0 || n->input_count > KERNEL_OPERANDS || n->output_count != 1 || n->outputs[0] == 0) return OK;
     bool asks_shape = n->domain.len == 0 && (str_is(n->type, "Shape") || str_is(n->type, "Size"));
     const Tensor *in[KERNEL_OPERANDS];
+    TypeInfo types[KERNEL_OPERANDS];
     uint64_t nothing[MAX_INTS] = { 0 }; /* inference looks into small integers, whatever is asked of them */
     Tensor stand_in = { .data = (uint8_t *)nothing };
     for (int i = 0; i < n->input_count; i++) {
         ValueId v = n->inputs[i];
         in[i] = session_constant(s, p, v);
+        types[i] = v == 0 ? (TypeInfo){ DT_NONE, SHAPE_UNKNOWN } : in[i] == NULL ? p->types[v] : (TypeInfo){ in[i]->type, in[i]->shape };
         if (v == 0 || in[i] != NULL) continue;
         if (!asks_shape || p->types[v].type == DT_NONE || !shape_known(&p->types[v].shape)) return OK;
         stand_in.type = p->types[v].type;
@@ -295,6 +299,9 @@ static Status fold_node(Builder *b, NodeId id, bool *folded)
     int64_t count;
     const TypeInfo *t = &p->types[n->outputs[0]];
     if (!shape_known(&t->shape) || !shape_count(&t->shape, &count) || count > 1 << 16) return OK;
+    uint64_t operations = work_of_node(s->graph, n, types, t);
+    if (operations > b->work) return OK;
+    b->work -= operations;
     TRY(node_forward(s->graph, id, in, &p->constants[n->outputs[0]], (const bool[]){ true }, NULL, b->err));
     *folded = true;
     return OK;
@@ -385,7 +392,7 @@ Status plan_new(Session *s, const Shape *shapes, Plan **out, Err *err)
 {
     const Graph *g = s->graph;
     Plan *p = alloc_zeroed(1, sizeof *p);
-    Builder b = { .session = s, .plan = p, .err = err };
+    Builder b = { .session = s, .plan = p, .work = work_of_folding(s->options.max_work), .err = err };
     Status status = ERR_MEMORY;
     *out = NULL;
     if (p == NULL) return err_no_memory(err, "plan");

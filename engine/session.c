@@ -8,6 +8,7 @@
 #include "engine/blas_glue.h"
 #include "engine/integer_groups.h"
 #include "engine/unfuse.h"
+#include "engine/work.h"
 #include "graph/edit.h"
 
 #define FOLD_BYTES ((uint64_t)1 << 30) /* results of constant nodes above this are made anew in each run */
@@ -82,11 +83,13 @@ static bool all_constant(const Graph *g, const Node *n)
     return false;
 }
 
-/* Nodes that depend on constants alone become constants of the session's own graph. One that fails is left to fail when it runs. */
+/* Nodes that depend on constants alone become constants of the session's own graph. One that fails is left to fail when it runs, and
+ * one that would take too much work is left to the limit of a run. */
 static Status fold_constants(Session *s, Err *err)
 {
     Graph *g = s->graph;
     bool any = false;
+    uint64_t work = work_of_folding(s->options.max_work);
     for (uint32_t k = 0; k < g->order_count; k++) {
         NodeId id = g->order[k];
         const Node *n = graph_node(g, id);
@@ -96,7 +99,7 @@ static Status fold_constants(Session *s, Err *err)
         int count = n->output_count;
         const ValueId *outputs = n->outputs;
         uint64_t room = s->budget->limit != 0 ? s->budget->limit - s->budget->taken : FOLD_BYTES;
-        Status status = room > 0 ? engine_evaluate(g, id, room, made, NULL) : ERR_MEMORY;
+        Status status = room > 0 ? engine_evaluate(g, id, room, &work, made, NULL) : ERR_MEMORY;
         if (status == OK) {
             any = true;
             graph_remove_node(g, id);

@@ -2,6 +2,7 @@
 #ifndef PARE_ENGINE_WORK_H
 #define PARE_ENGINE_WORK_H
 
+#include "engine/engine.h"
 #include "graph/op.h"
 
 #define WORK_STEPS ((int64_t)1 << 20) /* of all Loops and Scans of a run that nobody could interrupt */
@@ -12,6 +13,12 @@ typedef struct Work {
     uint64_t done;
     int64_t steps; /* of Loops and Scans that are left */
 } Work;
+
+/* What the making of constants may take, beside a run with this limit. */
+static inline uint64_t work_of_folding(uint64_t limit)
+{
+    return limit != 0 ? limit : EVALUATE_WORK;
+}
 
 /* Operations of one node at these shapes as its cost function counts them, and one for each element of what it makes; saturates. What
  * an unknown shape hides is not counted. */

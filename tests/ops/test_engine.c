@@ -223,6 +223,34 @@ static void test_memory_of_weights(void **state)
     graph_free(g);
 }
 
+/* Constants that cost too much to make stay nodes of the network, and the limit holds for them there. */
+static void test_work_of_constants(void **state)
+{
+    (void)state;
+    Graph *g = build_new(17);
+    Err err;
+    ValueId x = build_input(g, "x", DT_FLOAT, DIMS(40));
+    ValueId product = build_node(g, "MatMul", "product", build_weight(g, "a", 1, DIMS(20, 30)), build_weight(g, "b", 2, DIMS(30, 40)), -1);
+    build_output(g, build_node(g, "Add", "y", x, product, -1));
+    build_ready(g);
+    static const struct { const char *name; uint64_t limit; bool folded; Status status; } rows[] = {
+        { "the product alone is over it", 24000, false, ERR_UNSUPPORTED },
+        { "folded", 30000, true, OK },
+        { "no limit", 0, true, OK },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        Tensor in = noise(DIMS(40), 1), out = { 0 };
+        Session *s = open_session(g, (SessionOptions){ .threads = 1, .max_work = rows[i].limit });
+        assert_true((s->constants[product].data != NULL) == rows[i].folded);
+        assert_status(session_run(s, &in, &out, &err), rows[i].status, &err);
+        if (rows[i].status != OK) assert_non_null(strstr(err.text, "product"));
+        tensor_release(&in);
+        tensor_release(&out);
+        session_free(s);
+    }
+    graph_free(g);
+}
+
 static void test_refusals(void **state)
 {
     (void)state;
@@ -342,6 +370,7 @@ int main(void)
         cmocka_unit_test(test_observer_stops_the_run),
         cmocka_unit_test(test_data_dependent_shapes),
         cmocka_unit_test(test_memory_of_weights),
+        cmocka_unit_test(test_work_of_constants),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_unknown_operators_are_named),
         cmocka_unit_test(test_threads),

@@ -214,15 +214,25 @@ static void test_evaluate(void **state)
     ValueId x = build_input(g, "x", DT_INT64, DIMS(2)), z = build_node(g, "Add", "z", y, x, -1),
         odd = build_node(g, "Mystery", "odd", y, -1);
     build_output(g, z);
+    ValueId left = build_weight(g, "left", 1, DIMS(20, 30)), right = build_weight(g, "right", 2, DIMS(30, 40));
+    ValueId product = build_node(g, "MatMul", "product", left, right, -1);
+    uint64_t work = 10000;
     engine_bind(g);
-    assert_ok(engine_evaluate(g, build_maker(g, y), 1 << 20, out, &err), &err);
+    assert_ok(engine_evaluate(g, build_maker(g, y), 1 << 20, &work, out, &err), &err);
     assert_int_equal(tensor_get_int(&out[0], 0), 41);
     assert_int_equal(tensor_get_int(&out[0], 1), 42);
     tensor_release(&out[0]);
-    assert_status(engine_evaluate(g, build_maker(g, y), 15, out, &err), ERR_MEMORY, &err);
-    assert_status(engine_evaluate(g, build_maker(g, big), 1 << 20, out, &err), ERR_MEMORY, &err);
-    assert_status(engine_evaluate(g, build_maker(g, z), 1 << 20, out, &err), ERR_UNSUPPORTED, &err);
-    assert_status(engine_evaluate(g, build_maker(g, odd), 1 << 20, out, &err), ERR_UNSUPPORTED, &err);
+    assert_status(engine_evaluate(g, build_maker(g, y), 15, &work, out, &err), ERR_MEMORY, &err);
+    assert_status(engine_evaluate(g, build_maker(g, big), 1 << 20, &work, out, &err), ERR_MEMORY, &err);
+    assert_status(engine_evaluate(g, build_maker(g, z), 1 << 20, &work, out, &err), ERR_UNSUPPORTED, &err);
+    assert_status(engine_evaluate(g, build_maker(g, odd), 1 << 20, &work, out, &err), ERR_UNSUPPORTED, &err);
+    assert_true(work > 9000 && work < 10000);
+    assert_status(engine_evaluate(g, build_maker(g, product), 1 << 20, &work, out, &err), ERR_UNSUPPORTED, &err);
+    assert_non_null(strstr(err.text, "operations"));
+    work = 30000; /* 20 x 30 x 40 products and 20 x 40 results */
+    assert_ok(engine_evaluate(g, build_maker(g, product), 1 << 20, &work, out, &err), &err);
+    assert_true(work < 6000 && work >= 5000);
+    tensor_release(&out[0]);
     graph_free(g);
 }
 
