@@ -82,7 +82,8 @@ static Status run_program(int argc, char **argv, Log *log, Err *err)
     if (name[0] == '-') return err_set(err, ERR_USAGE, "unknown option '%s' before the command; 'pare help' lists the commands", name);
     const char *nearest = command_nearest(name);
     if (nearest == NULL) return err_set(err, ERR_USAGE, "unknown command '%s'; 'pare help' lists them", name);
-    return err_set(err, ERR_USAGE, "unknown command '%s'; did you mean '%s'?", name, nearest);
+    const char *before = command_find(nearest) == NULL ? "pass " : ""; /* a pass is a command's argument */
+    return err_set(err, ERR_USAGE, "unknown command '%s'; did you mean '%s%s'?", name, before, nearest);
 }
 
 /* libgomp's threads spin 300,000 turns at a barrier before they sleep, which on a busy machine costs many times the work itself, and

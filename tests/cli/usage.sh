@@ -1,6 +1,8 @@
 # the command line is checked: options, arguments, nearest names
 cp "$DATA/tiny.onnx" "$DATA/tiny_calib.npz" .
 t inspekt tiny.onnx
+t prune tiny.onnx -o out.onnx
+t quantise tiny.onnx -o out.onnx
 t --wat
 t inspect
 t inspect a b
