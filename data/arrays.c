@@ -276,7 +276,7 @@ static void arrays_release(Dataset *d)
     section_release(&d->section);
 }
 
-static const DatasetKind arrays_kind = { arrays_read, arrays_expected, arrays_hash, arrays_release };
+static const DatasetKind arrays_kind = { arrays_read, arrays_expected, arrays_hash, arrays_release, NULL };
 
 static Status open_sources(Dataset *d, const Graph *g, const DataOptions *options, Err *err)
 {

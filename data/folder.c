@@ -125,7 +125,7 @@ static void folder_release(Dataset *d)
     free(d->file_path);
 }
 
-static const DatasetKind folder_kind = { folder_read, folder_expected, folder_hash, folder_release };
+static const DatasetKind folder_kind = { folder_read, folder_expected, folder_hash, folder_release, NULL };
 
 static Status load_folder(Dataset *d, const Graph *g, const DataOptions *options, Err *err)
 {

@@ -50,7 +50,7 @@ static Status random_hash(Dataset *d, Hash *h, Err *err)
 
 static void random_release(Dataset *d) { free(d->shapes); }
 
-static const DatasetKind random_kind = { random_read, NULL, random_hash, random_release };
+static const DatasetKind random_kind = { random_read, NULL, random_hash, random_release, NULL };
 
 /* Whether axis 0 can count samples: every input has one, of the same length, and its symbol stands for no other axis. */
 static bool has_sample_axis(const Dataset *d)

@@ -73,7 +73,8 @@ void report_methods(PassRecord *record, const Static *s)
         if (!by_table) counts[s->methods[i]]++;
     }
     for (int m = 0; m < CALIBRATE_METHODS; m++)
-        if (counts[m] > 0) record_add(record, RECORD_NOTE, STR("calibration"), "%d activation%s by %s", counts[m], counts[m] == 1 ? "" : "s", names[m]);
+        if (counts[m] > 0)
+            record_add(record, RECORD_NOTE, STR("calibration"), "%d activation%s by %s", counts[m], counts[m] == 1 ? "" : "s", names[m]);
     if (given > 0) record_add(record, RECORD_NOTE, STR("calibration"), "%d activation%s by the table", given, given == 1 ? "" : "s");
 }
 
@@ -81,6 +82,7 @@ void report_repair(PassRecord *record, const char *name, double before, double a
 {
     bool kept = after < before;
     Str object = { name, strlen(name) };
-    record_add(record, RECORD_NOTE, object, "output error %.2f dB, was %.2f dB: %s", trial_db(after), trial_db(before), kept ? "kept" : "not kept");
+    record_add(record, RECORD_NOTE, object, "output error %.2f dB, was %.2f dB: %s", trial_db(after), trial_db(before),
+               kept ? "kept" : "not kept");
     record_number(record, "gain_db", trial_db(after) - trial_db(before));
 }

@@ -159,7 +159,7 @@ static bool one_whole(const Tensor *t, int64_t *value)
 {
     if (t == NULL || tensor_count(t) != 1 || (!dtype_is_integer(t->type) && !dtype_is_float(t->type))) return false;
     double v = tensor_get(t, 0);
-    *value = v >= -0x1p53 && v <= 0x1p53 ? (int64_t)v : -1;
+    *value = v >= -9007199254740992.0 && v <= 9007199254740992.0 ? (int64_t)v : -1; /* 2^53 */
     return (double)*value == v;
 }
 

@@ -145,14 +145,16 @@ static void nothing_written(void **state)
         const char *says;
     } rows[] = {
         { "dry run", { { "t.txt", "new.txt", false } }, 1, NULL, true, false, OK, "" },
-        { "a pass fails", { { "t.txt", "new.txt", false }, { NULL, NULL, true } }, 2, NULL, false, false, ERR_DATA, "pass 2 (copy): as asked" },
+        { "a pass fails", { { "t.txt", "new.txt", false }, { NULL, NULL, true } }, 2, NULL, false, false, ERR_DATA,
+          "pass 2 (copy): as asked" },
         { "no such file", { { "gone.txt", "new.txt", false } }, 1, NULL, false, false, ERR_IO, "gone.txt: No such file" },
         { "no such file, dry", { { "gone.txt", NULL, false } }, 1, NULL, true, false, ERR_IO, "gone.txt: No such file" },
         { "a folder", { { ".", NULL, false } }, 1, NULL, false, false, ERR_IO, "is a folder" },
         { "too large", { { "large.txt", "new.txt", false } }, 1, NULL, false, false, ERR_DATA, "at most 16 MB" },
         { "no such folder", { { NULL, "gone/new.txt", false } }, 1, NULL, false, false, ERR_IO, "cannot write into folder" },
         { "over what is read", { { "t.txt", "t.txt", false } }, 1, NULL, false, false, ERR_USAGE, "is also read" },
-        { "over what another reads", { { NULL, "t.txt", false }, { "t.txt", NULL, false } }, 2, NULL, false, false, ERR_USAGE, "is also read" },
+        { "over what another reads", { { NULL, "t.txt", false }, { "t.txt", NULL, false } }, 2, NULL, false, false, ERR_USAGE,
+          "is also read" },
         { "network over the table", { { "t.txt", NULL, false } }, 1, "t.txt", false, false, ERR_USAGE, "is also read" },
         { "as the network", { { NULL, "out.onnx", false } }, 1, NULL, false, false, ERR_USAGE, "written twice: by pass 'copy' and as the" },
         { "as the network, forced", { { NULL, "out.onnx", false } }, 1, NULL, false, true, ERR_USAGE, "written twice" },
