@@ -83,7 +83,8 @@ static Status predictions(Accuracy *a, const Tensor *t, int64_t **out, int64_t *
     ScoreView v = { 0 };
     bool classes = dtype_is_integer(t->type);
     if (!classes && (!dtype_is_float(t->type) || !scores_view(&t->shape, a->class_axis, &v) || v.classes < 2))
-        return err_set(err, ERR_DATA, "accuracy: the first output has no classes (%s); leave max-accuracy-drop out, or set class-axis of the data",
+        return err_set(err, ERR_DATA, "accuracy: the first output has no classes (%s); leave max-accuracy-drop out, "
+                       "or set class-axis of the data",
                        dtype_name(t->type));
     *count = classes ? tensor_count(t) : scores_positions(&v);
     *out = alloc_array((size_t)*count + 1, sizeof **out);
@@ -116,7 +117,8 @@ static Status take_labels(Accuracy *a, Chunk *c, const Tensor *labels, const int
     int64_t ignored = 0;
     bool ignores = dataset_ignore_label(a->data, &ignored);
     if (tensor_count(labels) != c->positions)
-        return err_set(err, ERR_DATA, "calibration data: %lld labels for %lld predictions of the first output", (long long)tensor_count(labels),
+        return err_set(err, ERR_DATA, "calibration data: %lld labels for %lld predictions of the first output",
+                       (long long)tensor_count(labels),
                        (long long)c->positions);
     for (int64_t i = 0; i < c->positions; i++) {
         int64_t label = tensor_get_int(labels, i);

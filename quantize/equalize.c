@@ -4,8 +4,8 @@
  *   y = W2 f(W1 x + b1)   =>   W1' = W1 / s, b1' = b1 / s, W2' = W2 s      f(x / s) = f(x) / s for each channel
  *   s = sqrt(r1 r2) / r2 with r1 = max |row of W1|, r2 = max |columns of W2|: both become sqrt(r1 r2)
  *
- * A layer may stand in two places, as the reader of one and the source of the other: they are worked on in turn. This is done on copies of the
- * weights in double; what is written at the end is one rounding of the given weights times the product of all factors. */
+ * A layer may stand in two places, as the reader of one and the source of the other: they are worked on in turn. This is done on copies of
+ * the weights in double; what is written at the end is one rounding of the given weights times the product of all factors. */
 #include "quantize/repairs.h"
 
 #include <math.h>

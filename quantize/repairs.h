@@ -34,8 +34,8 @@ Status balance_graph(Graph *g, ChannelRanges *ranges, PassRecord *record, int *c
  * The places: PLACE_VECTOR and PLACE_LAYER absorb the factor; a PLACE_INPUT, for layers whose input nobody can absorb it for, gets a
  * Mul. All readers are matrix products. places_release. */
 Status smooth_find(const Graph *g, Places *out, Err *err);
-/* One place, at strength a in [0, 1]; `g` may be a clone of the graph where it was found. *changed false: nothing to gain, or a Clip forbids
- * it (listed). ERR_BUG: the input was not measured. */
+/* One place, at strength a in [0, 1]; `g` may be a clone of the graph where it was found. *changed false: nothing to gain, or a Clip
+ * forbids it (listed). ERR_BUG: the input was not measured. */
 Status smooth_apply(Graph *g, const Place *p, double strength, ChannelRanges *ranges, PassRecord *record, bool *changed, Err *err);
 
 /* What the rewrites share (repairs.c). */

@@ -191,8 +191,8 @@ static Graph *net_branches(void)
     return finish(g, NODE(g, "Add", "sum", "sum", y0, y1));
 }
 
-/* One block of a transformer over 4 x 8 tokens of 8 numbers: norm, attention with 2 of 4 heads of keys and values, gated product. `post`: the
- * second norm's result also goes into the shortcut. */
+/* One block of a transformer over 4 x 8 tokens of 8 numbers: norm, attention with 2 of 4 heads of keys and values, gated product. `post`:
+ * the second norm's result also goes into the shortcut. */
 static Graph *transformer(bool post)
 {
     Graph *g = net_new(17);
@@ -235,7 +235,8 @@ static Graph *net_biased(void)
 {
     Graph *g = net_new(17);
     double high[6] = { 100, 90, 0, -5, 60, 200 };
-    ValueId v = NODE(g, "Conv", "c1", "c1", image(g), weight(g, "c1.w", DIMS(6, 4, 1, 1)), net_constant(g, "c1.b", DT_FLOAT, DIMS(6), high));
+    ValueId v = NODE(g, "Conv", "c1", "c1", image(g), weight(g, "c1.w", DIMS(6, 4, 1, 1)),
+                     net_constant(g, "c1.b", DT_FLOAT, DIMS(6), high));
     return finish(g, conv(g, relu(g, v, "r1"), "c2", 5, 6, 1, 1));
 }
 
@@ -433,7 +434,8 @@ static void test_smooth(void **state)
             if (!changed) fail_msg("%s: place %d was not smoothed", row->name, k);
         }
         if (kinds[PLACE_VECTOR] != row->vectors || kinds[PLACE_LAYER] != row->layers || kinds[PLACE_INPUT] != row->inputs)
-            fail_msg("%s: %d vectors, %d layers, %d inputs to smooth", row->name, kinds[PLACE_VECTOR], kinds[PLACE_LAYER], kinds[PLACE_INPUT]);
+            fail_msg("%s: %d vectors, %d layers, %d inputs to smooth", row->name,
+                     kinds[PLACE_VECTOR], kinds[PLACE_LAYER], kinds[PLACE_INPUT]);
         assert_int_equal(build_muls(g) - build_muls(before), row->inputs);
         net_done(g);
         double off = difference(before, g, false);
