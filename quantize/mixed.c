@@ -304,7 +304,8 @@ static void report(const Mixed *m)
     }
     if (m->accuracy != NULL) {
         record_add(record, RECORD_NOTE, STR("mixed precision"), "%d of %d layers stay float; %s %.2f points over %lld predictions "
-                   "(at most %g: %s)", kept, m->count, accuracy_labelled(m->accuracy) ? "accuracy drops by" : "top-1 differs from the original's by", m->drop,
+                   "(at most %g: %s)", kept, m->count,
+                   accuracy_labelled(m->accuracy) ? "accuracy drops by" : "top-1 differs from the original's by", m->drop,
                    (long long)accuracy_positions(m->accuracy), o->max_drop, m->drop <= o->max_drop ? "met" : "missed");
         record_number(record, "accuracy_drop", m->drop);
     } else {

@@ -456,7 +456,8 @@ static void test_clip(void **state)
 {
     (void)state;
     static const struct { Graph *(*make)(void); bool data; int changed, skipped, clips; } cases[] = {
-        { net_clip_free, true, 1, 0, 0 }, { net_clip_free, false, 0, 1, 1 }, { net_clip_some, true, 1, 0, 1 }, { net_clip_met, true, 0, 0, 1 },
+        { net_clip_free, true, 1, 0, 0 }, { net_clip_free, false, 0, 1, 1 },
+        { net_clip_some, true, 1, 0, 1 }, { net_clip_met, true, 0, 0, 1 },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         Err err;
@@ -517,7 +518,8 @@ static void test_formula(void **state)
     PassRecord record = { 0 };
     int changed;
     assert_ok(equalize_graph(g, NULL, &record, &changed, &err), &err);
-    static const struct { const char *name; double values[2]; } expected[] = { { "w1", { 10, -2 } }, { "b", { 5, 1 } }, { "w2", { -10, 2 } } };
+    static const struct { const char *name; double values[2]; } expected[] = {
+        { "w1", { 10, -2 } }, { "b", { 5, 1 } }, { "w2", { -10, 2 } } };
     for (size_t i = 0; i < 3; i++)
         for (int k = 0; k < 2; k++) assert_near(tensor_get(net_tensor(g, expected[i].name), k), expected[i].values[k], 1e-5);
     record_release(&record);
