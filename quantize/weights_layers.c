@@ -103,6 +103,14 @@ static void fit(const Graph *g, WeightLayer *l)
     if (!form_weight_fits(g, &l->form, &l->spec, &why)) l->reason = why;
 }
 
+void weight_layer_set_bits(const Graph *g, WeightLayer *l, int64_t bits)
+{
+    if (bits == l->options.bits) return;
+    l->options.bits = bits;
+    l->reason = l->note = NULL;
+    fit(g, l);
+}
+
 static Status find_one(PassContext *c, const Layer *layer, WeightLayer *l, Err *err)
 {
     const char *why = NULL;

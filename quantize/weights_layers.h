@@ -22,5 +22,7 @@ typedef struct WeightLayer {
 Status weight_rules_check(const PassContext *c, Err *err);
 /* A malloc'ed array, layers first, then tables; the latter alone when asked. */
 Status weight_layers_find(PassContext *c, bool tables_only, WeightLayer **out, int *count, Err *err);
+/* A layer that is to be quantized, as if so many bits had been asked for; spec, note and reason follow. */
+void weight_layer_set_bits(const Graph *g, WeightLayer *l, int64_t bits);
 
 #endif

@@ -15,22 +15,10 @@
 #include "quantize/options.h"
 #include "quantize/report.h"
 #include "quantize/trial.h"
-#include "quantize/weights_layers.h"
+#include "quantize/weights_mode_private.h"
 
 #define LEAST_COLUMNS 8192 /* of the walk */
 #define COLUMNS 16         /* and for each input of the widest layer */
-
-typedef struct Weighted {
-    PassContext *c;
-    WeightLayer *layers;
-    int count;
-    RoundJobs jobs;
-    LayerForm *forms;
-    int *of_layer;
-    bool *walks;         /* [job]: a layer of it lies on the walk */
-    bool tables_only;
-    double error, plain; /* of the network's output, with and without the walk; -1: not measured */
-} Weighted;
 
 static int64_t opset_needed(const Weighted *w)
 {
@@ -75,7 +63,7 @@ static Status pair_table(const WeightLayer *l, const Graph *g, int32_t **partner
     return OK;
 }
 
-static Status make_jobs(Weighted *w, Err *err)
+Status weighted_make_jobs(Weighted *w, Err *err)
 {
     size_t count = (size_t)w->count + 1;
     w->forms = alloc_zeroed(count, sizeof *w->forms);
@@ -212,15 +200,14 @@ static void report_one(const Weighted *w, const WeightLayer *l, const Rounded *r
     if (isfinite(sqnr)) record_number(w->c->record, "weight_sqnr_db", sqnr);
 }
 
-static Status write_one(const Weighted *w, const WeightLayer *l, StoredWeight *stored, Err *err)
+Status weighted_write(const Weighted *w, Graph *g, int layer, StoredWeight *stored, Err *err)
 {
-    Graph *g = w->c->graph;
-    int at = (int)(l - w->layers), job = w->of_layer[at];
+    const WeightLayer *l = &w->layers[layer];
+    int job = w->of_layer[layer];
     const Rounded *r = &w->jobs.items[job].rounded;
-    report_one(w, l, r);
     if (l->partner >= 0) { /* an LSTM, at its first weight */
         const WeightLayer *other = &w->layers[l->partner];
-        if (l->partner < at) return OK;
+        if (l->partner < layer) return OK;
         return form_dynamic_lstm(g, &l->form, r, &other->form, &w->jobs.items[w->of_layer[l->partner]].rounded, &l->spec, err);
     }
     if (stored[job].q == 0) TRY(form_weight_store(g, &l->form, r, &l->spec, &stored[job], err));
@@ -235,9 +222,13 @@ static Status write_layers(Weighted *w, Err *err)
     if (stored == NULL) return err_no_memory(err, "the weights");
     for (int i = 0; i < w->count && status == OK; i++) {
         const WeightLayer *l = &w->layers[i];
-        done += l->reason == NULL;
-        if (l->reason == NULL) status = write_one(w, l, stored, err);
-        else record_add(w->c->record, RECORD_SKIPPED, l->layer.name, "stays float: %s", l->reason);
+        if (l->reason != NULL) {
+            record_add(w->c->record, RECORD_SKIPPED, l->layer.name, "stays float: %s", l->reason);
+            continue;
+        }
+        done++;
+        report_one(w, l, &w->jobs.items[w->of_layer[i]].rounded);
+        status = weighted_write(w, w->c->graph, i, stored, err);
     }
     if (done == 0 && !w->tables_only)
         record_add(w->c->record, RECORD_NOTE, STR("graph"), "no layer could be quantized: the network is as before");
@@ -245,14 +236,26 @@ static Status write_layers(Weighted *w, Err *err)
     return status;
 }
 
-static void release(Weighted *w)
+void weighted_release_jobs(Weighted *w)
 {
     for (int i = 0; w->jobs.items != NULL && i < w->jobs.count; i++) round_job_release(&w->jobs.items[i]);
     free(w->jobs.items);
     free(w->forms);
     free(w->of_layer);
     free(w->walks);
-    free(w->layers);
+    w->jobs = (RoundJobs){ 0 };
+    w->forms = NULL;
+    w->of_layer = NULL;
+    w->walks = NULL;
+}
+
+Status weighted_finish(Weighted *w, Err *err)
+{
+    PassContext *c = w->c;
+    TRY(weighted_make_jobs(w, err));
+    if (!w->tables_only && c->calibration != NULL && options_repair(c->options, REPAIR_GPTQ)) TRY(round_on_data(w, err));
+    else TRY(layers_round_plain(c->graph, &w->jobs, c->threads, err));
+    return write_layers(w, err);
 }
 
 static Status refresh(Graph *g, Err *err)
@@ -271,7 +274,6 @@ static Status find(Weighted *w, Err *err)
 
 static Status run(PassContext *c, bool tables_only, Err *err)
 {
-    const QuantizeOptions *o = c->options;
     Weighted w = { .c = c, .tables_only = tables_only, .error = -1.0, .plain = -1.0 };
     Status status;
     TRY_OUT(find(&w, err));
@@ -282,13 +284,12 @@ static Status run(PassContext *c, bool tables_only, Err *err)
         TRY_OUT(find(&w, err));
     }
     if (opset > 0) TRY_OUT(opset_raise_ir(c->graph, opset_ir(opset), err));
-    TRY_OUT(make_jobs(&w, err));
-    if (!tables_only && c->calibration != NULL && options_repair(o, REPAIR_GPTQ)) TRY_OUT(round_on_data(&w, err));
-    else TRY_OUT(layers_round_plain(c->graph, &w.jobs, c->threads, err));
-    TRY_OUT(write_layers(&w, err));
+    if (!tables_only) TRY_OUT(mixed_weights(&w, err));
+    TRY_OUT(weighted_finish(&w, err));
     if (opset > 0) TRY_OUT(refresh(c->graph, err));
 out:
-    release(&w);
+    weighted_release_jobs(&w);
+    free(w.layers);
     return status;
 }
 
