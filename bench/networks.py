@@ -1,5 +1,6 @@
 """The networks that benchmarks measure: where they are, what they are fed, and how outputs are judged. Data come from $PARE_ZOO, prepared
 once as .npz files named as the network's inputs, so that every tool reads the same numbers."""
+
 import dataclasses
 import json
 import os
@@ -37,6 +38,7 @@ def normal(x):
 class Network:
     """kind: classify, text, embed or chars. `calibration`: file and how many samples from its first; `skip`: samples at the start of the
     evaluation file that calibration has used."""
+
     key: str
     path: str
     kind: str
@@ -49,22 +51,71 @@ class Network:
     batch: int = 50
 
 
-NETWORKS = {n.key: n for n in [
-    Network("resnet20_bn", "cifar10/resnet20_bn.onnx", "classify", "input", "image", normal, ("cifar10/train20k.npz", 500), "cifar10/dev.npz"),
-    Network("resnet56_bn", "cifar10/resnet56_bn.onnx", "classify", "input", "image", normal, ("cifar10/train20k.npz", 500), "cifar10/dev.npz"),
-    Network("resnet8_nhwc", "cifar10/resnet8_nhwc.onnx", "classify", "input", "image", plain, ("cifar10/train20k.npz", 500),
-            "cifar10/dev.npz"),
-    Network("lenet5", "mnist/lenet5.onnx", "classify", "image", "image", unit, ("mnist/train.npz", 500), "mnist/test.npz"),
-    Network("lenet300", "mnist/lenet300.onnx", "classify", "image", "image", unit, ("mnist/train.npz", 500), "mnist/test.npz"),
-    Network("mnist_8", "mnist/mnist_8.onnx", "classify", "Input3", "image", channel, ("mnist/train.npz", 500), "mnist/test.npz", 0, 1),
-    Network("kws", "kws/dscnn_nhwc.onnx", "classify", "input", "mfcc", plain, ("kws/calib.npz", 200), "kws/dev.npz"),
-    Network("mobilenet_v2", "imagenet/mobilenet_v2.onnx", "classify", "input", "image", normal, ("imagenet/sample300.npz", 60),
-            "imagenet/sample300.npz", 60, 10),
-    Network("stories260K", "stories260k/stories260K.onnx", "text", "tokens", "tokens", np.asarray, ("stories260k/calib.npz", 256),
-            "stories260k/stories.npz", 0, 26),
-    Network("minilm", "minilm.onnx", "embed", "input_ids", "input_ids", np.asarray, ("minilm/calib.npz", 500), "minilm/dev.npz"),
-    Network("charlm", "charlm/shakespeare_lstm.onnx", "chars", "tokens"),
-]}
+NETWORKS = {
+    n.key: n
+    for n in [
+        Network(
+            "resnet20_bn",
+            "cifar10/resnet20_bn.onnx",
+            "classify",
+            "input",
+            "image",
+            normal,
+            ("cifar10/train20k.npz", 500),
+            "cifar10/dev.npz",
+        ),
+        Network(
+            "resnet56_bn",
+            "cifar10/resnet56_bn.onnx",
+            "classify",
+            "input",
+            "image",
+            normal,
+            ("cifar10/train20k.npz", 500),
+            "cifar10/dev.npz",
+        ),
+        Network(
+            "resnet8_nhwc",
+            "cifar10/resnet8_nhwc.onnx",
+            "classify",
+            "input",
+            "image",
+            plain,
+            ("cifar10/train20k.npz", 500),
+            "cifar10/dev.npz",
+        ),
+        Network("lenet5", "mnist/lenet5.onnx", "classify", "image", "image", unit, ("mnist/train.npz", 500), "mnist/test.npz"),
+        Network("lenet300", "mnist/lenet300.onnx", "classify", "image", "image", unit, ("mnist/train.npz", 500), "mnist/test.npz"),
+        Network("mnist_8", "mnist/mnist_8.onnx", "classify", "Input3", "image", channel, ("mnist/train.npz", 500), "mnist/test.npz", 0, 1),
+        Network("kws", "kws/dscnn_nhwc.onnx", "classify", "input", "mfcc", plain, ("kws/calib.npz", 200), "kws/dev.npz"),
+        Network(
+            "mobilenet_v2",
+            "imagenet/mobilenet_v2.onnx",
+            "classify",
+            "input",
+            "image",
+            normal,
+            ("imagenet/sample300.npz", 60),
+            "imagenet/sample300.npz",
+            60,
+            10,
+        ),
+        Network(
+            "stories260K",
+            "stories260k/stories260K.onnx",
+            "text",
+            "tokens",
+            "tokens",
+            np.asarray,
+            ("stories260k/calib.npz", 256),
+            "stories260k/stories.npz",
+            0,
+            26,
+        ),
+        Network("minilm", "minilm.onnx", "embed", "input_ids", "input_ids", np.asarray, ("minilm/calib.npz", 500), "minilm/dev.npz"),
+        Network("charlm", "charlm/shakespeare_lstm.onnx", "chars", "tokens"),
+    ]
+}
 
 
 def model_of(net, cache):
@@ -80,7 +131,7 @@ def model_of(net, cache):
 def text_feeds():
     """Characters as T x STREAMS ids, zero states, and the character after each."""
     index = json.loads((ZOO / "charlm/shakespeare.vocab.json").read_text())
-    text = (ZOO / "charlm/tinyshakespeare.txt").read_text()[:CHARS + 1]
+    text = (ZOO / "charlm/tinyshakespeare.txt").read_text()[: CHARS + 1]
     ids = np.array([index[c] for c in text], np.int64)
     feeds = {f"{s}{i}_in": np.zeros((1, STREAMS, 128), np.float32) for i in (0, 1) for s in "hc"}
     feeds["tokens"] = np.ascontiguousarray(ids[:-1].reshape(STREAMS, -1).T)
@@ -94,7 +145,7 @@ def samples(net, part, seed=None):
     file, count = net.calibration if part == "calibration" else (net.evaluation, None)
     with np.load(ZOO / file) as stored:
         total = len(stored[net.array])
-        taken = np.arange(total)[net.skip if part == "evaluation" else 0:count]
+        taken = np.arange(total)[net.skip if part == "evaluation" else 0 : count]
         if seed:
             taken = np.sort(np.random.default_rng(seed).choice(total, count, replace=False))
         feeds = {net.input: net.prepare(stored[net.array][taken])}
@@ -143,7 +194,7 @@ def run_runtime(model, feeds, net, name=None):
     if net.kind == "chars":
         return session.run([name], feeds)[0]
     total = len(next(iter(feeds.values())))
-    return np.concatenate([session.run([name], {k: v[i:i + net.batch] for k, v in feeds.items()})[0] for i in range(0, total, net.batch)])
+    return np.concatenate([session.run([name], {k: v[i : i + net.batch] for k, v in feeds.items()})[0] for i in range(0, total, net.batch)])
 
 
 def nats(logits, labels):
@@ -163,7 +214,7 @@ def decibels(want, got):
     """10 log10(sum a^2 / sum (a - b)^2)."""
     want, got = want.astype(np.float64).reshape(-1), got.astype(np.float64).reshape(-1)
     noise = float(((want - got) ** 2).sum())
-    return 200.0 if noise == 0 else float(10 * np.log10((want ** 2).sum() / noise))
+    return 200.0 if noise == 0 else float(10 * np.log10((want**2).sum() / noise))
 
 
 def judge(net, want, got, labels):
@@ -173,9 +224,15 @@ def judge(net, want, got, labels):
     flat, other = (x.reshape(-1, x.shape[-1]).astype(np.float64) for x in (want, got))
     if net.kind == "embed":
         unit_flat, unit_other = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (flat, other))
-        return {"cosine": float((unit_flat * unit_other).sum(axis=1).mean()),
-                "nearest": 100 * float((neighbours(unit_flat) == neighbours(unit_other)).mean())}
-    found = {"sqnr": decibels(want, got), "agreement": 100 * float((flat.argmax(axis=1) == other.argmax(axis=1)).mean()), "samples": len(flat)}
+        return {
+            "cosine": float((unit_flat * unit_other).sum(axis=1).mean()),
+            "nearest": 100 * float((neighbours(unit_flat) == neighbours(unit_other)).mean()),
+        }
+    found = {
+        "sqnr": decibels(want, got),
+        "agreement": 100 * float((flat.argmax(axis=1) == other.argmax(axis=1)).mean()),
+        "samples": len(flat),
+    }
     if net.kind == "classify":
         found["right"] = int((other.argmax(axis=1) == labels).sum())
         found["accuracy"] = 100 * found["right"] / len(flat)

@@ -1,4 +1,5 @@
 """What pare does to each network of the table."""
+
 import collections
 import json
 import os
@@ -64,10 +65,12 @@ def without_activations(path):
         if node.op_type == "DequantizeLinear" and node.input[0] not in held and made[node.input[0]].op_type == "QuantizeLinear":
             source[node.output[0]] = made[node.input[0]].input[0]
             drop.append(node)
+
     def origin(name):
         while name in source:
             name = source[name]
         return name
+
     kept = [n for n in model.graph.node if n not in drop]
     for node in kept:
         for i, name in enumerate(node.input):
@@ -87,6 +90,7 @@ def weights_of_static(name, options):
         took = quantize(net, cache, out, options)
         without_activations(out)
         return took
+
     return Row(f"weights of the static file: {name}", make, ["ort"])
 
 
@@ -102,9 +106,11 @@ def rescaled(net, cache, seed):
     for node in model.graph.node:
         for name in node.input:
             readers[name].append(node)
+
     def multiply(name, factor):
         value = numpy_helper.to_array(tensors[name])
         tensors[name].CopyFrom(numpy_helper.from_array((value * factor).astype(value.dtype), name))
+
     for node in model.graph.node:
         chain, last = [node], node
         while last.op_type != "Conv" or last is node:
@@ -117,23 +123,23 @@ def rescaled(net, cache, seed):
         if len(chain) < 3 or kinds[-1] != "Conv" or "Relu" not in kinds:
             continue
         factor = 10 ** random.uniform(-2, 2, tensors[node.input[1]].dims[0])
-        multiply(node.input[1], factor[:, None, None, None])
-        if len(node.input) > 2:
-            multiply(node.input[2], factor)
-        for between in chain[1:-1]:
-            if between.op_type == "BatchNormalization":  # its statistics are those of the scaled channels
-                multiply(between.input[3], factor)
-                multiply(between.input[4], factor ** 2)
-                # the normalized value is as before (but for epsilon): the scale and shift carry the factor on
-                multiply(between.input[1], factor)
-                multiply(between.input[2], factor)
+        normal = next((n for n in chain if n.op_type == "BatchNormalization"), None)
+        if normal is not None:  # through its scale and shift: its epsilon would tell scaled statistics apart
+            multiply(normal.input[1], factor)
+            multiply(normal.input[2], factor)
+        else:
+            multiply(node.input[1], factor[:, None, None, None])
+            if len(node.input) > 2:
+                multiply(node.input[2], factor)
         multiply(chain[-1].input[1], 1 / factor[None, :, None, None])
     onnx.save(model, str(path))
     return path
 
 
 def scaled_row(name, seed, options):
-    return Row(name, lambda net, cache, out: quantize(net, cache, out, options, None, rescaled(net, cache, seed) if seed else None), ["ort"])
+    return Row(
+        name, lambda net, cache, out: quantize(net, cache, out, options, None, rescaled(net, cache, seed) if seed else None), ["ort"]
+    )
 
 
 def seeds(bits):
@@ -153,29 +159,39 @@ def equalized():
 def rows(net):
     """Every row of pare's for the network; the first is the default."""
     if net.kind == "chars":
-        return [plain("dynamic", {"mode": "dynamic"}), plain("weights 8 bits", {"mode": "weights"}),
-                plain("weights 4 bits, blocks of 32", {"mode": "weights", "bits": 4, "block": "32"})]
+        return [
+            plain("dynamic", {"mode": "dynamic"}),
+            plain("weights 8 bits", {"mode": "weights"}),
+            plain("weights 4 bits, blocks of 32", {"mode": "weights", "bits": 4, "block": "32"}),
+        ]
     made = [plain("default", {}), plain("minmax, no repairs", {"calibration": "minmax", "repairs": ["none"]})]
     if net.kind == "embed":
-        return made + [plain("weights 8 bits", {"mode": "weights"}), plain("dynamic", {"mode": "dynamic"}),
-                       plain("MatMul only", {"ops": ["MatMul"]}),
-                       plain("weights 4 bits, blocks of 32", {"mode": "weights", "bits": 4, "block": "32"}),
-                       plain("weights 4 bits, blocks of 32, MatMulNBits", {"mode": "weights", "bits": 4, "block": "32", "format": "nbits"})]
+        return made + [
+            plain("weights 8 bits", {"mode": "weights"}),
+            plain("dynamic", {"mode": "dynamic"}),
+            plain("MatMul only", {"ops": ["MatMul"]}),
+            plain("weights 4 bits, blocks of 32", {"mode": "weights", "bits": 4, "block": "32"}),
+            plain("weights 4 bits, blocks of 32, MatMulNBits", {"mode": "weights", "bits": 4, "block": "32", "format": "nbits"}),
+        ]
     made += [plain("weights 8 bits", {"mode": "weights"})]
     if net.kind == "text":
         head = [{"match": "/MatMul_45", "skip": True}]
         made += [plain("MatMul only", {"ops": ["MatMul"]}), plain("dynamic", {"mode": "dynamic"})]
         for bits in (4, 3):
             made.append(plain(f"weights {bits} bits, blocks of 32", {"mode": "weights", "bits": bits, "block": "32"}))
-            made.append(plain(f"weights {bits} bits, blocks of 32, without the head", {"mode": "weights", "bits": bits, "block": "32"},
-                              None, head))
+            made.append(
+                plain(f"weights {bits} bits, blocks of 32, without the head", {"mode": "weights", "bits": bits, "block": "32"}, None, head)
+            )
         made.append(plain("weights 4 bits, blocks of 32, MatMulNBits", {"mode": "weights", "bits": 4, "block": "32", "format": "nbits"}))
     if net.key in ("resnet20_bn", "kws"):
         nearest = {"repairs": ["none"], "calibration": "minmax"}
-        made += [weights_of_static("portable, nearest", {**nearest}), weights_of_static("free, nearest", {**nearest, "target": "x86-vnni"}),
-                 weights_of_static("7 bits, nearest", {**nearest, "reduce-range": True, "target": "x86-vnni"}),
-                 weights_of_static("portable, H-aware rounding", {"calibration": "minmax", "repairs": ["gptq"]}),
-                 weights_of_static("free, H-aware rounding", {"calibration": "minmax", "repairs": ["gptq"], "target": "x86-vnni"})]
+        made += [
+            weights_of_static("portable, nearest", {**nearest}),
+            weights_of_static("free, nearest", {**nearest, "target": "x86-vnni"}),
+            weights_of_static("7 bits, nearest", {**nearest, "reduce-range": True, "target": "x86-vnni"}),
+            weights_of_static("portable, H-aware rounding", {"calibration": "minmax", "repairs": ["gptq"]}),
+            weights_of_static("free, H-aware rounding", {"calibration": "minmax", "repairs": ["gptq"], "target": "x86-vnni"}),
+        ]
     if net.key == "resnet20_bn":
         made += [*seeds(4), *seeds(3), *seeds(2), *equalized()]
     if net.key == "lenet300":

@@ -1,4 +1,5 @@
 """Networks quantized by others: ONNX Runtime's tools in every variant, NNCF. Each maker writes `out` from the float network."""
+
 import collections
 import time
 
@@ -21,7 +22,7 @@ class Reader(CalibrationDataReader):
 
     def __init__(self, feeds, count=None):
         total = len(next(iter(feeds.values())))
-        self.rows = iter([{k: v[i:i + 1] for k, v in feeds.items()} for i in range(min(count or total, total))])
+        self.rows = iter([{k: v[i : i + 1] for k, v in feeds.items()} for i in range(min(count or total, total))])
 
     def get_next(self):
         return next(self.rows, None)
@@ -48,10 +49,21 @@ def static(method, types, per_channel, ops=None):
         table = cache / "ranges" / f"{net.key}-{method}{'-' + '-'.join(ops) if ops else ''}.json"
         table.parent.mkdir(parents=True, exist_ok=True)
         source, started = prepared(net, cache), time.perf_counter()
-        quantize_static(str(source), str(out), None if table.exists() else Reader(samples(net, "calibration")[0]),
-                        quant_format=QuantFormat.QDQ, op_types_to_quantize=ops, activation_type=activations, weight_type=weights,
-                        per_channel=per_channel, reduce_range=reduce_range, calibrate_method=METHODS[method], calibration_cache_path=table)
+        quantize_static(
+            str(source),
+            str(out),
+            None if table.exists() else Reader(samples(net, "calibration")[0]),
+            quant_format=QuantFormat.QDQ,
+            op_types_to_quantize=ops,
+            activation_type=activations,
+            weight_type=weights,
+            per_channel=per_channel,
+            reduce_range=reduce_range,
+            calibrate_method=METHODS[method],
+            calibration_cache_path=table,
+        )
         return time.perf_counter() - started
+
     name = f"{method} {types} per {'channel' if per_channel else 'tensor'}{', ' + '/'.join(ops) + ' only' if ops else ''}"
     return Variant(name, "ONNX Runtime static", make)
 
@@ -61,14 +73,17 @@ def dynamic(weights, per_channel, reduce_range=False):
         started = time.perf_counter()
         quantize_dynamic(str(prepared(net, cache)), str(out), weight_type=weights, per_channel=per_channel, reduce_range=reduce_range)
         return time.perf_counter() - started
+
     kind = "u8" if weights == U8 else "s8"
     return Variant(f"{kind} per {'channel' if per_channel else 'tensor'}{' 7 bits' if reduce_range else ''}", "ONNX Runtime dynamic", make)
 
 
 def blocks(block, symmetric, head):
     """Weights alone in 4 bits: MatMulNBits by rounding to nearest."""
+
     def make(net, cache, out):
         from onnxruntime.quantization import matmul_nbits_quantizer
+
         model, started = onnx.load(str(model_of(net, cache))), time.perf_counter()
         last = [n.name for n in model.graph.node if n.op_type == "MatMul"][-1]
         config = matmul_nbits_quantizer.DefaultWeightOnlyQuantConfig(block_size=block, is_symmetric=symmetric, bits=4)
@@ -79,20 +94,31 @@ def blocks(block, symmetric, head):
                 entry.version = model.opset_import[0].version if model.opset_import[0].version > 13 else 13
         onnx.save(tool.model.model, str(out))
         return time.perf_counter() - started
-    return Variant(f"4 bits, blocks of {block}, {'symmetric' if symmetric else 'zero points'}{'' if head else ', without the head'}",
-                   "ONNX Runtime MatMulNBits", make)
+
+    return Variant(
+        f"4 bits, blocks of {block}, {'symmetric' if symmetric else 'zero points'}{'' if head else ', without the head'}",
+        "ONNX Runtime MatMulNBits",
+        make,
+    )
 
 
 def nncf_static(preset, transformer=False):
     def make(net, cache, out):
         import nncf
+
         feeds, started = samples(net, "calibration")[0], time.perf_counter()
         total = len(next(iter(feeds.values())))
         source = onnx.load(str(prepared(net, cache)))
-        done = nncf.quantize(source, nncf.Dataset([{k: v[i:i + 1] for k, v in feeds.items()} for i in range(total)]), subset_size=total,
-                             preset=getattr(nncf.QuantizationPreset, preset), model_type=nncf.ModelType.TRANSFORMER if transformer else None)
+        done = nncf.quantize(
+            source,
+            nncf.Dataset([{k: v[i : i + 1] for k, v in feeds.items()} for i in range(total)]),
+            subset_size=total,
+            preset=getattr(nncf.QuantizationPreset, preset),
+            model_type=nncf.ModelType.TRANSFORMER if transformer else None,
+        )
         onnx.save(done, str(out))
         return time.perf_counter() - started
+
     return Variant(f"{preset.lower()}{' transformer' if transformer else ''}", "NNCF", make)
 
 
@@ -102,12 +128,28 @@ def variants(net):
         return [dynamic(S8, False), dynamic(U8, False), dynamic(S8, True), dynamic(S8, True, True)]
     if net.kind == "embed":
         ops = ["MatMul"]
-        return [dynamic(U8, False), dynamic(S8, True), dynamic(S8, True, True), static("MinMax", "u8s8", True), static("MinMax", "u8s8", True, ops),
-                static("MinMax", "u8u8", True, ops), static("MinMax", "u8s8 7 bits", True, ops), static("MinMax", "s8s8", True, ops),
-                static("Percentile", "u8u8", True, ops), static("Entropy", "u8u8", True, ops), blocks(32, True, True),
-                blocks(32, False, True), nncf_static("PERFORMANCE", True)]
-    made = [static("MinMax", "u8s8", True)] + [static(m, t, c) for m in METHODS for t in TYPES for c in (True, False)
-                                              if (c or m == "MinMax") and (m, t, c) != ("MinMax", "u8s8", True)]
+        return [
+            dynamic(U8, False),
+            dynamic(S8, True),
+            dynamic(S8, True, True),
+            static("MinMax", "u8s8", True),
+            static("MinMax", "u8s8", True, ops),
+            static("MinMax", "u8u8", True, ops),
+            static("MinMax", "u8s8 7 bits", True, ops),
+            static("MinMax", "s8s8", True, ops),
+            static("Percentile", "u8u8", True, ops),
+            static("Entropy", "u8u8", True, ops),
+            blocks(32, True, True),
+            blocks(32, False, True),
+            nncf_static("PERFORMANCE", True),
+        ]
+    made = [static("MinMax", "u8s8", True)] + [
+        static(m, t, c)
+        for m in METHODS
+        for t in TYPES
+        for c in (True, False)
+        if (c or m == "MinMax") and (m, t, c) != ("MinMax", "u8s8", True)
+    ]
     if net.kind == "text":
         made += [static(m, t, True, ["MatMul"]) for m in METHODS for t in ("u8u8", "u8s8", "u8s8 7 bits")]
         made += [dynamic(U8, False), dynamic(S8, True, True), *[blocks(32, s, h) for s in (True, False) for h in (True, False)]]
@@ -119,8 +161,11 @@ def shifted(path, out):
     """The same numbers with uint8 weights around 128, exact in ONNX Runtime on every processor. False where nothing is int8."""
     model = onnx.load(str(path))
     held = {t.name: t for t in model.graph.initializer}
-    made = {n.input[0]: n for n in model.graph.node if n.op_type == "DequantizeLinear" and n.input[0] in held
-            and held[n.input[0]].data_type == onnx.TensorProto.INT8}
+    made = {
+        n.input[0]: n
+        for n in model.graph.node
+        if n.op_type == "DequantizeLinear" and n.input[0] in held and held[n.input[0]].data_type == onnx.TensorProto.INT8
+    }
     for name, node in made.items():
         weight = numpy_helper.to_array(held[name]).astype(np.int16) + 128
         held[name].CopyFrom(numpy_helper.from_array(weight.astype(np.uint8), name))

@@ -7,6 +7,7 @@
 Intermediate files and every row's result are kept under build/bench/quantize, so that a run can be stopped and taken up again; pare's rows
 are measured anew when the program has changed. `exact`: the same file with its int8 weights as uint8 around 128, which no x86 saturates on.
 --speed: time and memory, on an idle machine."""
+
 import argparse
 import hashlib
 import json
@@ -32,17 +33,21 @@ def enter_venv():
         return
     if not (venv / "bin" / "python").exists():
         subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
-    if subprocess.run([venv / "bin" / "python", "-c", "import onnx, onnxruntime, onnx_ir, nncf"], capture_output=True, check=False).returncode:
+    if subprocess.run(
+        [venv / "bin" / "python", "-c", "import onnx, onnxruntime, onnx_ir, nncf"], capture_output=True, check=False
+    ).returncode:
         subprocess.run([venv / "bin" / "pip", "install", "-q", "--disable-pip-version-check", *PACKAGES], check=True)
     os.execv(venv / "bin" / "python", [str(venv / "bin" / "python"), *sys.argv])
 
 
 def versions():
     import importlib.metadata
+
     said = {p: importlib.metadata.version(p) for p in ("onnxruntime", "nncf", "onnx", "numpy")}
     said["time"] = time.strftime("%Y-%m-%d %H:%M")
-    said["pare"] = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"], capture_output=True, text=True,
-                                  check=False).stdout.strip()
+    said["pare"] = subprocess.run(
+        ["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
+    ).stdout.strip()
     with open("/proc/cpuinfo", encoding="ascii", errors="replace") as file:
         info = file.read()
     said["processor"] = next((line.split(":", 1)[1].strip() for line in info.splitlines() if line.startswith("model name")), "unknown")
@@ -56,8 +61,10 @@ def outputs(net, model, feeds, engine, folder, data=None):
     import numpy as np
     from networks import output_name, run_runtime, with_logits
     from pare_rows import run_pare
+
     def run(file, name):
         return run_runtime(file, feeds, net, name) if engine == "ort" else run_pare(file, data, net, name, folder)
+
     got = run(model, output_name(net, model))
     more = with_logits(model, folder) if net.kind == "classify" else None
     logits = run(more[0], more[1]) if more else got
@@ -66,6 +73,7 @@ def outputs(net, model, feeds, engine, folder, data=None):
 
 def judged(net, reference, got, labels):
     from networks import decibels, judge
+
     found = judge(net, reference[0], got[0], labels)
     if got[1] is not got[0] and "sqnr" in found:
         found["sqnr_output"], found["sqnr"] = found["sqnr"], decibels(reference[1], got[1])
@@ -76,6 +84,7 @@ def measure(net, model, engines, state):
     """The row's figures by engine."""
     import networks
     from peers import shifted
+
     found, classes = {}, {}
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
@@ -104,6 +113,7 @@ def prepare(net):
     """Evaluation data, labels and the float network's outputs."""
     import numpy as np
     import networks
+
     feeds, labels = networks.samples(net, "evaluation")
     kept = CACHE / "float" / f"{net.key}.npz"
     if not kept.exists():
@@ -121,6 +131,7 @@ def rows(net):
     """(tool, name, make, engines, stamp) of everything measured on the network; a changed stamp is measured anew."""
     import pare_rows
     import peers
+
     built = hashlib.sha256(pathlib.Path(pare_rows.PARE).read_bytes()).hexdigest()[:12]
     for row in pare_rows.rows(net):
         yield "pare", row.name, row.make, row.engines, built
@@ -169,9 +180,11 @@ def main():
     enter_venv()
     import networks
     import quantize_report
+
     CACHE.mkdir(parents=True, exist_ok=True)
     if arguments.speed:
         import quantize_speed
+
         quantize_speed.measure(CACHE, versions())
     elif not arguments.report:
         said, wanted = versions(), arguments.only.split(",") if arguments.only else list(networks.NETWORKS)

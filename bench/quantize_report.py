@@ -1,4 +1,5 @@
 """docs/performance.md from the rows that are measured: what was aimed at beside what was reached, then every row by network."""
+
 import json
 
 import numpy as np
@@ -13,9 +14,9 @@ Made by `make bench-quantize` (bench/quantize.py); nothing here is written by ha
 mobilenet_v2 the first 60 of its 300 images, evaluated on the other 240; stories260K 256 windows, minilm 500 sentences). Evaluated on 4,900
 CIFAR-10 images, 10,000 MNIST images, 400 clips, 26 windows of 64 tokens, 1,000 sentences, 100,000 characters. One thread.
 
-SQNR is of the logits against the float network (of what a Softmax at the end reads), in dB; agreement is of the first class. *ORT*: the file in
-ONNX Runtime as it comes. *exact*: the same file with its int8 weights shifted to uint8, zero point 128, which no x86 saturates on. *pare*: in
-pare's engine, which is exact on every file. Where all three are equal the file needs nothing from the processor.
+SQNR is of the logits against the float network (of what a Softmax at the end reads), in dB; agreement is of the first class. *ORT*: the file
+in ONNX Runtime as it comes. *exact*: the same file with its int8 weights shifted to uint8, zero point 128, which no x86 saturates on. *pare*:
+in pare's engine, which is exact on every file. Where all three are equal the file needs nothing from the processor.
 """
 ENGINES = (("ort", "ORT"), ("exact", "exact"), ("pare", "pare"))
 
@@ -49,12 +50,24 @@ def short(text):
 
 def network_table(net, rows, cache):
     """Every row of a network: pare's first, then the others in the order they were named."""
-    header = {"classify": "accuracy (right), SQNR, agreement", "text": "nats above float32, SQNR, agreement",
-              "chars": "nats above float32, SQNR, agreement", "embed": "mean cosine / same nearest neighbour"}[net.kind]
-    lines = [f"## {net.key}", "", base_line(net, cache), "",
-             f"| tool | variant | ORT: {header} | exact | pare | file |", "|---|---|---|---|---|---|"]
+    header = {
+        "classify": "accuracy (right), SQNR, agreement",
+        "text": "nats above float32, SQNR, agreement",
+        "chars": "nats above float32, SQNR, agreement",
+        "embed": "mean cosine / same nearest neighbour",
+    }[net.kind]
+    lines = [
+        f"## {net.key}",
+        "",
+        base_line(net, cache),
+        "",
+        f"| tool | variant | ORT: {header} | exact | pare | file |",
+        "|---|---|---|---|---|---|",
+    ]
     order = {"pare": 0, "ONNX Runtime static": 1, "ONNX Runtime dynamic": 2, "ONNX Runtime MatMulNBits": 3, "NNCF": 4}
-    mine = sorted((r for r in rows.values() if r["network"] == net.key), key=lambda r: (order[r["tool"]], r["variant"] != "default", r["variant"]))
+    mine = sorted(
+        (r for r in rows.values() if r["network"] == net.key), key=lambda r: (order[r["tool"]], r["variant"] != "default", r["variant"])
+    )
     for row in mine:
         if "failed" in row:
             lines.append(f"| {row['tool']} | {row['variant']} | not made: {short(row['failed'])} | | | |")
@@ -77,14 +90,22 @@ def base_line(net, cache):
 
 
 def figure_table(rows, cache):
-    lines = ["## What was aimed at", "",
-             "Short of the aim is marked **short**; a dash is not measured. Others' best is among the rows below, in ONNX Runtime as it comes.", "",
-             "| network, setting | aim | ORT | exact | pare's engine | ORT's default | others' best | |", "|---|---|---|---|---|---|---|---|"]
+    lines = [
+        "## What was aimed at",
+        "",
+        "Short of the aim is marked **short**; a dash is not measured. Others' best is among the rows below, in ONNX Runtime as it comes.",
+        "",
+        "| network, setting | aim | ORT | exact | pare's engine | ORT's default | others' best | |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
     missed = 0
     for figure in figures(rows, cache):
         verdict = "" if figure.met is None else "reached" if figure.met else "**short**"
         missed += figure.met is False
-        lines.append(f"| {figure.what} | {figure.aim} | {figure.ort} | {figure.exact} | {figure.pare} | {figure.default} | {figure.best} | {verdict} |")
+        lines.append(
+            f"| {figure.what} | {figure.aim} | {figure.ort} | {figure.exact} | {figure.pare} "
+            f"| {figure.default} | {figure.best} | {verdict} |"
+        )
     return [*lines, "", f"{missed} short.", ""]
 
 
@@ -94,9 +115,17 @@ def speed_table(cache):
         return ["## Time and memory", "", "Not measured yet: `bench/quantize.py --speed` on an idle machine.", ""]
     told = json.loads(path.read_text())
     busy = " **The machine was not idle: to be repeated.**" if told["load"] > 0.7 else ""
-    lines = ["## Time and memory", "", f"resnet56_bn, 500 images, in turns within one run, all cores; pare {told['versions']['pare']}; load average before "
-             f"the first run {told['load']:.1f}.{busy}", "", "Whole processes of pare; of ONNX Runtime what is inside quantize_static, its imports and "
-             "the model's preparation left out.", "", "| | seconds, median | range | VmHWM |", "|---|---|---|---|"]
+    lines = [
+        "## Time and memory",
+        "",
+        f"resnet56_bn, 500 images, in turns within one run, all cores; pare {told['versions']['pare']}; load average before "
+        f"the first run {told['load']:.1f}.{busy}",
+        "",
+        "Whole processes of pare; of ONNX Runtime what is inside quantize_static, its imports and " "the model's preparation left out.",
+        "",
+        "| | seconds, median | range | VmHWM |",
+        "|---|---|---|---|",
+    ]
     for name, runs in told["runs"].items():
         seconds, memory = [r["seconds"] for r in runs], [r["peak"] for r in runs]
         lines.append(f"| {name} | {np.median(seconds):.1f} | {min(seconds):.1f} to {max(seconds):.1f} | {max(memory) / 1e3:,.0f} MB |")
@@ -110,8 +139,10 @@ def write(cache, path):
         return
     newest = max(rows.values(), key=lambda r: r["versions"].get("time", ""))["versions"]
     commits = sorted({r["versions"]["pare"] for r in rows.values() if r["tool"] == "pare"})
-    text = HEAD.format(commits=f"commit{'s' if len(commits) > 1 else ''} {', '.join(commits)}", **{k: newest[k] for k in ("processor", "onnxruntime",
-                       "nncf", "onnx")})
+    text = HEAD.format(
+        commits=f"commit{'s' if len(commits) > 1 else ''} {', '.join(commits)}",
+        **{k: newest[k] for k in ("processor", "onnxruntime", "nncf", "onnx")},
+    )
     lines = [text, *figure_table(rows, cache), *speed_table(cache)]
     for net in NETWORKS.values():
         lines += network_table(net, rows, cache)

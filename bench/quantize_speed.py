@@ -1,6 +1,7 @@
 """Time and memory of quantizing, in turns within one run: pare beside quantize_static on resnet56_bn with 500 images, every tool with all
 cores as it comes. pare's seconds are the whole process (reading, folding, calibration, writing); ONNX Runtime's are those inside
 quantize_static alone: importing Python's modules and preparing the model are not counted. Memory is VmHWM of the process."""
+
 import hashlib
 import json
 import os
@@ -54,8 +55,12 @@ def run_pare(*arguments):
 
 
 def run_static(source, data, out, method, batch):
-    done = subprocess.run([sys.executable, "-c", STATIC, str(pathlib.Path(__file__).parent), str(source), str(data), str(out), method, str(batch)],
-                          capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", STATIC, str(pathlib.Path(__file__).parent), str(source), str(data), str(out), method, str(batch)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     _, seconds, peak = done.stdout.split()[-3:]
     return {"seconds": float(seconds), "peak": int(peak)}
 
@@ -81,13 +86,37 @@ def many_images(folder):
         peaks = []
         for first in (500, 60000):
             section = folder / f"{first}.json"
-            section.write_text(json.dumps({"file": str(ZOO / net.calibration[0]), "first": first, "inputs": {net.input: {
-                "array": net.array, "scale": 1 / 255, "expand": [1]}}}))
-            peaks.append(run_pare("pass", "quantize", "--data", section, "--samples=0", "--no-measure", "--no-cache", "-q", *options, ZOO / net.path, "-o",
-                                  folder / "lenet.onnx", "--force")["peak"])
+            section.write_text(
+                json.dumps(
+                    {
+                        "file": str(ZOO / net.calibration[0]),
+                        "first": first,
+                        "inputs": {net.input: {"array": net.array, "scale": 1 / 255, "expand": [1]}},
+                    }
+                )
+            )
+            peaks.append(
+                run_pare(
+                    "pass",
+                    "quantize",
+                    "--data",
+                    section,
+                    "--samples=0",
+                    "--no-measure",
+                    "--no-cache",
+                    "-q",
+                    *options,
+                    ZOO / net.path,
+                    "-o",
+                    folder / "lenet.onnx",
+                    "--force",
+                )["peak"]
+            )
         more = 100 * (peaks[1] / peaks[0] - 1)
-        lines.append(f"lenet5, pare {name}: VmHWM {peaks[0] / 1e3:.1f} MB with 500 MNIST images, {peaks[1] / 1e3:.1f} MB with 60,000: {more:+.1f} % "
-                     f"(aim: below 5 %: {'reached' if more < 5 else '**short**'}).")
+        lines.append(
+            f"lenet5, pare {name}: VmHWM {peaks[0] / 1e3:.1f} MB with 500 MNIST images, {peaks[1] / 1e3:.1f} MB with 60,000: {more:+.1f} % "
+            f"(aim: below 5 %: {'reached' if more < 5 else '**short**'})."
+        )
     return lines
 
 
@@ -95,27 +124,48 @@ def same_bytes(cache, folder):
     net, hashes = NETWORKS["resnet20_bn"], []
     for threads in (1, 2, 1):
         out = folder / "same.onnx"
-        run_pare("pass", "quantize", "--data", data_file(net, cache, "calibration"), "--samples=0", "--no-measure", "--no-cache", "-q",
-                 f"--threads={threads}", model_of(net, cache), "-o", out, "--force")
+        run_pare(
+            "pass",
+            "quantize",
+            "--data",
+            data_file(net, cache, "calibration"),
+            "--samples=0",
+            "--no-measure",
+            "--no-cache",
+            "-q",
+            f"--threads={threads}",
+            model_of(net, cache),
+            "-o",
+            out,
+            "--force",
+        )
         hashes.append(hashlib.sha256(out.read_bytes()).hexdigest())
     return f"resnet20_bn, default, one thread, two and one again: {'the same bytes' if len(set(hashes)) == 1 else '**different bytes**'}."
 
 
 def ratios(runs):
     """What the aims speak of, a round's two runs at a time: (text by subject, lines)."""
+
     def ratio(a, b):
         each = [y["seconds"] / x["seconds"] for x, y in zip(runs[a], runs[b])]
         return float(np.median(each)), f"{np.median(each):.2f} [{min(each):.2f}, {max(each):.2f}]"
+
     plain, default, single, batched, entropy = runs
     lines = []
-    for what, mine, other, least in (("minmax without repairs beside MinMax", plain, single, 3), ("the same beside MinMax in batches", plain, batched, 3),
-                                     ("default beside MinMax", default, single, 1), ("default beside MinMax in batches", default, batched, 1),
-                                     ("default beside Entropy", default, entropy, 2)):
+    for what, mine, other, least in (
+        ("minmax without repairs beside MinMax", plain, single, 3),
+        ("the same beside MinMax in batches", plain, batched, 3),
+        ("default beside MinMax", default, single, 1),
+        ("default beside MinMax in batches", default, batched, 1),
+        ("default beside Entropy", default, entropy, 2),
+    ):
         value, text = ratio(mine, other)
         lines.append(f"{what}: {text} times as fast (aim: {least}: {'reached' if value >= least else '**short**'}).  ")
     for mine in (plain, default):
         share = max(r["peak"] for r in runs[mine]) / max(r["peak"] for r in runs[entropy])
-        lines.append(f"VmHWM of {mine}: {100 * share:.1f} % of Entropy's (aim: at most 10 %: {'reached' if share <= 0.1 else '**short**'}).  ")
+        lines.append(
+            f"VmHWM of {mine}: {100 * share:.1f} % of Entropy's (aim: at most 10 %: {'reached' if share <= 0.1 else '**short**'}).  "
+        )
     return lines
 
 
