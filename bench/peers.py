@@ -178,5 +178,6 @@ def shifted(path, out):
                 del reader.input[2:]
                 reader.input.append(name + "/128")
     if made:
+        model.ir_version = max(model.ir_version, 4)  # before it every initializer is an input, too
         onnx.save(model, str(out))
     return bool(made)

@@ -37,13 +37,20 @@ STORIES = [
 ]
 
 
+def value_of(engine, metric):
+    """Of an engine's results; "sqnr" is that of the network's output, "logits" that before a Softmax at its end."""
+    if metric == "sqnr":
+        return engine.get("sqnr_output", engine.get("sqnr"))
+    return engine.get("sqnr" if metric == "logits" else metric)
+
+
 class Rows:
     def __init__(self, rows, cache):
         self.rows, self.cache = rows, cache
 
     def get(self, net, tool, variant, engine, metric):
         row = self.rows.get((net, tool, variant), {})
-        return row.get("engines", {}).get(engine, {}).get(metric)
+        return value_of(row.get("engines", {}).get(engine, {}), metric)
 
     def base(self, net, metric):
         path = self.cache / "float" / f"{net}.json"
@@ -51,12 +58,12 @@ class Rows:
 
     def best(self, net, metric, largest=True, tools=("ONNX Runtime static", "ONNX Runtime dynamic", "NNCF")):
         """(value, tool and variant) of the others."""
-        found = [
-            (r["engines"]["ort"][metric], f"{r['tool'].replace('ONNX Runtime', 'ORT')} {r['variant']}")
+        results = [
+            (value_of(r.get("engines", {}).get("ort", {}), metric), f"{r['tool'].replace('ONNX Runtime', 'ORT')} {r['variant']}")
             for r in self.rows.values()
-            if r["network"] == net and r["tool"] in tools and metric in r.get("engines", {}).get("ort", {})
+            if r["network"] == net and r["tool"] in tools
         ]
-        return (max if largest else min)(found, default=(None, ""))
+        return (max if largest else min)([r for r in results if r[0] is not None], default=(None, ""))
 
 
 def line(rows, net, variant, what, metric, aim, show, largest=True, transform=None, tools=None):
@@ -92,7 +99,9 @@ def static_figures(rows):
                 rows, net, "default", "static default, drop of accuracy", "accuracy", drop, "{:.2f} points", False, lambda v, b=base: b - v
             )
         if sqnr is not None:
-            yield line(rows, net, "default", "static default, logits SQNR", "sqnr", sqnr, "{:.1f} dB")
+            yield line(rows, net, "default", "static default, SQNR of the output", "sqnr", sqnr, "{:.1f} dB")
+            if rows.get(net, "pare", "default", "ort", "logits") != rows.get(net, "pare", "default", "ort", "sqnr"):
+                yield line(rows, net, "default", "the same before the Softmax", "logits", sqnr, "{:.1f} dB")
         if agreement is not None:
             yield line(rows, net, "default", "static default, agreement of the first class", "agreement", agreement, "{:.1f} %")
     for net, *_ in STATIC:

@@ -14,9 +14,10 @@ Made by `make bench-quantize` (bench/quantize.py); nothing here is written by ha
 mobilenet_v2 the first 60 of its 300 images, evaluated on the other 240; stories260K 256 windows, minilm 500 sentences). Evaluated on 4,900
 CIFAR-10 images, 10,000 MNIST images, 400 clips, 26 windows of 64 tokens, 1,000 sentences, 100,000 characters. One thread.
 
-SQNR is of the logits against the float network (of what a Softmax at the end reads), in dB; agreement is of the first class. *ORT*: the file
-in ONNX Runtime as it comes. *exact*: the same file with its int8 weights shifted to uint8, zero point 128, which no x86 saturates on. *pare*:
-in pare's engine, which is exact on every file. Where all three are equal the file needs nothing from the processor.
+SQNR is of the output against the float network's, in dB (dscnn_nhwc and resnet8_nhwc end in a Softmax: of what it reads, then in brackets of
+its output); agreement is of the first class. *ORT*: the file in ONNX Runtime as it comes. *exact*: the same file with its int8 weights shifted
+to uint8, zero point 128, which no x86 saturates on. *pare*: in pare's engine, which is exact on every file. Where all three are equal the file
+needs nothing from the processor.
 """
 ENGINES = (("ort", "ORT"), ("exact", "exact"), ("pare", "pare"))
 
@@ -40,6 +41,7 @@ def cell(net, engine, plain):
         return f"{engine['cosine']:.4f} / {engine['nearest']:.1f} %"
     if net.kind == "classify":
         said = f"{engine['accuracy']:.2f} % ({engine['right']}), {engine['sqnr']:.1f} dB"
+        said += f" [{engine['sqnr_output']:.1f}]" if "sqnr_output" in engine else ""
         return said + (f", {engine['agreement']:.2f} %" if plain else "")
     return f"+{engine['excess']:.4f}, {engine['sqnr']:.1f} dB, {engine['agreement']:.2f} %".replace("+-", "-")
 
