@@ -64,8 +64,8 @@ static Status multiply_columns(Graph *g, NodeId node, const int32_t *channel, co
 static Status put_constant(Graph *g, NodeId node, int input, Tensor *t, const char *suffix, Err *err)
 {
     ValueId old = node_input(graph_node(g, node), input);
-    if (old != 0 && graph_readers(g, old) == 1 && (graph_value(g, old)->flags & VALUE_INPUT) == 0)
-        return graph_set_constant(g, old, t, err);
+    bool own = old != 0 && graph_readers(g, old) == 1 && (graph_value(g, old)->flags & VALUE_INPUT) == 0;
+    if (own) return graph_set_constant(g, old, t, err);
     ValueId v = graph_add_constant(g, arena_printf(g->arena, "%.*s_%s", STR_ARG(node_label(g, graph_node(g, node))), suffix), t);
     return v == 0 ? err_no_memory(err, "a constant") : graph_set_input(g, node, input, v, err);
 }

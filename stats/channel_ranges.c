@@ -105,8 +105,8 @@ static Status make_entries(Gather *s, const ChannelAxis *values, int count, Err 
         if (v == 0 || v > s->g->value_count) return err_set(err, ERR_BUG, "channel ranges: value %u does not exist", (unsigned)v);
         const Shape *shape = &graph_value(s->g, v)->shape;
         if (axis < 0 || axis >= shape->rank || shape->dims[axis] < 1)
-            return err_set(err, ERR_BUG, "channel ranges: '%.*s' has no known size along axis %d",
-                           STR_ARG(graph_value(s->g, v)->name), axis);
+            return err_set(err, ERR_BUG, "channel ranges: '%.*s' has no known size along axis %d", STR_ARG(graph_value(s->g, v)->name),
+                           axis);
         if (find_entry(s->ranges, v, axis) != NULL) continue;
         int at = s->ranges->count;
         if (!entry_new(&s->ranges->items[at], v, axis, shape->dims[axis])) return err_no_memory(err, "ranges of channels");
