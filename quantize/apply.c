@@ -7,6 +7,7 @@
  * The float tensor of an integer node has one reader, its QuantizeLinear, and is never an output of the graph. */
 #include "quantize/apply.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 #include "base/bytes.h"
@@ -77,12 +78,29 @@ static Status make_pair(Apply *a, ValueId v, ValueId from, ValueId to, Err *err)
     return OK;
 }
 
+/* Whether the ends of the grid are those of the Relu or Clip, which then has nothing left to do. Not so for grids around zero, and for
+ * ends given by hand. */
+static bool ends_clamp(const Graph *g, NodeId clamp, Grid grid)
+{
+    const Node *n = graph_node(g, clamp);
+    double low = 0.0, high = INFINITY, slack = 0.5 * (double)grid.scale;
+    if (str_is(n->type, "Clip")) {
+        const Tensor *from = node_constant(g, n, 1), *to = node_constant(g, n, 2);
+        low = from != NULL ? tensor_get(from, 0) : (double)node_float(n, "min", -INFINITY);
+        high = to != NULL ? tensor_get(to, 0) : (double)node_float(n, "max", INFINITY);
+    }
+    return grid_low(grid) >= low - slack && grid_high(grid) <= high + slack;
+}
+
 static Status quantize_made(Apply *a, NodeId id, Err *err)
 {
     Graph *g = a->p->g;
     const NodePlan *np = &a->p->nodes[id];
     keep_label(g, id);
-    if (np->clamp != 0) graph_remove_node(g, np->clamp);
+    if (np->clamp != 0) {
+        if (ends_clamp(g, np->clamp, a->p->grids[a->p->root[np->out]])) graph_remove_node(g, np->clamp);
+        else keep_label(g, id = np->clamp);
+    }
     ValueId raw = new_value(g, np->out, "raw", DT_FLOAT);
     if (raw == 0) return err_no_memory(err, "a value");
     TRY(graph_set_outputs(g, id, &raw, 1, err));

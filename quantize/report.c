@@ -30,6 +30,15 @@ void report_layers(const PassContext *c, const Plan *p, const WeightJobs *w)
     if (quantized == 0) record_add(c->record, RECORD_NOTE, STR("graph"), "no layer could be quantized: the network is as before");
 }
 
+static bool in_integers(Str type)
+{
+    static const char *const types[] = { "QLinearConv", "QLinearMatMul", "QGemm", "MatMulIntegerToFloat", "ConvInteger", "MatMulInteger",
+                                         "DynamicQuantizeMatMul", "DynamicQuantizeLSTM", "MatMulNBits", "GatherBlockQuantized" };
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+        if (str_is(type, types[i])) return true;
+    return false;
+}
+
 /* Layers whose weights are no constants of their own: quantized already, behind other nodes, inside subgraphs; and float ops between. */
 Status report_left_out(const PassContext *c, Err *err)
 {
@@ -39,6 +48,11 @@ Status report_left_out(const PassContext *c, Err *err)
     for (int i = 0; i < count; i++)
         record_add(c->record, RECORD_SKIPPED, list[i].layer.name, "%s", list[i].quantized ? "it is quantized already" : list[i].reason);
     free(list);
+    for (uint32_t i = 0; i < c->graph->order_count; i++) {
+        const Node *n = graph_node(c->graph, c->graph->order[i]);
+        if (in_integers(n->type))
+            record_add(c->record, RECORD_SKIPPED, node_label(c->graph, n), "it is quantized already (%.*s)", STR_ARG(n->type));
+    }
     int nested = layers_nested(c->graph);
     if (nested > 0)
         record_add(c->record, RECORD_SKIPPED, STR("subgraphs"), "%d layer%s inside If, Loop or Scan", nested, nested == 1 ? "" : "s");

@@ -285,8 +285,10 @@ static void second_time(void **state)
     build_ready(g);
     assert_ok(quantize(g, options, NULL, 0, NULL, &err), &err);
     Tensor once = build_run(g, 2, 1.0, true);
-    assert_ok(quantize(g, options, NULL, 0, &record, &err), &err);
-    assert_int_equal(entries(&record, RECORD_CHANGED), 0);
+    const char *const again[] = { options[0], "fold=false", options[1], options[1] != NULL ? options[2] : NULL, NULL };
+    assert_ok(quantize(g, again, NULL, 0, &record, &err), &err);
+    for (size_t i = 0; i < record.count; i++)
+        if (record.entries[i].kind == RECORD_CHANGED) fail_msg("%s: %s", record.entries[i].object, record.entries[i].text);
     Tensor twice = build_run(g, 2, 1.0, true);
     assert_near(build_distance(&twice, &once), 0.0, 0.0);
     static const char *const names[] = { "stem", "a", "b", "c", "fc" };
