@@ -14,15 +14,18 @@ from onnx import helper
 from common import DIGITS, PARE, label, networks
 from fuzz_graphs import Server
 
-BATCH = 3
+BATCH = 2
 INTEGERS = {"sr": 16000}
-SLOW = ["imagenet/mobilenet_v2.onnx", "superres/super_resolution_10.onnx", "detect/ultraface_rfb_320.onnx"]  # for the plain kernels
+SLOW = ["imagenet/mobilenet_v2.onnx", "superres/super_resolution_10.onnx", "detect/ultraface_rfb_320.onnx", "detect/yunet_n_320.onnx",
+        "cifar10/resnet56_bn.onnx"]  # for the plain kernels
+TWINS = ["cifar10/resnet20.onnx", "speech/silero_vad.onnx"]  # their sisters with BatchNormalization and without If are compared
 DIFFER = {  # and by how much of an output's largest value
     "charlm/shakespeare_lstm.onnx": ("products of OpenBLAS in the recurrent cells", 1e-5),
     "detect/ultraface_rfb_320.onnx": ("a dilated convolution of oneDNN", 1e-6),
 }
+SIMPLE = ["--calibration=minmax", "--repairs=none"]
 PASSES = [("prune", ["--sparsity=0.5"]), ("quantize", []), ("lowrank", ["--ratio=0.5"]), ("fold", [])]
-PASSES_ON = ["digits.onnx", "mnist/lenet5.onnx", "kws/dscnn_nhwc.onnx", "cifar10/resnet20_bn.onnx", "stories260k/stories260K.onnx"]
+PASSES_ON = ["digits.onnx", "mnist/lenet5.onnx", "kws/dscnn_nhwc.onnx", "cifar10/resnet8_nhwc.onnx", "stories260k/stories260K.onnx"]
 
 
 def noise(path, count):
@@ -48,13 +51,13 @@ def run_pass(name, options, source, data, out, threads):
     done = subprocess.run([PARE, "pass", name, *options, source, "-o", out, "-q", "--no-measure", "--no-cache", f"--threads={threads}",
                            *(["--data", data] if name == "quantize" else [])], capture_output=True, text=True, check=False,
                           env={**os.environ, "GOMP_SPINCOUNT": "1000"})
-    return done.returncode, done.stderr.strip()
+    return done.returncode, done.stderr.strip()[-200:]
 
 
 def compare(server, model, feeds, name):
     """What differs between one thread and two."""
     faults = []
-    for plain in (False,) if name in SLOW else (False, True):
+    for plain in (False,) if name.split()[0] in SLOW else (False, True):
         one, two = (server.run(model, [feeds], plain, threads)[1] for threads in (1, 2))
         if one[0] != 0 or two[0] != 0:
             faults.append(f"{name}: {one[:2]}, {two[:2]}")
@@ -70,35 +73,39 @@ def compare(server, model, feeds, name):
 
 
 def main():
-    server, faults, compared, written = Server(seconds=120), [], 0, 0
+    server, faults, compared, integers, written = Server(seconds=120), [], 0, 0, 0
     with tempfile.TemporaryDirectory() as temporary:
         folder = pathlib.Path(temporary)
         for path in networks():
             name = label(path)
+            if name in TWINS:
+                continue
             feeds = noise(path, BATCH)
-            data = folder / "data.npz"
-            np.savez(data, **feeds)
+            data = folder / "data"  # each file a sample of its own: adjacency matrices and states have no axis of samples
+            data.mkdir(exist_ok=True)
+            np.savez(data / "0.npz", **feeds)
             faults += compare(server, path.read_bytes(), feeds, name)
-            code, said = run_pass("quantize", [], path, data, folder / "int8.onnx", 1)
+            code, said = run_pass("quantize", SIMPLE, path, data, folder / "int8.onnx", 1)
             if code == 0:
                 faults += compare(server, (folder / "int8.onnx").read_bytes(), feeds, name + " in int8")
             else:
-                print(f"{name}: not quantized: {said[-200:]}")
-            compared += 1 + (code == 0)
+                print(f"{name}: not quantized: {said}")
+            compared += 1
+            integers += code == 0
             if name not in PASSES_ON:
                 continue
             for step, options in PASSES:
                 codes = [run_pass(step, options, path, data, folder / f"{threads}.onnx", threads) for threads in (1, 2)]
                 if any(c for c, _ in codes):
-                    print(f"{name}: pass {step}: {codes[0][0]}: {codes[0][1][-200:]}")
+                    print(f"{name}: pass {step}: {codes[0][0]}: {codes[0][1]}")
                     continue
                 written += 1
                 if (folder / "1.onnx").read_bytes() != (folder / "2.onnx").read_bytes():
                     faults.append(f"{name}: pass {step} writes other bytes")
     server.close()
     print("\n".join(faults))
-    print(f"{compared} networks and {written} files of passes compared, {len(faults)} differ where they should not")
-    return 1 if faults or compared == 0 else 0
+    print(f"{compared} networks, {integers} of them in int8 too, and {written} files of passes compared, {len(faults)} differ where they should not")
+    return 1 if faults or integers == 0 or written == 0 else 0
 
 
 if __name__ == "__main__":
