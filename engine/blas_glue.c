@@ -7,6 +7,20 @@
 
 #include "base/bytes.h"
 
+/* OpenBLAS cuts the work of a factorization by the number of threads, and the sums with it: on one, the same bytes always. Nothing is
+ * set where one is set already, for then the caller may be a thread of several. */
+static int leave_team(void)
+{
+    int threads = openblas_get_num_threads();
+    if (threads > 1) openblas_set_num_threads(1);
+    return threads;
+}
+
+static void join_team(int threads)
+{
+    if (threads > 1) openblas_set_num_threads(threads);
+}
+
 static CBLAS_TRANSPOSE trans(bool t) { return t ? CblasTrans : CblasNoTrans; }
 
 void blas_sgemm(bool ta, bool tb, int m, int n, int k, float alpha, const float *a, int lda, const float *b, int ldb, float beta, float *c,
@@ -55,11 +69,13 @@ Status blas_svd(int rows, int cols, const double *a, double *u, double *s, doubl
     lapack_int info = LAPACK_WORK_MEMORY_ERROR;
     if (work != NULL && superb != NULL) {
         memcpy(work, a, bytes);
+        int threads = leave_team();
         info = LAPACKE_dgesdd(LAPACK_COL_MAJOR, 'S', cols, rows, work, cols, s, vt, cols, u, k);
         if (info > 0) {
             memcpy(work, a, bytes);
             info = LAPACKE_dgesvd(LAPACK_COL_MAJOR, 'S', 'S', cols, rows, work, cols, s, vt, cols, u, k, superb);
         }
+        join_team(threads);
     }
     free(work);
     free(superb);
@@ -76,11 +92,13 @@ Status blas_svd_float(int rows, int cols, const float *a, float *u, float *s, fl
     lapack_int info = LAPACK_WORK_MEMORY_ERROR;
     if (work != NULL && superb != NULL) {
         memcpy(work, a, bytes);
+        int threads = leave_team();
         info = LAPACKE_sgesdd(LAPACK_COL_MAJOR, 'S', cols, rows, work, cols, s, vt, cols, u, k);
         if (info > 0) {
             memcpy(work, a, bytes);
             info = LAPACKE_sgesvd(LAPACK_COL_MAJOR, 'S', 'S', cols, rows, work, cols, s, vt, cols, u, k, superb);
         }
+        join_team(threads);
     }
     free(work);
     free(superb);
@@ -92,7 +110,9 @@ Status blas_cholesky(int n, double *a, int *failed, Err *err)
     *failed = 0;
     if (n == 0) return OK;
     /* the lower triangle by rows is the upper one by columns */
+    int threads = leave_team();
     lapack_int info = LAPACKE_dpotrf(LAPACK_COL_MAJOR, 'U', n, a, n);
+    join_team(threads);
     if (info > 0) {
         *failed = (int)info;
         return OK;
@@ -113,7 +133,9 @@ Status blas_cholesky_solve(int n, int columns, const double *l, double *b, Err *
 Status blas_cholesky_inverse(int n, double *l, Err *err)
 {
     if (n == 0) return OK;
+    int threads = leave_team();
     lapack_int info = LAPACKE_dpotri(LAPACK_COL_MAJOR, 'U', n, l, n);
+    join_team(threads);
     if (info > 0) return err_set(err, ERR_DATA, "inverse of a %d x %d matrix: it is singular (pivot %d)", n, n, (int)info - 1);
     TRY(lapack_status(info, "inverse", n, n, err));
     for (int i = 0; i < n; i++)
@@ -124,20 +146,26 @@ Status blas_cholesky_inverse(int n, double *l, Err *err)
 void blas_triangular_solve(bool lower, bool transposed, int n, int columns, const double *t, double *b)
 {
     if (n == 0 || columns == 0) return;
+    int threads = leave_team();
     cblas_dtrsm(CblasRowMajor, CblasLeft, lower ? CblasLower : CblasUpper, trans(transposed), CblasNonUnit, n, columns, 1.0, t, n, b,
                 columns);
+    join_team(threads);
 }
 
 void blas_triangular_solve_right(bool lower, bool transposed, int rows, int n, const double *t, double *b)
 {
     if (n == 0 || rows == 0) return;
+    int threads = leave_team();
     cblas_dtrsm(CblasRowMajor, CblasRight, lower ? CblasLower : CblasUpper, trans(transposed), CblasNonUnit, rows, n, 1.0, t, n, b, n);
+    join_team(threads);
 }
 
 Status blas_eigen(int n, double *a, double *w, Err *err)
 {
     if (n == 0) return OK;
+    int threads = leave_team();
     lapack_int info = LAPACKE_dsyevd(LAPACK_COL_MAJOR, 'V', 'U', n, a, n, w);
+    join_team(threads);
     TRY(lapack_status(info, "eigenvalues", n, n, err));
     for (int i = 0; i < n; i++) /* eigenvectors came as columns of a column-major matrix */
         for (int j = i + 1; j < n; j++) {
@@ -155,6 +183,7 @@ Status blas_qr(int rows, int cols, const double *a, double *q, double *r, Err *e
     double *work = alloc_array((size_t)rows * (size_t)cols, sizeof *a);
     double *tau = alloc_array((size_t)k, sizeof *tau);
     lapack_int info = LAPACK_WORK_MEMORY_ERROR;
+    int threads = leave_team();
     if (work != NULL && tau != NULL) {
         memcpy(work, a, (size_t)rows * (size_t)cols * sizeof *a);
         info = LAPACKE_dgeqrf(LAPACK_ROW_MAJOR, rows, cols, work, cols, tau);
@@ -165,6 +194,7 @@ Status blas_qr(int rows, int cols, const double *a, double *q, double *r, Err *e
         info = LAPACKE_dorgqr(LAPACK_ROW_MAJOR, rows, k, k, work, cols, tau);
         for (int i = 0; i < rows; i++) memcpy(q + (size_t)i * (size_t)k, work + (size_t)i * (size_t)cols, (size_t)k * sizeof *q);
     }
+    join_team(threads);
     free(work);
     free(tau);
     return lapack_status(info, "QR factorization", rows, cols, err);
