@@ -143,18 +143,14 @@ def variants(net):
             blocks(32, False, True),
             nncf_static("PERFORMANCE", True),
         ]
-    made = [static("MinMax", "u8s8", True)] + [
-        static(m, t, c)
-        for m in METHODS
-        for t in TYPES
-        for c in (True, False)
-        if (c or m == "MinMax") and (m, t, c) != ("MinMax", "u8s8", True)
-    ]
-    if net.kind == "text":
+    if net.kind == "text":  # the default of all ops, then the products alone
+        made = [static("MinMax", "u8s8", True), static("MinMax", "u8u8", True)]
         made += [static(m, t, True, ["MatMul"]) for m in METHODS for t in ("u8u8", "u8s8", "u8s8 7 bits")]
         made += [dynamic(U8, False), dynamic(S8, True, True), *[blocks(32, s, h) for s in (True, False) for h in (True, False)]]
-        made += [nncf_static("MIXED", True)]
-    return made + ([] if net.kind == "text" else [nncf_static("MIXED"), nncf_static("PERFORMANCE")])
+        return [*made, nncf_static("MIXED", True)]
+    made = [static("MinMax", t, c) for c in (True, False) for t in ("u8s8", "u8u8", "u8s8 7 bits", "s8s8")]
+    made += [static(m, t, True) for m in ("Percentile", "Entropy") for t in ("u8s8", "u8u8", "u8s8 7 bits", "s8s8")]
+    return [*made, nncf_static("MIXED"), nncf_static("PERFORMANCE")]
 
 
 def shifted(path, out):

@@ -45,9 +45,8 @@ def versions():
 
     said = {p: importlib.metadata.version(p) for p in ("onnxruntime", "nncf", "onnx", "numpy")}
     said["time"] = time.strftime("%Y-%m-%d %H:%M")
-    said["pare"] = subprocess.run(
-        ["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
-    ).stdout.strip()
+    head = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    said["pare"] = os.environ.get("PARE_COMMIT", head.stdout.strip())  # of the program named by $PARE
     with open("/proc/cpuinfo", encoding="ascii", errors="replace") as file:
         info = file.read()
     said["processor"] = next((line.split(":", 1)[1].strip() for line in info.splitlines() if line.startswith("model name")), "unknown")
@@ -147,6 +146,14 @@ def place(net, tool, name):
     return CACHE / "rows" / net.key / f"{safe}.json", CACHE / "files" / net.key / f"{safe}.onnx"
 
 
+def integer_layers(file):
+    """(layers that run as integers in ONNX Runtime, layers), by pare's lint."""
+    import pare_rows
+
+    told = json.loads(pare_rows.call("lint", "--json", file))
+    return told["integer_layers"], told["layers"]
+
+
 def run_row(net, tool, name, make, engines, stamp, state, said):
     kept, file = place(net, tool, name)
     for path in (kept, file):
@@ -155,6 +162,7 @@ def run_row(net, tool, name, make, engines, stamp, state, said):
     try:
         row["seconds"] = make(net, CACHE, file)
         row["bytes"] = file.stat().st_size
+        row["integers"] = integer_layers(file)
         row["engines"] = measure(net, file, engines, state)
     except Exception as error:  # a tool that refuses the network is a result
         row["failed"] = f"{type(error).__name__}: {error}"[:400]

@@ -28,9 +28,7 @@ WEIGHTS = [
 ]
 # stories260K: setting, most nats above float32
 STORIES = [
-    ("default", 0.018),
-    ("MatMul only", 0.018),
-    ("inputs only", 0.012),
+    ("default", 0.012),
     ("weights 4 bits, blocks of 32", 0.070),
     ("weights 4 bits, blocks of 32, without the head", 0.055),
     ("weights 3 bits, blocks of 32", 0.33),

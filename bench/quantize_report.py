@@ -63,8 +63,8 @@ def network_table(net, rows, cache):
         "",
         base_line(net, cache),
         "",
-        f"| tool | variant | ORT: {header} | exact | pare | file |",
-        "|---|---|---|---|---|---|",
+        f"| tool | variant | ORT: {header} | exact | pare | integer layers | file |",
+        "|---|---|---|---|---|---|---|",
     ]
     order = {"pare": 0, "ONNX Runtime static": 1, "ONNX Runtime dynamic": 2, "ONNX Runtime MatMulNBits": 3, "NNCF": 4}
     mine = sorted(
@@ -72,9 +72,10 @@ def network_table(net, rows, cache):
     )
     for row in mine:
         if "failed" in row:
-            lines.append(f"| {row['tool']} | {row['variant']} | not made: {short(row['failed'])} | | | |")
+            lines.append(f"| {row['tool']} | {row['variant']} | not made: {short(row['failed'])} | | | | |")
             continue
         cells = [cell(net, row["engines"].get(key), key == "ort") for key, _ in ENGINES]
+        cells.append("{} of {}".format(*row["integers"]) if "integers" in row else "")
         lines.append(f"| {row['tool']} | {row['variant']} | {' | '.join(cells)} | {row['bytes'] / 1000:,.0f} kB |")
     return [*lines, ""] if mine else []
 
