@@ -300,7 +300,8 @@ static void report(const Mix *m)
         raised += !whole && u->level > u->start;
         mixed_report(c->record, m->w->layers[u->first].layer.name, u->error[u->start], choice, u->bytes[u->level] - u->bytes[u->start]);
     }
-    record_add(c->record, RECORD_NOTE, STR("mixed precision"), "%d of %d weights stay float, %d in more bits than asked for", floats, m->count, raised);
+    record_add(c->record, RECORD_NOTE, STR("mixed precision"), "%d of %d weights stay float, %d in more bits than asked for", floats,
+               m->count, raised);
     if (m->accuracy != NULL) record_number(c->record, "accuracy_drop", m->drop);
     record_number(c->record, "layers_float", floats);
     record_number(c->record, "layers_raised", raised);

@@ -10,6 +10,7 @@
 #include "quantize/form_qoperator.h"
 #include "quantize/mixed.h"
 #include "quantize/report.h"
+#include "quantize/uint8.h"
 
 #define MIN_OPSET 13 /* QuantizeLinear with an axis */
 #define MIN_IR 7     /* the IR of opset 13 */
@@ -157,6 +158,7 @@ static Status quantize_planned(Static *s, Err *err)
     TRY(trial_new(s->original, c->calibration, TRIAL_SAMPLES, c->threads, c->max_mem, c->log, &s->trial, err));
     TRY(static_calibrate(s, err));
     report_methods(c->record, s);
+    TRY(uint8_choose(s, err));
     TRY(mixed_remember(s, err));
     TRY(repair_rounding(s, err));
     TRY(mixed_static(s, err));
