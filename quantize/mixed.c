@@ -260,7 +260,6 @@ static Status spend(Mixed *m, double limit, Err *err)
     for (int i = 0; i < m->count; i++) {
         NodeId node = node_of(m, m->layers[i]);
         double size;
-        if (m->size + 0.9 * m->bytes[m->layers[i]] > limit) continue;
         m->keep[node] = true;
         TRY(measure_size(m, &size, err));
         if (size <= limit) m->size = size;

@@ -8,6 +8,8 @@
 
 #define WORTH_A_LOOK 0.95 /* of the error: all layers without the rule must get below it before single ones are tried */
 #define TRIED 12          /* layers tried one by one, those the rule costs most first */
+#define LEAST_GAIN 0.1    /* of the error: what one layer must take off it at least, */
+#define GAIN_BY_TIME 2.0  /* and for each part by which the network slows down */
 #define LOSS_RATIO 1.5    /* of a layer's squared weight error under the rule to that without: what makes it a candidate */
 
 typedef struct Candidate {
@@ -123,7 +125,7 @@ static void set_all(Static *s, bool shifted)
         if (s->plan.layers[i].reason == NULL && ruled(s, i)) s->plan.layers[i].shifted = shifted;
 }
 
-/* Kept where the error falls by a greater share than the time grows. */
+/* Kept where the error falls by enough for the time. */
 static Status try_layer(Static *s, const Candidate *c, Err *err)
 {
     WeightJobs w = { 0 };
@@ -134,7 +136,7 @@ static Status try_layer(Static *s, const Candidate *c, Err *err)
     shift(s, c->layer, true);
     TRY_OUT(remake(s, &w, err));
     TRY_OUT(error_with(s, &w, &error, err));
-    if (before - error > c->time * before) {
+    if (before - error > fmax(LEAST_GAIN, GAIN_BY_TIME * c->time) * before) {
         WeightJobs old = s->weights;
         s->weights = w;
         w = old;

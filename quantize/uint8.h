@@ -1,8 +1,8 @@
 /* Layers that the pair rule costs more than it is worth take uint8 weights with zero point 128.
  *
  * Products u8 x u8 are added in 32 bits on every processor: exact without the rule (quantize/grid.h), but slower where u8 x s8 has an
- * instruction of its own. A layer takes them where the error of the network's output, measured, falls by a greater share than the
- * network's time grows by the table (quantize/latency.h). Nothing is timed. */
+ * instruction of its own. A layer takes them where the error of the network's output, measured, falls by a tenth at least and
+ * by twice the share that the network's time grows by the table (quantize/latency.h). Nothing is timed. */
 #ifndef PARE_QUANTIZE_UINT8_H
 #define PARE_QUANTIZE_UINT8_H
 
