@@ -91,11 +91,12 @@ static const char *layer_reason(const Graph *g, PlannedLayer *l)
     return matmul ? NULL : bias_reason(g, n, l);
 }
 
-/* The value whose integers v is made of by moving them. */
+/* The value whose grid v would carry: moves and MaxPool hand it on. */
 static ValueId moved_from(const Graph *g, ValueId v)
 {
     NodeId producer;
-    while (v != 0 && (producer = graph_value(g, v)->producer) != 0 && moves(g, graph_node(g, producer)))
+    while (v != 0 && (producer = graph_value(g, v)->producer) != 0
+           && (moves(g, graph_node(g, producer)) || plain(graph_node(g, producer), "MaxPool")))
         v = graph_node(g, producer)->inputs[0];
     return v;
 }

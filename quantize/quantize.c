@@ -1,14 +1,16 @@
-/* Quantize: static 8-bit integers, written as QuantizeLinear / DequantizeLinear pairs that runtimes turn into integer kernels.
+/* Quantize: weights, and activations where asked, in integers.
  *
- *   x -> Conv(W, b) -> Relu -> y      =>     x -> Q -> DQ -> Conv(DQ(W int8), DQ(b int32)) -> Q -> DQ -> y
+ *   static    x -> Conv(W, b) -> Relu -> y   =>   x -> Q -> DQ -> Conv(DQ(W int8), DQ(b int32)) -> Q -> DQ -> y       (plan.h, apply.c)
+ *   dynamic   x -> MatMul(W) -> y            =>   x -> DynamicQuantizeLinear -> MatMulInteger(W int8) -> Mul -> y     (form_dynamic.h)
+ *   weights   x -> MatMul(W) -> y            =>   x -> MatMul(DQ(W, scale a block)) -> y,  or MatMulNBits             (form_weights.h)
  *
- *   activation  uint8, per tensor:   s = (max(hi, 0) - min(lo, 0)) / 255,  z = round(-lo / s),  lo and hi from the calibration data
- *   weight      int8, per channel:   s_k = max_i |w_ki| / 127, enlarged until the pairs are safe;  q = round(w / s_k) in [-127, 127]
+ *   activation  uint8, per tensor:   s = (max(hi, 0) - min(lo, 0)) / 255,  z = round(-lo / s),  lo and hi from calibration (calibrate.h)
+ *   weight      int8, per channel:   q = round(w / s_k), s_k and the direction of rounding by what the layer's output loses (rounding.h)
  *   bias        int32:               q = round(b / (s_x s_k)); s_k is raised where that would leave int32
  *
  * A Relu or Clip behind an integer node is what the ends of its output grid do: it goes. Reshape, Transpose, Slice and Pad move the
- * integers themselves. Needs: float32 layers with constant weights, calibration data like that met in use. Softmax, Sigmoid and the
- * network's outputs stay float. Safe pairs: x86 without VNNI adds two products u8 x s8 in 16 bits, saturating (VPMADDUBSW); with
+ * integers themselves. Needs: float32 layers with constant weights; for static, calibration data like that met in use. Softmax, Sigmoid
+ * and the network's outputs stay float. Safe pairs: x86 without VNNI adds two products u8 x s8 in 16 bits, saturating (VPMADDUBSW); with
  * |q0| + |q1| <= 128 where the signs agree the sum is exact on every processor.
  * Jacob et al., CVPR 2018; Krishnamoorthi, Quantizing deep convolutional networks for efficient inference, 2018 (per channel). */
 #include "engine/fold.h"
@@ -80,16 +82,26 @@ static Status quantize_run(PassContext *c, Err *err)
 
 const Pass pass_quantize = {
     .name = "quantize",
-    .summary = "static int8: per-channel weights, uint8 activations from calibration data, exact on every processor",
+    .summary = "8-bit integers exact on every processor, fixed from data or found at run time; or weights alone in 2 to 8 bits",
     .details =
-        "Writes QuantizeLinear / DequantizeLinear pairs around Conv, Gemm, MatMul with constant weights and the Add, Concat and pools\n"
-        "between them, so that runtimes execute integer kernels. Weights are symmetric int8 per output channel, activations asymmetric\n"
-        "uint8 per tensor from the range over the calibration data, biases int32. With --target=portable (the default) weights obey a\n"
-        "rule that keeps x86 without VNNI from saturating: the result is bit for bit the exact integer one on every processor. The opset\n"
-        "is raised to 13 and the IR with it where needed. Layers that stay float are listed with the reason.\n"
+        "    pare pass quantize --data calib.npz net.onnx -o int8.onnx                weights and activations, grids fixed from data\n"
+        "    pare pass quantize --mode=dynamic net.onnx -o int8.onnx                  activations while the network runs; no data\n"
+        "    pare pass quantize --mode=weights --bits=4 --block=32 net.onnx -o w4.onnx    smaller files; better with --data\n"
+        "    pare pass quantize --data calib.npz --save-table=t.txt net.onnx -o int8.onnx    # edit t.txt: '#' keeps a tensor in float\n"
+        "    pare pass quantize --data calib.npz --table=t.txt net.onnx -o int8.onnx\n"
+        "    { \"pass\": \"quantize\", \"layers\": [ { \"match\": \"head*\", \"skip\": true } ] }\n"
         "\n"
-        "    pare pass quantize --data calib.npz model.onnx -o int8.onnx\n"
-        "    { \"pass\": \"quantize\", \"layers\": [ { \"match\": \"head*\", \"skip\": true } ] }\n",
+        "static   QuantizeLinear and DequantizeLinear around Conv, Gemm, MatMul and the Add, Concat and pools between them, which\n"
+        "         runtimes turn into integer kernels; --format=qoperator writes those operators themselves. A grid is chosen for each\n"
+        "         activation, rounding and biases repaired on the data, each step kept only where the output's error falls.\n"
+        "dynamic  DynamicQuantizeLinear with MatMulInteger and ConvInteger, DynamicQuantizeLSTM; where there is no such operator (GRU,\n"
+        "         ConvTranspose) the weights alone.\n"
+        "weights  DequantizeLinear (blocks and 4 bits need opset 21), or with --format=nbits MatMulNBits and GatherBlockQuantized of\n"
+        "         com.microsoft. With data, rounding by what each layer's output loses: worth most below 5 bits.\n"
+        "\n"
+        "With --target=portable (the default) results are bit for bit the exact integers on x86 with and without VNNI and on Arm.\n"
+        "Weights that layers share are stored once; Gather's tables are quantized too (--tables). The opset is raised where the form\n"
+        "needs it. Every layer is listed, those that stay float with the reason; `pare lint` says what a runtime makes of the file.\n",
     .flags = PASS_NEEDS_GRAPH | PASS_USES_DATA | PASS_USES_LABELS | PASS_CHECKS_RULES,
     .options = quantize_table,
     .options_size = sizeof(QuantizeOptions),

@@ -409,7 +409,8 @@ static void refused(void **state)
         uint64_t before = fingerprint(g);
         const char *names[] = { rows[i].rule[0] }, *values[] = { rows[i].rule[1] };
         LayerRule rule = { .match = "a", .names = names, .values = values, .count = 1 };
-        QuantizeCall call = { .options = rows[i].options, .rules = &rule, .rule_count = rows[i].rule[0] != NULL, .no_data = rows[i].no_data };
+        QuantizeCall call = { .options = rows[i].options, .rules = &rule, .rule_count = rows[i].rule[0] != NULL,
+                              .no_data = rows[i].no_data };
         Status status = quantize_call(g, &call, &err);
         if (status != ERR_USAGE) fail_msg("row %zu (%s): status %d: %s", i, rows[i].says, (int)status, err.text);
         if (strstr(err.text, rows[i].says) == NULL) fail_msg("'%s' does not say '%s'", err.text, rows[i].says);
@@ -508,7 +509,8 @@ static void constant_activations(void **state)
 
 int main(void)
 {
-    static const char *const reduced[] = { "reduce-range=true", NULL }, *const reduced_dynamic[] = { "mode=dynamic", "reduce-range=true", NULL };
+    static const char *const reduced[] = { "reduce-range=true", NULL };
+    static const char *const reduced_dynamic[] = { "mode=dynamic", "reduce-range=true", NULL };
     static const char *const tied[][5] = { { "mode=weights", NULL }, { "mode=weights", "bits=4", "block=32", NULL },
                                            { "mode=weights", "bits=4", "format=nbits", "block=32", NULL } };
     struct CMUnitTest tests[MANY(mode_rows) + 2 * MANY(laws) + MANY(tied) + 12];
