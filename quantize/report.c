@@ -92,9 +92,8 @@ void report_methods(PassRecord *record, const Static *s)
     if (given > 0) record_add(record, RECORD_NOTE, STR("calibration"), "%d activation%s by the table", given, given == 1 ? "" : "s");
 }
 
-void report_repair(PassRecord *record, const char *name, double before, double after)
+void report_repair(PassRecord *record, const char *name, double before, double after, bool kept)
 {
-    bool kept = after < before;
     Str object = { name, strlen(name) };
     record_add(record, RECORD_NOTE, object, "output error %.2f dB, was %.2f dB: %s", trial_db(after), trial_db(before),
                kept ? "kept" : "not kept");

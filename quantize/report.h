@@ -13,6 +13,6 @@ void report_float_ops(const PassContext *c, const Plan *p);
 /* How many activations got their ends by which method. */
 void report_methods(PassRecord *record, const Static *s);
 /* What a step did to the error of the network's output, and whether it was kept. */
-void report_repair(PassRecord *record, const char *name, double before, double after);
+void report_repair(PassRecord *record, const char *name, double before, double after, bool kept);
 
 #endif

@@ -15,8 +15,9 @@
 #define MIN_OPSET 13 /* QuantizeLinear with an axis */
 #define MIN_IR 7     /* the IR of opset 13 */
 #define CLIPS 12      /* candidates of a weight's scale, chosen by the layer's own loss */
-#define COLUMNS 8     /* of the walk, for each input of the widest layer */
-#define LEAST_COLUMNS 8192
+#define COLUMNS 4     /* of the walk, for each input of the widest layer */
+#define LEAST_COLUMNS 4096
+#define WALK_SAMPLES 256
 
 static bool any_layer(const Plan *p)
 {
@@ -63,7 +64,8 @@ static Status round_walk(Static *s, Graph *g, bool gptq, bool bias, Err *err)
     static const WalkAlter alter = { carries_grid, put_on_grid };
     for (int i = 0; i < s->weights.jobs.count; i++) s->weights.jobs.items[i].spec.clips = CLIPS;
     RoundRun run = { .original = c->graph, .compressed = g, .data = c->calibration, .alter = &alter, .alter_user = &s->plan, .gptq = gptq,
-                     .target = gptq, .bias = bias, .samples = o->samples, .batch = o->batch, .positions = columns(s), .seed = c->seed,
+                     .target = gptq, .bias = bias,
+                     .samples = o->samples == 0 || o->samples > WALK_SAMPLES ? WALK_SAMPLES : o->samples, .batch = o->batch, .positions = columns(s), .seed = c->seed,
                      .max_mem = c->max_mem, .threads = c->threads, .record = c->record, .log = c->log };
     return layers_round_walk(&run, &s->weights.jobs, err);
 }
@@ -104,7 +106,7 @@ static Status repair_rounding(Static *s, Err *err)
     TRY_OUT(weight_jobs_make(&s->plan, &s->weights, err));
     TRY_OUT(round_walk(s, rounded, gptq, bias, err));
     TRY_OUT(static_error(s, rounded, &error, err));
-    report_repair(s->c->record, gptq ? "gptq" : "bias", s->error, error);
+    report_repair(s->c->record, gptq ? "gptq" : "bias", s->error, error, error < s->error);
     if (error < s->error) {
         s->error = error;
         WeightJobs better = s->weights;
@@ -156,6 +158,8 @@ static Status quantize_planned(Static *s, Err *err)
     PassContext *c = s->c;
     const QuantizeOptions *o = c->options;
     TRY(trial_new(s->original, c->calibration, TRIAL_SAMPLES, c->threads, c->max_mem, c->log, &s->trial, err));
+    TRY(static_repair_floats(s, err));
+    TRY(make_plan(s, err));
     TRY(static_calibrate(s, err));
     report_methods(c->record, s);
     TRY(uint8_choose(s, err));
@@ -172,7 +176,7 @@ static Status quantize_planned(Static *s, Err *err)
     return refresh(c->graph, err);
 }
 
-static void release(Static *s)
+void static_release(Static *s)
 {
     plan_release(&s->plan);
     weight_jobs_release(&s->weights);
@@ -209,6 +213,6 @@ Status static_run(PassContext *c, Err *err)
     TRY_OUT(opset_raise_ir(c->graph, MIN_IR, err));
     TRY_OUT(quantize_planned(&s, err));
 out:
-    release(&s);
+    static_release(&s);
     return status;
 }

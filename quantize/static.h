@@ -23,9 +23,14 @@ typedef struct Static {
 } Static;
 
 Status static_run(PassContext *c, Err *err);
+void static_release(Static *s); /* but for c */
 
-/* Plans, sweeps and chooses the grids; afterwards s->plan.grids are filled and weights rounded as they stand (static_grids.c). */
+/* Rewrites c->graph so that it is easier to quantize; afterwards it wants a new plan (static_repairs.c). */
+Status static_repair_floats(Static *s, Err *err);
+/* Sweeps and chooses the grids; afterwards s->plan.grids are filled and weights rounded as they stand (static_grids.c). */
 Status static_calibrate(Static *s, Err *err);
+/* All grids by one method, what the table gives apart. */
+void static_set_methods(Static *s, Calibration method);
 /* Error of the network that plan, grids and jobs give for the float network g. */
 Status static_error(Static *s, const Graph *g, double *error, Err *err);
 

@@ -76,7 +76,7 @@ Status static_error(Static *s, const Graph *g, double *error, Err *err)
 static const Calibration tried[] = { CALIBRATE_MINMAX, CALIBRATE_MSE, CALIBRATE_PERCENTILE, CALIBRATE_ENTROPY };
 #define TRIED ((int)(sizeof tried / sizeof *tried))
 
-static void set_all(Static *s, Calibration method)
+void static_set_methods(Static *s, Calibration method)
 {
     for (int i = 0; i < s->root_count; i++) set_method(s, i, method);
 }
@@ -132,11 +132,11 @@ static Status choose(Static *s, Err *err)
     double errors[TRIED];
     int best = 0;
     for (int m = 0; m < TRIED; m++) {
-        set_all(s, tried[m]);
+        static_set_methods(s, tried[m]);
         TRY(static_error(s, s->c->graph, &errors[m], err));
         if (errors[m] < WORTH * errors[best]) best = m;
     }
-    set_all(s, tried[best]);
+    static_set_methods(s, tried[best]);
     s->error = errors[best];
     return s->root_count > 1 ? try_groups(s, errors, best, err) : OK;
 }
@@ -145,7 +145,7 @@ Status static_calibrate(Static *s, Err *err)
 {
     const QuantizeOptions *o = s->c->options;
     TRY(gather(s, err));
-    set_all(s, o->calibration == CALIBRATE_AUTO ? CALIBRATE_MINMAX : (Calibration)o->calibration);
+    static_set_methods(s, o->calibration == CALIBRATE_AUTO ? CALIBRATE_MINMAX : (Calibration)o->calibration);
     TRY(weight_jobs_make(&s->plan, &s->weights, err));
     TRY(layers_round_plain(s->c->graph, &s->weights.jobs, s->c->threads, err));
     return o->calibration == CALIBRATE_AUTO ? choose(s, err) : static_error(s, s->c->graph, &s->error, err);

@@ -170,7 +170,7 @@ static Status round_on_data(Weighted *w, Err *err)
                      .seed = c->seed, .max_mem = c->max_mem, .threads = c->threads, .record = c->record, .log = c->log };
     TRY_OUT(layers_round_walk(&run, &w->jobs, err));
     TRY_OUT(trial_error(trial, walked, &w->error, err));
-    report_repair(c->record, "gptq", w->plain, w->error);
+    report_repair(c->record, "gptq", w->plain, w->error, w->error < w->plain);
     if (w->error < w->plain) status = take_biases(w, walked, err);
     else status = layers_round_plain(c->graph, &w->jobs, c->threads, err);
 out:

@@ -1,0 +1,222 @@
+/* The rewrites of the float network that make it easier to quantize, each tried and kept where the output of a simply quantized network
+ * gains by it: what helps one network harms another, and what helps alone may harm with the next. */
+#include <stdlib.h>
+
+#include "base/bytes.h"
+#include "graph/edit.h"
+#include "quantize/repairs.h"
+#include "quantize/report.h"
+#include "quantize/static.h"
+
+#define QUICK_SAMPLES 64 /* that the grids of a try are made from */
+#define WORTH 0.97       /* of the error so far: what a rewrite must get below */
+
+typedef Status (*Rewrite)(Graph *g, ChannelRanges *ranges, PassRecord *record, int *changed, Err *err);
+
+static Status absorb_lowest(Graph *g, ChannelRanges *ranges, PassRecord *record, int *changed, Err *err)
+{
+    return absorb_graph(g, ranges, -1.0, record, changed, err);
+}
+
+static const struct {
+    Repair repair;
+    Rewrite run;
+} rewrites[] = { { REPAIR_EQUALIZE, equalize_graph }, { REPAIR_BALANCE, balance_graph }, { REPAIR_ABSORB, absorb_lowest } };
+
+typedef struct Floats {
+    Static *s;
+    ChannelRanges ranges; /* of the network at hand */
+    double error;         /* of the network at hand, quantized simply */
+} Floats;
+
+/* ---- a simply quantized network ---- */
+
+static Status quick_error(const Static *s, Graph *g, double *error, Err *err)
+{
+    PassContext c = *s->c;
+    PassRecord none = { 0 };
+    QuantizeOptions o = *(const QuantizeOptions *)c.options;
+    Static quick = { .c = &c, .trial = s->trial, .keep = s->keep };
+    Status status;
+    double other;
+    c.graph = g;
+    c.record = &none;
+    c.options = &o;
+    c.cache_dir = NULL;
+    c.log = NULL;
+    if (o.samples == 0 || o.samples > QUICK_SAMPLES) o.samples = QUICK_SAMPLES;
+    bool both = o.calibration == CALIBRATE_AUTO;
+    if (both) o.calibration = CALIBRATE_MINMAX;
+    TRY_OUT(plan_make(&c, &(PlanLimits){ &s->table, s->keep }, &quick.plan, err));
+    TRY_OUT(static_calibrate(&quick, err));
+    *error = quick.error;
+    if (both) {
+        static_set_methods(&quick, CALIBRATE_MSE);
+        TRY_OUT(static_error(&quick, g, &other, err));
+        if (other < *error) *error = other;
+    }
+out:
+    quick.trial = NULL; /* borrowed, as keep is */
+    quick.keep = NULL;
+    static_release(&quick);
+    record_release(&none);
+    return status;
+}
+
+/* ---- rewrites of the whole network ---- */
+
+static Status try_rewrite(Floats *f, int which, Err *err)
+{
+    PassContext *c = f->s->c;
+    Graph *g = NULL;
+    ChannelRanges ranges = { 0 };
+    PassRecord none = { 0 };
+    int changed = 0;
+    double error = 0.0;
+    Status status;
+    TRY_OUT(graph_clone(c->graph, &g, err));
+    engine_bind(g);
+    TRY_OUT(channel_ranges_clone(&f->ranges, &ranges, err));
+    TRY_OUT(rewrites[which].run(g, &ranges, &none, &changed, err));
+    if (changed == 0) goto out;
+    TRY_OUT(quick_error(f->s, g, &error, err));
+    bool kept = error < WORTH * f->error;
+    report_repair(c->record, repair_names[rewrites[which].repair], f->error, error, kept);
+    if (!kept) goto out;
+    f->error = error;
+    TRY_OUT(rewrites[which].run(c->graph, &f->ranges, c->record, &changed, err));
+out:
+    record_release(&none);
+    channel_ranges_release(&ranges);
+    graph_free(g);
+    return status;
+}
+
+/* ---- smoothing, place by place ---- */
+
+static const double strengths[] = { 0.5, 0.65, 0.8, 0.9 };
+#define STRENGTHS ((int)(sizeof strengths / sizeof *strengths))
+
+/* Error of the network with these strengths; -1 leaves a place alone. */
+static Status smooth_error(const Floats *f, const Places *p, const double *strength, double *error, Err *err)
+{
+    Graph *g = NULL;
+    ChannelRanges ranges = { 0 };
+    PassRecord none = { 0 };
+    Status status;
+    TRY_OUT(graph_clone(f->s->c->graph, &g, err));
+    engine_bind(g);
+    TRY_OUT(channel_ranges_clone(&f->ranges, &ranges, err));
+    for (int i = 0; i < p->count; i++) {
+        bool changed;
+        if (strength[i] >= 0.0) TRY_OUT(smooth_apply(g, &p->items[i], strength[i], &ranges, &none, &changed, err));
+    }
+    status = quick_error(f->s, g, error, err);
+out:
+    record_release(&none);
+    channel_ranges_release(&ranges);
+    graph_free(g);
+    return status;
+}
+
+static int absorbed(const Places *p)
+{
+    int count = 0;
+    for (int i = 0; i < p->count; i++) count += p->items[i].kind != PLACE_INPUT;
+    return count;
+}
+
+static void set_strengths(const Places *p, double value, double *strength)
+{
+    for (int i = 0; i < p->count; i++) strength[i] = p->items[i].kind != PLACE_INPUT ? value : -1.0;
+}
+
+#define PART_TRIES 12 /* quantized networks that the search by parts may cost */
+
+/* One strength for all, then parts of the network by themselves, each the neighbouring strengths. */
+static Status search_strengths(const Floats *f, const Places *p, double *strength, double *best, Err *err)
+{
+    double error, chosen = -1.0;
+    *best = f->error;
+    for (int k = 0; k < STRENGTHS; k++) {
+        set_strengths(p, strengths[k], strength);
+        TRY(smooth_error(f, p, strength, &error, err));
+        if (error < *best) {
+            *best = error;
+            chosen = strengths[k];
+        }
+    }
+    set_strengths(p, chosen, strength);
+    if (chosen < 0.0) return OK;
+    int parts = p->count < PART_TRIES / 2 ? p->count : PART_TRIES / 2;
+    for (int part = 0; part < parts; part++)
+        for (int step = -1; step <= 1; step += 2) {
+            int first = part * p->count / parts, end = (part + 1) * p->count / parts;
+            double *before = alloc_array((size_t)p->count + 1, sizeof *before);
+            if (before == NULL) return err_no_memory(err, "smoothing");
+            for (int i = 0; i < p->count; i++) before[i] = strength[i];
+            for (int i = first; i < end; i++)
+                if (strength[i] >= 0.0) strength[i] = strength[i] + 0.1 * step > 1.0 ? 1.0 : strength[i] + 0.1 * step;
+            Status status = smooth_error(f, p, strength, &error, err);
+            if (status == OK && error < *best) *best = error;
+            else for (int i = 0; i < p->count; i++) strength[i] = before[i];
+            free(before);
+            TRY(status);
+        }
+    return OK;
+}
+
+static Status smooth(Floats *f, Err *err)
+{
+    PassContext *c = f->s->c;
+    Places p = { 0 };
+    double best = f->error, *strength = NULL;
+    Status status;
+    TRY_OUT(smooth_find(c->graph, &p, err));
+    if (absorbed(&p) == 0) goto out;
+    strength = alloc_array((size_t)p.count + 1, sizeof *strength);
+    if (strength == NULL) {
+        status = err_no_memory(err, "smoothing");
+        goto out;
+    }
+    TRY_OUT(search_strengths(f, &p, strength, &best, err));
+    bool kept = best < WORTH * f->error;
+    report_repair(c->record, repair_names[REPAIR_SMOOTH], f->error, best, kept);
+    for (int i = 0; kept && i < p.count; i++) {
+        bool changed;
+        if (strength[i] >= 0.0) TRY_OUT(smooth_apply(c->graph, &p.items[i], strength[i], &f->ranges, c->record, &changed, err));
+    }
+    if (kept) f->error = best;
+out:
+    places_release(&p);
+    free(strength);
+    return status;
+}
+
+static bool any_asked(const QuantizeOptions *o)
+{
+    return options_repair(o, REPAIR_EQUALIZE) || options_repair(o, REPAIR_BALANCE) || options_repair(o, REPAIR_ABSORB)
+        || options_repair(o, REPAIR_SMOOTH);
+}
+
+Status static_repair_floats(Static *s, Err *err)
+{
+    PassContext *c = s->c;
+    const QuantizeOptions *o = c->options;
+    Floats f = { .s = s };
+    Status status;
+    if (!any_asked(o)) return OK;
+    SweepOptions sweep = { .threads = c->threads, .batch = o->batch, .samples = o->samples, .max_mem = c->max_mem, .log = c->log };
+    TRY_OUT(repairs_measure(c->graph, c->calibration, &sweep, &f.ranges, err));
+    if (f.ranges.count == 0) goto out; /* no place for any of them */
+    TRY_OUT(quick_error(s, c->graph, &f.error, err));
+    for (int i = 0; i < (int)(sizeof rewrites / sizeof *rewrites); i++)
+        if (options_repair(o, rewrites[i].repair)) TRY_OUT(try_rewrite(&f, i, err));
+    if (options_repair(o, REPAIR_SMOOTH)) TRY_OUT(smooth(&f, err));
+    TRY_OUT(graph_finish(c->graph, err));
+    engine_bind(c->graph);
+    status = engine_infer(c->graph, err);
+out:
+    channel_ranges_release(&f.ranges);
+    return status;
+}
