@@ -15,8 +15,10 @@
 #define MIN_OPSET 13 /* QuantizeLinear with an axis */
 #define MIN_IR 7     /* the IR of opset 13 */
 #define CLIPS 12      /* candidates of a weight's scale, chosen by the layer's own loss */
-#define COLUMNS 4     /* of the walk, for each input of the widest layer */
+/* Columns of the walk: as many as the products of all layers' moments afford, within these ends and 4 for each input of the widest layer. */
 #define LEAST_COLUMNS 4096
+#define MOST_COLUMNS 16384
+#define MOMENT_PRODUCTS 4e9
 #define WALK_SAMPLES 256
 
 static bool any_layer(const Plan *p)
@@ -50,11 +52,15 @@ static void put_on_grid(void *user, ValueId v, Tensor *t)
 static int64_t columns(const Static *s)
 {
     const QuantizeOptions *o = s->c->options;
-    int64_t widest = 64;
-    for (int i = 0; i < s->plan.layer_count; i++)
-        if (s->plan.layers[i].reason == NULL && s->plan.layers[i].form.width > widest) widest = s->plan.layers[i].form.width;
+    double products = 1.0, widest = 1.0;
+    for (int i = 0; i < s->plan.layer_count; i++) {
+        const LayerForm *f = &s->plan.layers[i].form;
+        if (s->plan.layers[i].reason != NULL) continue;
+        products += (double)f->groups * (double)f->width * (double)f->width;
+        widest = fmax(widest, (double)f->width);
+    }
     if (o->positions > 0) return o->positions;
-    return COLUMNS * widest > LEAST_COLUMNS ? COLUMNS * widest : LEAST_COLUMNS;
+    return (int64_t)fmax(fmin(MOMENT_PRODUCTS / products, MOST_COLUMNS), fmax(4.0 * widest, LEAST_COLUMNS));
 }
 
 static Status round_walk(Static *s, Graph *g, bool gptq, bool bias, Err *err)
