@@ -1,6 +1,7 @@
 """Networks quantized by others: ONNX Runtime's tools in every variant, NNCF. Each maker writes `out` from the float network."""
 
 import collections
+import logging
 import time
 
 import numpy as np
@@ -83,6 +84,8 @@ def blocks(block, symmetric, head):
 
     def make(net, cache, out):
         from onnxruntime.quantization import matmul_nbits_quantizer
+
+        logging.getLogger(matmul_nbits_quantizer.__name__).setLevel(logging.WARNING)
 
         model, started = onnx.load(str(model_of(net, cache))), time.perf_counter()
         last = [n.name for n in model.graph.node if n.op_type == "MatMul"][-1]

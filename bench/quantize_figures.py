@@ -3,7 +3,6 @@
 import collections
 import json
 
-
 Figure = collections.namedtuple("Figure", "what aim ort exact pare default best met")
 DEFAULT = ("ONNX Runtime static", "MinMax u8s8 per channel")
 # network, largest drop of accuracy, least SQNR in dB, least agreement

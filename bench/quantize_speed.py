@@ -23,7 +23,7 @@ import os, sys, time
 started = time.perf_counter()
 child = os.spawnv(os.P_NOWAIT, sys.argv[1], sys.argv[1:])
 _, status, used = os.wait4(child, 0)
-print(status, time.perf_counter() - started, used.ru_maxrss)
+print(status, time.perf_counter() - started, used.ru_maxrss, used.ru_utime + used.ru_stime)
 """
 STATIC = """
 import sys, time
@@ -36,22 +36,22 @@ class Batches(Reader):
         total = len(next(iter(feeds.values())))
         self.rows = iter([{k: v[i:i + size] for k, v in feeds.items()} for i in range(0, total, size)])
 feeds = dict(np.load(sys.argv[3]))
-started = time.perf_counter()
+started, before = time.perf_counter(), time.process_time()
 quantize_static(sys.argv[2], sys.argv[4], Batches(feeds, int(sys.argv[6])), quant_format=QuantFormat.QDQ, per_channel=True,
                 activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8, calibrate_method=getattr(CalibrationMethod, sys.argv[5]))
-took = time.perf_counter() - started
+took, used = time.perf_counter() - started, time.process_time() - before
 peak = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM"))
-print("done", took, peak)
+print("done", took, peak, used)
 """
 
 
 def run_pare(*arguments):
-    """{"seconds", "peak" in kB} of one process."""
+    """{"seconds", "peak" in kB, "processor": seconds of all threads} of one process."""
     done = subprocess.run([sys.executable, "-S", "-c", WAIT, PARE, *map(str, arguments)], capture_output=True, text=True, check=True)
-    status, seconds, peak = done.stdout.split()[-3:]
+    status, seconds, peak, processor = done.stdout.split()[-4:]
     if status != "0":
         raise RuntimeError(f"pare {arguments}: {done.stderr}")
-    return {"seconds": float(seconds), "peak": int(peak)}
+    return {"seconds": float(seconds), "peak": int(peak), "processor": float(processor)}
 
 
 def run_static(source, data, out, method, batch):
@@ -61,8 +61,8 @@ def run_static(source, data, out, method, batch):
         text=True,
         check=True,
     )
-    _, seconds, peak = done.stdout.split()[-3:]
-    return {"seconds": float(seconds), "peak": int(peak)}
+    _, seconds, peak, processor = done.stdout.split()[-4:]
+    return {"seconds": float(seconds), "peak": int(peak), "processor": float(processor)}
 
 
 def subjects(cache, folder):
@@ -148,7 +148,8 @@ def ratios(runs):
 
     def ratio(a, b):
         each = [y["seconds"] / x["seconds"] for x, y in zip(runs[a], runs[b])]
-        return float(np.median(each)), f"{np.median(each):.2f} [{min(each):.2f}, {max(each):.2f}]"
+        work = np.median([y["processor"] / x["processor"] for x, y in zip(runs[a], runs[b])])
+        return float(np.median(each)), f"{np.median(each):.2f} [{min(each):.2f}, {max(each):.2f}]", f"{work:.2f}"
 
     plain, default, single, batched, entropy = runs
     lines = []
@@ -159,8 +160,9 @@ def ratios(runs):
         ("default beside MinMax in batches", default, batched, 1),
         ("default beside Entropy", default, entropy, 2),
     ):
-        value, text = ratio(mine, other)
-        lines.append(f"{what}: {text} times as fast (aim: {least}: {'reached' if value >= least else '**short**'}).  ")
+        value, text, work = ratio(mine, other)
+        verdict = "reached" if value >= least else "**short**"
+        lines.append(f"{what}: {text} times as fast, {work} times by processor seconds (aim: {least}: {verdict}).  ")
     for mine in (plain, default):
         share = max(r["peak"] for r in runs[mine]) / max(r["peak"] for r in runs[entropy])
         lines.append(
