@@ -7,7 +7,9 @@
 
 #include "base/bytes.h"
 
-/* OpenBLAS cuts the work of a factorization by the number of threads, and the sums with it: on one, the same bytes always. Nothing is
+#define TILE 128 /* rows or columns of a product in double that one thread makes: never fewer for more threads */
+
+/* OpenBLAS cuts its work by the number of threads, and the sums with it: on one, the same bytes always. Nothing is
  * set where one is set already, for then the caller may be a thread of several. */
 static int leave_team(void)
 {
@@ -33,13 +35,25 @@ void blas_sgemm(bool ta, bool tb, int m, int n, int k, float alpha, const float 
 void blas_dgemm(bool ta, bool tb, int m, int n, int k, double alpha, const double *a, int lda, const double *b, int ldb, double beta,
                 double *c, int ldc)
 {
-    if (m == 0 || n == 0) return;
-    cblas_dgemm(CblasRowMajor, trans(ta), trans(tb), m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+    bool by_rows = m >= n;
+    int size = by_rows ? m : n, threads = leave_team();
+#pragma omp parallel for schedule(dynamic) num_threads(threads) if (threads > 1 && size > TILE)
+    for (int from = 0; from < size; from += TILE) {
+        int some = size - from < TILE ? size - from : TILE;
+        const double *left = !by_rows ? a : ta ? a + from : a + (size_t)from * (size_t)lda;
+        const double *right = by_rows ? b : tb ? b + (size_t)from * (size_t)ldb : b + from;
+        cblas_dgemm(CblasRowMajor, trans(ta), trans(tb), by_rows ? some : m, by_rows ? n : some, k, alpha, left, lda, right, ldb, beta,
+                    by_rows ? c + (size_t)from * (size_t)ldc : c + from, ldc);
+    }
+    join_team(threads);
 }
 
 void blas_dsyrk(bool rows, int n, int k, double alpha, const double *a, int lda, double beta, double *c, int ldc)
 {
-    if (n > 0) cblas_dsyrk(CblasRowMajor, CblasUpper, trans(!rows), n, k, alpha, a, lda, beta, c, ldc);
+    if (n == 0) return;
+    int threads = leave_team();
+    cblas_dsyrk(CblasRowMajor, CblasUpper, trans(!rows), n, k, alpha, a, lda, beta, c, ldc);
+    join_team(threads);
 }
 
 void blas_mirror(int n, double *c, int ldc)

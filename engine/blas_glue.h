@@ -22,7 +22,8 @@ void blas_dsyrk(bool rows, int n, int k, double alpha, const double *a, int lda,
 /* Copies the upper triangle of c[n,n] to the lower one. */
 void blas_mirror(int n, double *c, int ldc);
 
-/* Factorizations and triangular solves run on one thread, whatever is set: the same bytes for any number. */
+/* All that is done in double gives the same bytes for any number of threads: products are cut by their shape, factorizations and
+ * triangular solves run on one. */
 
 /* Thin SVD a[rows,cols] = u[rows,k] diag(s[k]) vt[k,cols], k = min(rows, cols), s descending. `a` is left alone. Divide and conquer;
  * falls back to QR iteration when that does not converge. ERR_DATA: NaN or infinity in a, or no convergence; ERR_MEMORY. */

@@ -21,6 +21,7 @@ SLOW = ["imagenet/mobilenet_v2.onnx", "superres/super_resolution_10.onnx", "dete
 TWINS = ["cifar10/resnet20.onnx", "speech/silero_vad.onnx"]  # their sisters with BatchNormalization and without If are compared
 DIFFER = {  # and by how much of an output's largest value
     "charlm/shakespeare_lstm.onnx": ("products of OpenBLAS in the recurrent cells", 1e-5),
+    "charlm/shakespeare_lstm.onnx in int8": ("products of OpenBLAS in the recurrent cells", 1e-5),
     "detect/ultraface_rfb_320.onnx": ("a dilated convolution of oneDNN", 1e-6),
 }
 SIMPLE = ["--calibration=minmax", "--repairs=none"]
