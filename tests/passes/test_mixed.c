@@ -43,7 +43,7 @@ static Graph *pairs_cost(void)
     }
     ValueId a = build_node(g, "MatMul", "a", x, build_constant(g, "wa", DT_FLOAT, first, DIMS(32, 16)), -1);
     ValueId b = build_node(g, "MatMul", "b", x, build_constant(g, "wb", DT_FLOAT, second, DIMS(32, 16)), -1);
-    for (int i = 0; i < 160; i++) third[i] = rng_normal(&rng) * (i / 10 % 2 == 1 ? 0.002 : 1.0); /* neighbours small: no pair is beyond it */
+    for (int i = 0; i < 160; i++) third[i] = rng_normal(&rng) * (i / 10 % 2 == 1 ? 0.002 : 1.0); /* no pair beyond it */
     ValueId c = build_constant(g, "wc", DT_FLOAT, third, DIMS(16, 10));
     build_output(g, build_node(g, "MatMul", "c", build_node(g, "Sub", "apart", a, b, -1), c, -1));
     build_ready(g);
