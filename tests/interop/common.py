@@ -8,6 +8,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 PARE = os.environ.get("PARE", str(ROOT / "build" / "pare"))
 ZOO = pathlib.Path(os.environ.get("PARE_ZOO", ROOT.parent / "shared" / "zoo"))
 DIGITS = ROOT / "examples" / "digits"
+FULL = os.environ.get("PARE_INTEROP") == "full"  # the long forms of the checks too: every network in every form
+SIMPLE = ["--calibration=minmax", "--repairs=none"]  # quantize without trials, where the form of the result matters and not its accuracy
 
 
 def pare(*arguments):

@@ -14,7 +14,7 @@ from onnx import TensorProto as T
 from onnx import helper as h
 from onnx import numpy_helper as nh
 
-from common import DIGITS, ZOO, label, pare
+from common import DIGITS, SIMPLE, ZOO, label, pare
 from feeds import noise, quiet
 
 TEMP = pathlib.Path(tempfile.mkdtemp())
@@ -192,7 +192,7 @@ def check_zoo(path):
 def check_qoperator(model, data):
     """pare's static QDQ against the same in QOperator form: ONNX Runtime's and pare's integers are the same but for ties."""
     qdq, out = TEMP / "qdq.onnx", TEMP / "qoperator.onnx"
-    pare("pass", "quantize", "--no-measure", "-q", "--data", data, model, "-o", qdq)
+    pare("pass", "quantize", *SIMPLE, "--no-measure", "-q", "--data", data, model, "-o", qdq)
     said = forms(qdq, out, "qoperator")
     onnx.checker.check_model(str(out))
     feeds = noise(qdq, rng)

@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from common import DIGITS, PARE, label, networks
+from common import PARE, SIMPLE, label, networks
 from fuzz_graphs import Server
 
 BATCH = 2
@@ -24,7 +24,6 @@ DIFFER = {  # and by how much of an output's largest value
     "charlm/shakespeare_lstm.onnx in int8": ("products of OpenBLAS in the recurrent cells", 1e-5),
     "detect/ultraface_rfb_320.onnx": ("a dilated convolution of oneDNN", 1e-6),
 }
-SIMPLE = ["--calibration=minmax", "--repairs=none"]
 PASSES = [("prune", ["--sparsity=0.5"]), ("quantize", []), ("lowrank", ["--ratio=0.5"]), ("fold", [])]
 PASSES_ON = ["digits.onnx", "mnist/lenet5.onnx", "kws/dscnn_nhwc.onnx", "cifar10/resnet8_nhwc.onnx", "stories260k/stories260K.onnx"]
 
