@@ -67,6 +67,7 @@ TSAN_TESTS := ops/test_engine ops/test_rows ops/test_integers ops/test_recurrent
 tsan: ## the tests with threads under ThreadSanitizer, OpenMP on pthreads
 	@$(MAKE) --no-print-directory BUILD=build-tsan OPT=-O1 SANITIZE=-fsanitize=thread TEAM=build-tsan/tests/tsan/gomp.o tsan-built
 
+.SECONDARY: $(TEAM)
 tsan-built: $(TSAN_TESTS:%=$(BUILD)/tests/%)
 	@TSAN_OPTIONS="halt_on_error=1:suppressions=tests/tsan/suppressions" tests/run $(TSAN_TESTS)
 
