@@ -73,7 +73,8 @@ static void print_profile(const Profile *p, StrBuf *b)
     strbuf_printf(b, "  byte of level 2      %8.2f pJ\n", p->terms[PROFILE_TERM_joules_byte_l2] * 1e12);
     strbuf_printf(b, "  byte of memory       %8.2f pJ\n", p->terms[PROFILE_TERM_joules_byte_dram] * 1e12);
     strbuf_printf(b, "  whatever is computed %8.2f W\n", p->terms[PROFILE_TERM_watts_static]);
-    strbuf_printf(b, "  fit of %d runs: %.1f %% in the mean, %.1f %% at most\n", p->observations, p->residual * 100, p->residual_most * 100);
+    strbuf_printf(b, "  fit of %d runs: off by %.1f %% (root mean square), %.1f %% at most\n", p->observations, p->residual * 100,
+                  p->residual_most * 100);
 }
 
 static Status calibrate(Call *c, const SourceSettings *settings, Err *err)
@@ -122,8 +123,9 @@ const Command command_probe = {
     .name = "probe",
     .args = "",
     .summary = "list the energy sources of this machine and how to enable them, or calibrate it",
-    .details = "Sources are listed best first, each with what it covers and, where it cannot be read, the command that opens it. Nothing is\n"
-               "changed. Figures of different sources are never compared. The exit code is 0 whatever is found, 3 when a file given is wrong.\n\n"
+    .details = "Sources are listed best first, each with what it covers and, where it cannot be read, the command that opens it. Nothing\n"
+               "is changed. Figures of different sources are never compared. The exit code is 0 whatever is found, 3 when a file that was\n"
+               "given is wrong.\n\n"
                "  pare probe                                      what can be read here\n"
                "  pare probe --json                               the same for a program\n"
                "  pare probe --meter-log=plug.csv                 check the log of a meter\n"

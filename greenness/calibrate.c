@@ -11,7 +11,7 @@
 #include "greenness/profile.h"
 
 #define TERMS PROFILE_TERM_COUNT
-#define REPEATS 5         /* the best of them is the peak: what disturbs only slows */
+#define REPEATS 12        /* the best of them is the peak: what disturbs only slows */
 #define IDLE PEAK_COUNT   /* in a mix: nothing runs */
 #define MEMORY ((uint64_t)512 << 20)
 
@@ -88,10 +88,8 @@ static Status measure_peaks(const PeakBuffers *b, double seconds, Log *log, int6
         for (int k = 0; k < PEAK_COUNT; k++) {
             Peak kernel = (Peak)k;
             double counts[PEAK_COUNT];
-            double took = peaks_run(b, &kernel, 1, 1, window, counts);
-            *ones[k] = fmax(*ones[k], counts[k] / took);
-            took = peaks_run(b, &kernel, 1, b->threads, window, counts);
-            *alls[k] = fmax(*alls[k], counts[k] / took);
+            *ones[k] = fmax(*ones[k], peaks_run(b, &kernel, 1, 1, window, counts));
+            *alls[k] = fmax(*alls[k], peaks_run(b, &kernel, 1, b->threads, window, counts));
             TRY(check_interrupt(log, ++*done, err));
         }
     }
@@ -185,7 +183,8 @@ Status profile_measure(const SourceSettings *settings, const CalibrateOptions *o
     Status status = peaks_init(&buffers, threads, o->max_mem > 0 ? o->max_mem : MEMORY, err);
     if (status == OK) status = measure_peaks(&buffers, has_meter ? seconds / 4 : seconds, o->log, &done, out, err);
     if (status == OK && has_meter) status = measure_energy(&buffers, &source, seconds * 3 / 4, o->log, &done, out, err);
-    if (!has_meter) snprintf(out->no_energy, sizeof out->no_energy, "no energy counter or sensor of the processor can be read; see pare probe");
+    if (!has_meter)
+        snprintf(out->no_energy, sizeof out->no_energy, "no energy counter or sensor of the processor can be read; see pare probe");
     progress_end(o->log);
     peaks_release(&buffers);
     if (has_meter) source_close(&source);

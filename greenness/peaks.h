@@ -22,7 +22,7 @@ Status peaks_init(PeakBuffers *b, int threads, uint64_t max_bytes, Err *err);
 void peaks_release(PeakBuffers *b);
 
 /* Runs the kernels named, in turns, on `threads` threads for about `seconds`; counts[k] gets the multiply-adds or bytes done by all.
- * Returns the seconds it took. */
+ * Returns how many a second of CPU time the threads did together, all kernels added: what other processes take does not count. */
 double peaks_run(const PeakBuffers *b, const Peak *kernels, int kernel_count, int threads, double seconds, double counts[PEAK_COUNT]);
 
 #endif

@@ -43,8 +43,8 @@ static const struct {
     { "cpu", "processor", offsetof(Profile, cpu), sizeof ((Profile *)0)->cpu, false },
     { "os", "operating system", offsetof(Profile, os), sizeof ((Profile *)0)->os, false },
     { "isa", "vector instructions that were used", offsetof(Profile, isa), sizeof ((Profile *)0)->isa, false },
-    { "machine", "hash of the installation's id, 16 digits; empty when not known", offsetof(Profile, machine), sizeof ((Profile *)0)->machine,
-      false },
+    { "machine", "hash of the installation's id, 16 digits; empty when not known", offsetof(Profile, machine),
+      sizeof ((Profile *)0)->machine, false },
     { "source", "what measured the energy", offsetof(Profile, source), sizeof ((Profile *)0)->source, true },
     { "boundary", "what the energy covers", offsetof(Profile, boundary), sizeof ((Profile *)0)->boundary, true },
 };
@@ -74,7 +74,8 @@ static bool add_texts(cJSON *json, const Profile *p, bool of_energy)
 
 static bool add_energy(cJSON *json, const Profile *p)
 {
-    if (!p->has_energy) return cJSON_AddNullToObject(json, "energy") != NULL && cJSON_AddStringToObject(json, "no_energy", p->no_energy) != NULL;
+    if (!p->has_energy)
+        return cJSON_AddNullToObject(json, "energy") != NULL && cJSON_AddStringToObject(json, "no_energy", p->no_energy) != NULL;
     cJSON *energy = cJSON_AddObjectToObject(json, "energy");
     return energy != NULL && add_texts(energy, p, true) && add_numbers(energy, p, terms, COUNT(terms))
         && cJSON_AddNumberToObject(energy, "observations", p->observations) != NULL && add_numbers(energy, p, fit, COUNT(fit));
@@ -130,7 +131,11 @@ static Status read_profile(const cJSON *json, const char *name, Profile *p, Err 
     TRY(read_numbers(cJSON_GetObjectItemCaseSensitive(json, "peaks"), p, peaks, COUNT(peaks), name, err));
     const cJSON *energy = cJSON_GetObjectItemCaseSensitive(json, "energy");
     const cJSON *observations = cJSON_GetObjectItemCaseSensitive(energy, "observations");
-    if (cJSON_IsNull(energy)) return OK;
+    const cJSON *why = cJSON_GetObjectItemCaseSensitive(json, "no_energy");
+    if (cJSON_IsNull(energy)) {
+        snprintf(p->no_energy, sizeof p->no_energy, "%.159s", cJSON_IsString(why) ? why->valuestring : "it does not say why");
+        return OK;
+    }
     if (!cJSON_IsObject(energy)) return wrong(name, "energy", "an object or null", err);
     if (!cJSON_IsNumber(observations) || !(observations->valuedouble >= 0 && observations->valuedouble < 1e6))
         return wrong(name, "observations", "a number", err);

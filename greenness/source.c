@@ -131,7 +131,7 @@ void source_begin(Source *s)
     s->spoiled = false;
     now_of(s, &s->last);
     if (s->kind->step != NULL) {
-        double ignored; /* what was lost before the window does not matter; where the second try fails too there is no start to count from */
+        double ignored; /* what was lost before the window does not matter; where the second try fails too there is no start */
         s->spoiled = !s->kind->step(s, &s->last, &ignored) && !s->kind->step(s, &s->last, &ignored);
         if (!s->spoiled) s->reason[0] = '\0';
     }

@@ -186,7 +186,8 @@ static void meter_open(Source *s)
     if (s->settings.meter_path == NULL) {
         s->readiness = SOURCE_UNSET;
         snprintf(s->reason, sizeof s->reason, "no meter log given");
-        snprintf(s->fix, sizeof s->fix, "log a plug meter as 'time,watts' lines (time in seconds since 1970) and give it: --meter-log=FILE");
+        snprintf(s->fix, sizeof s->fix,
+                 "log a plug meter as 'time,watts' lines (time in seconds since 1970) and give it: --meter-log=FILE");
         return;
     }
     Meter *m = calloc(1, sizeof *m);

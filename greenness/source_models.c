@@ -16,7 +16,8 @@ static void roofline_open(Source *s)
     if (p == NULL || !p->has_energy) {
         snprintf(s->reason, sizeof s->reason, p == NULL ? "no machine profile given" : "the profile holds no energies: %.150s",
                  p != NULL ? p->no_energy : "");
-        snprintf(s->fix, sizeof s->fix, "on a machine of this processor with a readable counter: pare probe --calibrate --output=machine.json\n"
+        snprintf(s->fix, sizeof s->fix,
+                 "on a machine of this processor with a readable counter: pare probe --calibrate --output=machine.json\n"
                  "here: --profile=machine.json");
         return;
     }
@@ -26,7 +27,8 @@ static void roofline_open(Source *s)
     snprintf(s->label, sizeof s->label, "%s%.60s", local ? "" : "profile of ", local ? "profile of this machine" : p->cpu);
     snprintf(s->boundary, sizeof s->boundary, "%.95s", p->boundary);
     snprintf(s->resolution, sizeof s->resolution, "none: computed; fit within %.1f %% of %d runs", p->residual * 100, p->observations);
-    if (!local) snprintf(s->note, sizeof s->note, "calibrated elsewhere: holds for a processor of that kind, its memory and its power settings");
+    if (!local)
+        snprintf(s->note, sizeof s->note, "calibrated elsewhere: holds for a processor of that kind, its memory and its power settings");
     s->readiness = SOURCE_READY;
 }
 
@@ -41,8 +43,8 @@ static bool roofline_model(Source *s, const Work *work, double seconds, double *
     return true;
 }
 
-/* Horowitz, "Computing's energy problem", ISSCC 2014, 45 nm at 0.9 V: float32 multiply 3.7 pJ and add 0.9 pJ; int8 multiply 0.2 pJ and int32
- * add 0.1 pJ; a DRAM access of 64 bits 1.3 nJ (of 1.3 to 2.6). Instructions themselves cost a processor ten to a hundred times the
+/* Horowitz, "Computing's energy problem", ISSCC 2014, 45 nm at 0.9 V: float32 multiply 3.7 pJ and add 0.9 pJ; int8 multiply 0.2 pJ and
+ * int32 add 0.1 pJ; a DRAM access of 64 bits 1.3 nJ (of 1.3 to 2.6). Instructions themselves cost a processor ten to a hundred times the
  * arithmetic: the sum ranks networks, it does not predict joules. */
 #define PICO 1e-12
 #define MAC_FLOAT (4.6 * PICO)
@@ -76,7 +78,8 @@ static void cpu_time_open(Source *s)
     s->provenance = PROVENANCE_CPU_TIME;
     s->factor = 2;
     s->proportional = true;
-    snprintf(s->label, sizeof s->label, "%g W/core%s", given ? s->settings.watts_per_core : energy_watts_per_core, given ? " as given" : "");
+    snprintf(s->label, sizeof s->label, "%g W/core%s", given ? s->settings.watts_per_core : energy_watts_per_core,
+             given ? " as given" : "");
     snprintf(s->boundary, sizeof s->boundary, "busy cores as their maker states them");
     snprintf(s->resolution, sizeof s->resolution, "none: computed from CPU time");
     snprintf(s->note, sizeof s->note, "its ratios are those of CPU time: it adds nothing to time");

@@ -81,9 +81,9 @@ static bool add_event(Source *s, CounterSet *c, const char *event, CounterPart p
     Counter k = { .part = part };
     if (!read_event(s->settings.sysroot, event, &config, &k.unit)) return true;
     for (int i = 0; i < cpu_count; i++) {
-        k.fd = open_event(&s->settings, type, config, cpus[i]);
         k.socket = socket_of(s->settings.sysroot, cpus[i]);
         snprintf(k.id, sizeof k.id, "%s on cpu %d", event, cpus[i]);
+        k.fd = open_event(&s->settings, type, config, cpus[i]);
         if (k.fd < 0) {
             s->readiness = errno == EACCES || errno == EPERM ? SOURCE_DENIED : SOURCE_UNUSABLE;
             snprintf(s->reason, sizeof s->reason, "%s: %s", k.id, strerror(errno));

@@ -70,8 +70,8 @@ void probe_print(const Probe *p, StrBuf *b)
 {
     strbuf_add(b, "machine: ");
     text_safe(str_of(p->machine.cpu), b);
-    strbuf_printf(b, ", %d core%s, %s%s\n\nenergy sources, best first\n", p->machine.cores, p->machine.cores == 1 ? "" : "s", p->machine.isa,
-                  p->is_virtual ? ", virtual" : "");
+    strbuf_printf(b, ", %d core%s, %s%s\n\nenergy sources, best first\n", p->machine.cores, p->machine.cores == 1 ? "" : "s",
+                  p->machine.isa, p->is_virtual ? ", virtual" : "");
     for (int i = 0; i < p->count; i++) {
         const ProbeLine *line = &p->lines[i];
         strbuf_printf(b, "\n  %-9s %-9s %s%s\n", line->source.kind->id, source_state_text(line->source.readiness), line->source.kind->title,
