@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "greenness/profile.h"
 #include "pipeline/docs.h"
 #include "pipeline/report.h"
 
@@ -33,13 +34,15 @@ static Status run(Call *c, Err *err)
     else if (strcmp(kind, "man") == 0) man_page(&c->out);
     else if (strcmp(kind, "recipe-schema") == 0) return print_schema(recipe_schema(), &c->out, err);
     else if (strcmp(kind, "report-schema") == 0) return print_schema(report_schema(), &c->out, err);
-    else return err_set(err, ERR_USAGE, "docs: '%s' is none of passes, ops, formats, man, recipe-schema, report-schema", kind);
+    else if (strcmp(kind, "profile-schema") == 0) return print_schema(profile_schema(), &c->out, err);
+    else
+        return err_set(err, ERR_USAGE, "docs: '%s' is none of passes, ops, formats, man, recipe-schema, report-schema, profile-schema", kind);
     return OK;
 }
 
 const Command command_docs = {
     .name = "docs",
-    .args = "passes|ops|formats|man|recipe-schema|report-schema",
+    .args = "passes|ops|formats|man|recipe-schema|report-schema|profile-schema",
     .summary = "print a generated page of docs/ (for 'make docs')",
     .details = "  pare docs passes > docs/passes.md\n",
     .options = docs_options,

@@ -115,7 +115,8 @@ static Status run(Call *c, Err *err)
     const Source *meter = &probe.lines[0].source;
     if (o->json) TRY(print_json(probe_json(&probe), &c->out, err));
     else probe_print(&probe, &c->out);
-    if (o->meter_log != NULL && meter->readiness != SOURCE_READY) return err_set(err, ERR_DATA, "%s: %s", o->meter_log, meter->reason);
+    if (o->meter_log != NULL && meter->readiness != SOURCE_READY)
+        return err_set(err, meter->readiness == SOURCE_ABSENT ? ERR_IO : ERR_DATA, "%s: %s", o->meter_log, meter->reason);
     return OK;
 }
 

@@ -19,7 +19,7 @@
 static bool solve(const double *rows, int count, const bool *used, double *out)
 {
     double normal[TERMS * TERMS] = { 0 }, right[TERMS] = { 0 };
-    int index[TERMS], n = 0, failed = 0;
+    int index[TERMS] = { 0 }, n = 0, failed = 0;
     for (int t = 0; t < TERMS; t++)
         if (used[t]) index[n++] = t;
     for (int i = 0; i < n; i++) {

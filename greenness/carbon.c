@@ -6,7 +6,7 @@
 
 /* International Energy Agency, Electricity 2025: analysis and forecast to 2027: 445 g CO2 per kWh in 2024, the world's average over what
  * power stations emit while generating. Factors of whole life cycles are higher; those of single countries run from 30 to 700. */
-const GridFactor carbon_world = { 445, "world", 2024, "CO2 at generation", "IEA Electricity 2025" };
+const GridFactor carbon_world = { 445, "world", 2024, "CO2 at generation", "IEA Electricity 2025", "WLD" };
 
 const double carbon_pue = 1.0;
 

@@ -227,6 +227,7 @@ static double thread_seconds(void)
 
 double peaks_run(const PeakBuffers *b, const Peak *kernels, int kernel_count, int threads, double seconds, double counts[PEAK_COUNT])
 {
+    (void)threads; /* where a compiler leaves out OpenMP */
     double sums[PEAK_COUNT] = { 0 }, rate = 0, started = clock_seconds();
     size_t slice = b->bytes / (size_t)b->threads;
 #pragma omp parallel num_threads(threads) reduction(+ : sums[:PEAK_COUNT], rate)

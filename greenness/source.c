@@ -67,21 +67,28 @@ bool source_open(const SourceKind *kind, const SourceSettings *settings, Source 
     return out->readiness == SOURCE_READY;
 }
 
-Status source_open_best(const SourceSettings *settings, Source *out, Err *err)
+Status source_open_after(const SourceKind *after, const SourceSettings *settings, Source *out, Err *err)
 {
+    bool reached = after == NULL;
     for (const SourceKind *const *k = sources_all(); *k != NULL; k++) {
+        if (!reached) {
+            reached = *k == after;
+            continue;
+        }
         bool ready = source_open(*k, settings, out);
         if (ready && !out->beside) return OK;
         bool named = *k == &source_meter && settings != NULL && settings->meter_path != NULL;
         if (named && !ready) {
-            err_set(err, ERR_DATA, "%s: %s", settings->meter_path, out->reason);
+            Status status = out->readiness == SOURCE_ABSENT ? ERR_IO : ERR_DATA;
             source_close(out);
-            return ERR_DATA;
+            return err_set(err, status, "%s: %s", settings->meter_path, out->reason);
         }
         source_close(out);
     }
-    return err_set(err, ERR_BUG, "no energy source, not even CPU time");
+    return err_set(err, ERR_UNSUPPORTED, "no further energy source after %s", after != NULL ? after->id : "none");
 }
+
+Status source_open_best(const SourceSettings *settings, Source *out, Err *err) { return source_open_after(NULL, settings, out, err); }
 
 void source_close(Source *s)
 {
@@ -173,7 +180,7 @@ static void judge(const Source *s, Reading *r)
         snprintf(r->reason, sizeof r->reason, "%g J is no energy", r->joules);
         drop(r, r->reason);
     } else if (provenance_measured(s->provenance) && r->joules == 0) {
-        snprintf(r->reason, sizeof r->reason, "the counter stood still for %.3g s", r->seconds);
+        snprintf(r->reason, sizeof r->reason, "the counter stood still for %.2f s", r->seconds);
         drop(r, r->reason);
     } else if (provenance_measured(s->provenance) && r->watts > s->limit_watts) {
         snprintf(r->reason, sizeof r->reason, "%.4g W: over the %.4g W that are possible", r->watts, s->limit_watts);

@@ -172,9 +172,11 @@ const SourceKind *source_find(const char *id);
 
 /* True when the source is ready. In both cases source_close is due. */
 bool source_open(const SourceKind *kind, const SourceSettings *settings, Source *out);
-/* The first that is ready and sees what computes. One always is: CPU time x watts needs nothing. ERR_DATA: a meter log was named and
- * cannot be used; it is not passed over. */
+/* The first that is ready and sees what computes. One always is: CPU time x watts needs nothing. ERR_DATA, ERR_IO: a meter log was named
+ * and cannot be used; it is not passed over. */
 Status source_open_best(const SourceSettings *settings, Source *out, Err *err);
+/* The next one below `after`, where that one turned out to drop every window. ERR_UNSUPPORTED: there is none. */
+Status source_open_after(const SourceKind *after, const SourceSettings *settings, Source *out, Err *err);
 void source_close(Source *s);
 
 void source_begin(Source *s);

@@ -12,6 +12,7 @@
 #include <strings.h>
 #include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/bytes.h"
 #include "greenness/source.h"
@@ -203,7 +204,7 @@ static void meter_open(Source *s)
         good = false;
     }
     if (!good) {
-        s->readiness = SOURCE_UNUSABLE;
+        s->readiness = access(s->settings.meter_path, R_OK) != 0 ? SOURCE_ABSENT : SOURCE_UNUSABLE;
         snprintf(s->fix, sizeof s->fix, "expected lines 'time,watts', times in order, e.g. 1767225600.5,31.2");
         free(m->samples);
         free(m);
@@ -212,7 +213,7 @@ static void meter_open(Source *s)
     s->state = m;
     s->readiness = SOURCE_READY;
     s->update_seconds = m->interval;
-    s->least_window = fmax(1, 100 * m->interval);
+    s->least_window = fmax(1, 20 * m->interval);
     snprintf(s->label, sizeof s->label, "meter log");
     snprintf(s->boundary, sizeof s->boundary, "whole machine at the meter");
     snprintf(s->resolution, sizeof s->resolution, "%s every %g s", m->sums ? "energy" : "power", m->interval);

@@ -6,6 +6,7 @@
 #include "engine/engine.h"
 #include "graph/format.h"
 #include "graph/pass.h"
+#include "greenness/carbon.h"
 #include "pipeline/text.h"
 
 void list_passes(StrBuf *b)
@@ -88,6 +89,24 @@ void list_ops(StrBuf *b)
     table_init(&t, 4, "llll");
     op_rows(&t, b);
     table_print(&t, 0, false, b);
+    table_release(&t);
+}
+
+void list_grids(StrBuf *b)
+{
+    TextTable t;
+    table_init(&t, 6, "lrlrll");
+    static const char *const titles[] = { "code", "g/kWh", "region", "year", "basis", "source" };
+    for (int i = 0; i < 6; i++) table_cell(&t, "%s", titles[i]);
+    for (const GridFactor *g = carbon_grids(); g->region != NULL; g++) {
+        table_cell(&t, "%s", g->code);
+        table_cell(&t, "%.1f", g->g_per_kwh);
+        table_cell(&t, "%s", g->region);
+        table_cell(&t, "%d", g->year);
+        table_cell(&t, "%s", g->basis);
+        table_cell(&t, "%s", g->source);
+    }
+    table_print(&t, 0, true, b);
     table_release(&t);
 }
 

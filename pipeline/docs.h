@@ -10,6 +10,7 @@
 void list_passes(StrBuf *b);
 void list_formats(StrBuf *b);
 void list_ops(StrBuf *b);
+void list_grids(StrBuf *b);
 /* The pages of docs/. */
 void docs_passes(StrBuf *b);
 void docs_formats(StrBuf *b);

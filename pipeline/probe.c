@@ -33,7 +33,8 @@ void probe_machine(const SourceSettings *settings, double seconds, Probe *out)
         line->watts = NAN;
         if (ready) try_window(&line->source, seconds, line);
         source_close(&line->source);
-        if (ready && !line->source.beside && out->chosen < 0) out->chosen = out->count;
+        bool dead = (*k)->step != NULL && isnan(line->watts); /* it would drop every window */
+        if (ready && !dead && !line->source.beside && out->chosen < 0) out->chosen = out->count;
         out->count++;
     }
 }

@@ -12,4 +12,5 @@ put ops ops.md
 put formats formats.md
 put recipe-schema recipe.schema.json
 put report-schema report.schema.json
+put profile-schema profile.schema.json
 put man pare.1

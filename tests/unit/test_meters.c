@@ -127,7 +127,7 @@ static void test_bad_logs(void **state)
     Err err;
     snprintf(path, sizeof path, "%s/plug.csv", tree);
     settings.meter_path = path;
-    assert_status(source_open_best(&settings, &s, &err), ERR_DATA, &err); /* it was named: nothing else takes its place */
+    assert_status(source_open_best(&settings, &s, &err), ERR_IO, &err); /* it was named: nothing else takes its place */
     for (size_t k = 0; k < sizeof bad_logs / sizeof *bad_logs; k++) {
         print_message("  %s\n", bad_logs[k].name);
         put_file("plug.csv", bad_logs[k].log);
@@ -414,6 +414,10 @@ static void test_models(void **state)
     assert_ok(source_open_best(&settings, &s, &err), &err);
     assert_ptr_equal(s.kind, &source_roofline);
     source_close(&s);
+    assert_ok(source_open_after(&source_roofline, &settings, &s, &err), &err);
+    assert_ptr_equal(s.kind, &source_cpu_time);
+    source_close(&s);
+    assert_status(source_open_after(&source_cpu_time, &settings, &s, &err), ERR_UNSUPPORTED, &err);
 }
 
 /* Figures of different origin never stand in one ratio (codecarbon 188: two trackers, orders of magnitude apart). */

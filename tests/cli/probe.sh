@@ -1,0 +1,35 @@
+mkdir -p fs/proc fs/sys/class/powercap/intel-rapl:0/intel-rapl:0:0 fs/sys/class/hwmon/hwmon0 fs/sys/class/power_supply/BAT0
+machine() { sed -E -e 's/^machine: .*/machine: MACHINE/' -e 's/"(cpu|os|isa|cores|virtual)":.*/"\1": MACHINE/'; }
+# a tree without anything, a laptop, one with closed counters
+t probe --sysroot=fs/none | machine
+cd fs/sys/class/powercap
+zone() { mkdir -p "$1" && echo "$2" >"$1/name" && echo "$3" >"$1/energy_uj" && echo 262143328850 >"$1/max_energy_range_uj"; }
+rmdir -p intel-rapl:0/intel-rapl:0:0 2>/dev/null
+zone intel-rapl:0 package-0 1000
+zone intel-rapl:0:0 core 500
+zone intel-rapl:0:1 dram 700
+zone intel-rapl-mmio:0 package-0 1000
+zone intel-rapl:1 psys 9000
+cd ../../../..
+echo x86_pkg_temp >fs/sys/class/hwmon/hwmon0/name
+echo Battery >fs/sys/class/power_supply/BAT0/type
+echo Charging >fs/sys/class/power_supply/BAT0/status
+printf '1767225600,10\n1767225601,12\n' >plug.csv
+t probe --sysroot=fs --watts-per-core=4 | machine
+t probe --sysroot=fs --json | machine
+t probe --sysroot=fs --meter-log=plug.csv | machine | head -12
+printf '1767225600,10\n1767225599,12\n' >plug.csv
+t probe --sysroot=fs --meter-log=plug.csv | tail -2
+q probe --sysroot=fs --meter-log=nowhere.csv
+q probe --profile=nowhere.json
+echo '{}' >profile.json
+q probe --profile=profile.json
+q probe --calibrate
+q probe -o machine.json
+q probe extra
+# peaks can be measured anywhere; what they are is not printed
+t probe --calibrate --seconds=0.5 --threads=1 -o machine.json | tail -1
+grep -c '"mac_f32_one":	[1-9]' machine.json
+q probe --profile=machine.json
+t list grids | head -6
+q list grid
