@@ -36,7 +36,8 @@ static Status run(Call *c, Err *err)
     else if (strcmp(kind, "report-schema") == 0) return print_schema(report_schema(), &c->out, err);
     else if (strcmp(kind, "profile-schema") == 0) return print_schema(profile_schema(), &c->out, err);
     else
-        return err_set(err, ERR_USAGE, "docs: '%s' is none of passes, ops, formats, man, recipe-schema, report-schema, profile-schema", kind);
+        return err_set(err, ERR_USAGE, "docs: '%s' is none of passes, ops, formats, man, recipe-schema, report-schema, profile-schema",
+                       kind);
     return OK;
 }
 

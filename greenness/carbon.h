@@ -46,7 +46,7 @@ typedef struct Embodied {
     double share;          /* RR / ToR: part of the machine that is reserved; 0: all */
 } Embodied;
 
-/* One functional unit: joules, the seconds it holds the machine, the grid, PUE (0: 1.0), what the machine cost to make (NULL: not given). */
+/* One functional unit: joules, the seconds it holds the machine, the grid, PUE (0: 1.0), what making the machine emitted (or NULL). */
 Sci sci_of(double joules, double seconds, double g_per_kwh, double pue, const Embodied *embodied);
 
 /* ---- estimates of other tools, to stand beside measured rows, labelled as what they are ---- */
@@ -62,8 +62,8 @@ typedef struct EstimateInput {
 
 /* Green Algorithms (Lannelongue et al., Advanced Science 2021): t (n_c P_c u_c + n_mem 0.3725 W/GB) PUE. Joules, labelled. */
 Sourced estimate_green_algorithms(const EstimateInput *in);
-/* What CodeCarbon falls back to where it can read nothing: half the thermal design power x time; 4 W a thread for a processor that it does not
- * know. `tdp_watts` 0: not known. Joules, labelled. */
+/* What CodeCarbon falls back to where it can read nothing: half the thermal design power x time; 4 W a thread for a processor that it
+ * does not know. `tdp_watts` 0: not known. Joules, labelled. */
 Sourced estimate_time_tdp(double seconds, double tdp_watts, int threads);
 
 #endif

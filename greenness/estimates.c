@@ -22,8 +22,8 @@ Sourced estimate_green_algorithms(const EstimateInput *in)
     double usage = in->usage > 0 ? in->usage : 1, watts = in->watts_per_core > 0 ? in->watts_per_core : energy_watts_per_core;
     double pue = in->pue > 0 ? in->pue : carbon_pue;
     Sourced out = { .value = in->seconds * (in->cores * watts * usage + in->memory_gb * WATTS_PER_GB) * pue };
-    snprintf(out.source, sizeof out.source, "modelled: Green Algorithms, time x (%d cores x %g W x %g + %.3g GB x %g W), PUE %.2f", in->cores,
-             watts, usage, in->memory_gb, WATTS_PER_GB, pue);
+    snprintf(out.source, sizeof out.source, "modelled: Green Algorithms, time x (%d cores x %g W x %g + %.3g GB x %g W), PUE %.2f",
+             in->cores, watts, usage, in->memory_gb, WATTS_PER_GB, pue);
     return out;
 }
 
@@ -32,9 +32,11 @@ Sourced estimate_time_tdp(double seconds, double tdp_watts, int threads)
     bool known = tdp_watts > 0;
     double watts = known ? tdp_watts : WATTS_PER_THREAD * threads;
     Sourced out = { .value = seconds * TDP_SHARE * watts };
-    if (known) snprintf(out.source, sizeof out.source, "modelled: time x %g x %g W (thermal design power); adds nothing to time", TDP_SHARE, watts);
+    if (known)
+        snprintf(out.source, sizeof out.source, "modelled: time x %g x %g W (thermal design power); adds nothing to time",
+                 TDP_SHARE, watts);
     else
-        snprintf(out.source, sizeof out.source, "modelled: time x %g x %d threads x %g W (processor not known); adds nothing to time", TDP_SHARE,
-                 threads, WATTS_PER_THREAD);
+        snprintf(out.source, sizeof out.source, "modelled: time x %g x %d threads x %g W (processor not known); adds nothing to time",
+                 TDP_SHARE, threads, WATTS_PER_THREAD);
     return out;
 }

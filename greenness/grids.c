@@ -1,10 +1,10 @@
 /* Carbon intensity of electricity by country, yearly means.
  *
  * Figures of Ember (Yearly Electricity Data; until 2023 with the Energy Institute's Statistical Review), as processed by Our World in Data:
- * emissions of the whole life cycle of what is generated in the country in 100-year CO2 equivalents, imports left out. Ember's figures may be
- * used with attribution (CC BY 4.0). World: Ember's own for 2023, and the International Energy Agency's, which counts only the CO2 of
- * generation; the two bases differ by a tenth. National statistics (which count differently again: the UK's DESNZ, the USA's eGRID, and so on)
- * and most countries are not in the table; what is not here is given as a number. */
+ * emissions of the whole life cycle of what is generated in the country, in 100-year CO2 equivalents, imports left out. They may be used
+ * with attribution (CC BY 4.0). World: Ember's own for 2023, and the International Energy Agency's, which counts only the CO2 of
+ * generation; the two differ by a tenth. Most countries and all national statistics, which count differently again, are not in the table;
+ * what is not here is given as a number. */
 #include <strings.h>
 
 #include "base/str.h"

@@ -45,7 +45,7 @@ static void test_find(void **state)
     }
 }
 
-/* A kilowatt-hour at 445 g/kWh is 445 g, not 445 kg (codecarbon's page: 731.59 kg/kWh), and no data centre is added (carbontracker: 1.58). */
+/* A kilowatt-hour at 445 g/kWh is 445 g, not 445 kg (codecarbon's page: 731.59 kg/kWh), no data centre is added (carbontracker: 1.58). */
 static void test_units(void **state)
 {
     (void)state;

@@ -18,22 +18,27 @@ static const struct {
     double offset;
 } meter_cases[] = {
     { "time,watts", "1767225600,10\n1767225601,10\n1767225602,30\n", NULL, 0, 2, 30, READING_GOOD, NULL, 0 },
-    { "named columns in any order", "n,power_w,t\n1,10,1767225600\n2,10,1767225601\n3,30,1767225602\n", NULL, 0, 2, 30, READING_GOOD, NULL, 0 },
-    { "dates", "timestamp;watts\n2026-01-01T00:00:00Z;20\n2026-01-01T00:00:01.5Z;20\n2026-01-01T00:00:03Z;20\n", NULL, 0, 2, 40, READING_GOOD,
+    { "named columns in any order", "n,power_w,t\n1,10,1767225600\n2,10,1767225601\n3,30,1767225602\n", NULL, 0, 2, 30, READING_GOOD, NULL,
+      0 },
+    { "dates", "timestamp;watts\n2026-01-01T00:00:00Z;20\n2026-01-01T00:00:01.5Z;20\n2026-01-01T00:00:03Z;20\n", NULL, 0, 2, 40,
+      READING_GOOD,
       NULL, 0 },
     { "milliseconds", "1767225600000,10\n1767225601000,10\n1767225602000,10\n", NULL, 0, 2, 20, READING_GOOD, NULL, 0 },
-    { "a running sum of joules", "time,joules\n1767225600,1000\n1767225601,1050\n1767225602,1100\n", NULL, 0.5, 1, 50, READING_GOOD, NULL, 0 },
+    { "a running sum of joules", "time,joules\n1767225600,1000\n1767225601,1050\n1767225602,1100\n", NULL, 0.5, 1, 50, READING_GOOD, NULL,
+      0 },
     { "part of two intervals", "1767225600,0\n1767225601,10\n1767225602,20\n", NULL, 0.5, 1, 10, READING_GOOD, NULL, 0 },
     { "the meter's clock is ahead", "1767225700,10\n1767225701,10\n1767225702,10\n", NULL, 0, 2, 20, READING_GOOD, NULL, 100 },
     { "the meter goes on writing", "1767225600,10\n1767225601,10\n", "1767225602,10\n1767225603,10\n", 0, 3, 30, READING_GOOD, NULL, 0 },
-    { "the last line is not whole yet", "1767225600,10\n1767225601,10\n", "1767225602,1", 0, 2, NAN, READING_PENDING, "ends 1 s before", 0 },
+    { "the last line is not whole yet", "1767225600,10\n1767225601,10\n", "1767225602,1", 0, 2, NAN, READING_PENDING, "ends 1 s before",
+      0 },
     { "a gap inside the window",
       "1767225600,10\n1767225601,10\n1767225602,10\n1767225603,10\n1767225604,10\n1767225620,10\n1767225621,10\n", NULL, 0, 20, NAN,
       READING_DROPPED, "gap of 16 s", 0 },
     { "the log begins too late", "1767225605,10\n1767225606,10\n1767225607,10\n", NULL, 0, 2, NAN, READING_DROPPED, "begins 5 s after", 0 },
     { "the meter's clock is set back meanwhile", "1767225600,10\n1767225601,10\n", "1767225500,10\n", 0, 2, NAN, READING_DROPPED,
       "line 3: the time goes back by 101", 0 },
-    { "a machine of 10 kW", "1767225600,10000\n1767225601,10000\n1767225602,10000\n", NULL, 0, 2, NAN, READING_DROPPED, "that are possible", 0 },
+    { "a machine of 10 kW", "1767225600,10000\n1767225601,10000\n1767225602,10000\n", NULL, 0, 2, NAN, READING_DROPPED,
+      "that are possible", 0 },
     { "the meter was pulled", "1767225600,0\n1767225601,0\n1767225602,0\n", NULL, 0, 2, NAN, READING_DROPPED, "stood still", 0 },
 };
 
@@ -71,7 +76,8 @@ static void test_meter(void **state)
         if (r.state != meter_cases[k].state) fail_msg("%s: state %d, %s", meter_cases[k].name, (int)r.state, r.reason);
         if (isnan(meter_cases[k].joules)) assert_true(isnan(r.joules));
         else assert_near(r.joules, meter_cases[k].joules, 1e-4);
-        if (meter_cases[k].reason != NULL && strstr(r.reason, meter_cases[k].reason) == NULL) fail_msg("%s: '%s'", meter_cases[k].name, r.reason);
+        if (meter_cases[k].reason != NULL && strstr(r.reason, meter_cases[k].reason) == NULL)
+            fail_msg("%s: '%s'", meter_cases[k].name, r.reason);
         if (r.state == READING_PENDING) { /* the meter writes the rest */
             append("plug.csv", "0\n1767225603,10\n");
             source_settle(&s, &r);
@@ -162,12 +168,14 @@ static const struct {
       "hwmon0/energy2 Esocket0 + hwmon0/energy3 Esocket1" },
     { "what a sensor sees is not guessed", { { "hwmon2/name", "amdgpu", NULL }, { "hwmon2/power1_average", "9000000", NULL } }, NULL, NAN,
       "nothing says what these see: hwmon2/power1 (amdgpu)" },
-    { "named by the user", { { "hwmon2/name", "x", NULL }, { "hwmon2/power1_input", "9000000", NULL } }, "hwmon2/power1", 18, "hwmon2/power1" },
+    { "named by the user", { { "hwmon2/name", "x", NULL }, { "hwmon2/power1_input", "9000000", NULL } }, "hwmon2/power1", 18,
+      "hwmon2/power1" },
     { "named by its label",
       { { "hwmon2/name", "x", NULL }, { "hwmon2/power2_label", "rail", NULL }, { "hwmon2/power2_input", "3000000", NULL } }, "rail", 6,
       "hwmon2/power2 rail" },
     { "named, and not there", { { "hwmon2/name", "x", NULL } }, "rail", NAN, "no sensor 'rail'" },
-    { "an energy counter that falls back", { { "hwmon0/name", "x", NULL }, { "hwmon0/energy1_input", "9000000", "1" } }, "hwmon0/energy1", NAN,
+    { "an energy counter that falls back", { { "hwmon0/name", "x", NULL }, { "hwmon0/energy1_input", "9000000", "1" } }, "hwmon0/energy1",
+      NAN,
       "fell back" },
     { "a sensor that vanishes", { { "hwmon0/name", "power_meter", NULL }, { "hwmon0/power1_average", "1000000", "" } }, NULL, NAN,
       "No such file" },
@@ -184,18 +192,22 @@ static const struct {
     double joules;
     const char *text;
 } battery_cases[] = {
-    { "power", { { "BAT0/type", "Battery", NULL }, { "BAT0/status", "Discharging", NULL }, { "BAT0/power_now", "8000000", "12000000" } }, 20, "BAT0" },
+    { "power", { { "BAT0/type", "Battery", NULL }, { "BAT0/status", "Discharging", NULL }, { "BAT0/power_now", "8000000", "12000000" } },
+      20, "BAT0" },
     { "current x voltage, a minus sign for what leaves",
       { { "BAT0/type", "Battery", NULL }, { "BAT0/status", "Discharging", NULL }, { "BAT0/current_now", "-1000000", NULL },
         { "BAT0/voltage_now", "12000000", NULL } }, 24, "BAT0" },
     { "two, used in turn",
       { { "BAT0/type", "Battery", NULL }, { "BAT0/status", "Full", NULL }, { "BAT1/type", "Battery", NULL },
         { "BAT1/status", "Discharging", NULL }, { "BAT1/power_now", "5000000", NULL } }, 10, "2 batteries" },
-    { "a charger", { { "BAT0/type", "Battery", NULL }, { "BAT0/status", "Charging", NULL }, { "BAT0/power_now", "8000000", NULL } }, NAN, "charged" },
+    { "a charger", { { "BAT0/type", "Battery", NULL }, { "BAT0/status", "Charging", NULL }, { "BAT0/power_now", "8000000", NULL } }, NAN,
+      "charged" },
     { "full, on its charger", { { "BAT0/type", "Battery", NULL }, { "BAT0/status", "Full", NULL } }, NAN, "runs from its charger" },
     { "the charger is plugged in meanwhile",
-      { { "BAT0/type", "Battery", NULL }, { "BAT0/status", "Discharging", "Charging" }, { "BAT0/power_now", "8000000", NULL } }, NAN, "charged" },
-    { "a mouse's", { { "hid/type", "Battery", NULL }, { "hid/scope", "Device", NULL }, { "hid/status", "Discharging", NULL } }, NAN, "no battery" },
+      { { "BAT0/type", "Battery", NULL }, { "BAT0/status", "Discharging", "Charging" }, { "BAT0/power_now", "8000000", NULL } }, NAN,
+        "charged" },
+    { "a mouse's", { { "hid/type", "Battery", NULL }, { "hid/scope", "Device", NULL }, { "hid/status", "Discharging", NULL } }, NAN,
+      "no battery" },
     { "no gauge", { { "BAT0/type", "Battery", NULL }, { "BAT0/status", "Discharging", NULL } }, NAN, "neither power_now" },
 };
 
@@ -246,7 +258,8 @@ static void test_batteries(void **state)
     for (size_t k = 0; k < sizeof battery_cases / sizeof *battery_cases; k++) {
         assert_int_equal(make_tree(state), 0);
         SourceSettings settings = fake_settings();
-        check_sensor(battery_cases[k].name, "sys/class/power_supply", battery_cases[k].files, &source_battery, &settings, battery_cases[k].joules,
+        check_sensor(battery_cases[k].name, "sys/class/power_supply", battery_cases[k].files, &source_battery, &settings,
+            battery_cases[k].joules,
                      battery_cases[k].text);
         assert_int_equal(remove_tree(state), 0);
     }
@@ -473,7 +486,8 @@ static void test_profile_file(void **state)
 {
     (void)state;
     Profile p = { .cpu = "A \"processor\"", .os = "Linux", .isa = "avx2", .machine = "0123456789abcdef", .cores = 4, .mac_f32_one = 5e10,
-                  .has_energy = true, .terms = { 1e-12, 2e-12, 3e-12, 4e-12, 5 }, .residual = 0.03, .residual_most = 0.08, .observations = 24,
+                  .has_energy = true, .terms = { 1e-12, 2e-12, 3e-12, 4e-12, 5 }, .residual = 0.03, .residual_most = 0.08,
+                      .observations = 24,
                   .source = "RAPL", .boundary = "packages" }, back;
     Err err;
     for (int k = 0; k < 2; k++) {
@@ -488,9 +502,11 @@ static void test_profile_file(void **state)
     static const char *const bad[] = {
         "", "[]", "{}", "{\"schema\": \"pare-machine-profile/2\"}", "{\"schema\": \"pare-machine-profile/1\", \"cores\": -1}",
         "{\"schema\": \"pare-machine-profile/1\", \"cores\": 1, \"cpu\": \"a\\u001b[2J\"}",
-        "{\"schema\": \"pare-machine-profile/1\", \"cores\": 1, \"cpu\": \"a\", \"os\": \"\", \"isa\": \"\", \"machine\": \"\", \"peaks\": {}}",
+        "{\"schema\": \"pare-machine-profile/1\", \"cores\": 1, \"cpu\": \"a\", \"os\": \"\", \"isa\": \"\", "
+        "\"machine\": \"\", \"peaks\": {}}",
     };
-    for (size_t k = 0; k < sizeof bad / sizeof *bad; k++) assert_status(profile_parse(bad[k], strlen(bad[k]), "p.json", &back, &err), ERR_DATA, &err);
+    for (size_t k = 0; k < sizeof bad / sizeof *bad; k++)
+        assert_status(profile_parse(bad[k], strlen(bad[k]), "p.json", &back, &err), ERR_DATA, &err);
 }
 
 int main(void)

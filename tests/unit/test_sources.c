@@ -28,7 +28,8 @@ static const ZoneCase zone_cases[] = {
       { { "intel-rapl:0", "package-0", "0", "3000000", RANGE } }, 3, "1 package", NULL, 0.25 },
     { "cores and uncore are part of the package (codecarbon 950: psys + package + core)",
       { { "intel-rapl:0", "package-0", "0", "2000000", RANGE }, { "intel-rapl:0:0", "core", "0", "1500000", RANGE },
-        { "intel-rapl:0:1", "uncore", "0", "100000", RANGE }, { "intel-rapl:1", "psys", "0", "9000000", RANGE } }, 2, "1 package", NULL, 0 },
+        { "intel-rapl:0:1", "uncore", "0", "100000", RANGE }, { "intel-rapl:1", "psys", "0", "9000000", RANGE } }, 2, "1 package", NULL,
+          0 },
     { "dram is added (codecarbon 1305, carbontracker 93, EIT took it from the package)",
       { { "intel-rapl:0", "package-0", "0", "2000000", RANGE }, { "intel-rapl:0:0", "dram", "0", "500000", RANGE } },
       2.5, "1 package + dram", NULL, 0 },
@@ -59,7 +60,8 @@ static const ZoneCase zone_cases[] = {
       1.3, "1 package + dram", NULL, 0 },
     { "psys where there is no package", { { "intel-rapl:1", "psys", "0", "9000000", RANGE } }, 9, "psys", NULL, 0 },
     { "psys is no package (Zeus: a CPU of its own)",
-      { { "intel-rapl:0", "package-0", "0", "1000000", RANGE }, { "intel-rapl:1", "psys", "0", "9000000", RANGE } }, 1, "1 package", NULL, 0 },
+      { { "intel-rapl:0", "package-0", "0", "1000000", RANGE }, { "intel-rapl:1", "psys", "0", "9000000", RANGE } }, 1, "1 package", NULL,
+        0 },
     { "a counter that wraps, to the last count (Ant: one off; carbontracker: 0 W)",
       { { "intel-rapl:0", "package-0", "262143328000", "999", RANGE } }, 1850e-6, "1 package", NULL, 0 },
     { "a wrap without a known range is dropped (codecarbon 309, 322, 1309; zeus 91: negative energy)",
@@ -67,7 +69,8 @@ static const ZoneCase zone_cases[] = {
     { "an unreadable range", { { "intel-rapl:0", "package-0", "262143328000", "999", "loop" } }, NAN, NULL, "range is not known", 0 },
     { "a counter that goes backwards is no wrap (eco2AI: 0 J)",
       { { "intel-rapl:0", "package-0", "5000000", "4000000", RANGE } }, NAN, NULL, "that are possible", 0 },
-    { "a counter beyond its own range", { { "intel-rapl:0", "package-0", "5000000", "4000000", "1000\n" } }, NAN, NULL, "beyond its range", 0 },
+    { "a counter beyond its own range", { { "intel-rapl:0", "package-0", "5000000", "4000000", "1000\n" } }, NAN, NULL, "beyond its range",
+      0 },
     { "a counter that stops (codecarbon 478: the same value whatever runs)",
       { { "intel-rapl:0", "package-0", "5000000", "5000000", RANGE } }, NAN, NULL, "stood still", 0 },
     { "a counter that jumps", { { "intel-rapl:0", "package-0", "0", "9000000000", RANGE } }, NAN, NULL, "that are possible", 0 },
@@ -79,7 +82,8 @@ static const ZoneCase zone_cases[] = {
     { "a counter that is no number", { { "intel-rapl:0", "package-0", "0", "-5", RANGE } }, NAN, NULL, "no number", 0 },
     { "an empty counter", { { "intel-rapl:0", "package-0", "0", "\n", RANGE } }, NAN, NULL, "no number", 0 },
     { "other controllers are not ours",
-      { { "intel-rapl:0", "package-0", "0", "1000", RANGE }, { "dtpm:0", "package-0", "0", "1000000", RANGE } }, 1e-3, "1 package", NULL, 0 },
+      { { "intel-rapl:0", "package-0", "0", "1000", RANGE }, { "dtpm:0", "package-0", "0", "1000000", RANGE } }, 1e-3, "1 package", NULL,
+        0 },
 };
 
 static void put_zone(const ZoneRow *z, const char *energy)
@@ -149,7 +153,8 @@ static const struct {
     { "an empty tree", { { "sys/class/powercap/intel-rapl/enabled", "1" } }, SOURCE_ABSENT, "no RAPL zones", "modprobe" },
     { "only a core", { { "sys/class/powercap/intel-rapl:0/name", "core" } }, SOURCE_ABSENT, "no package", "modprobe" },
     { "a closed name", { { "sys/class/powercap/intel-rapl:0/name", "loop" } }, SOURCE_UNUSABLE, "intel-rapl:0: name", "" },
-    { "a closed counter", { { "sys/class/powercap/intel-rapl:0/name", "package-0" }, { "sys/class/powercap/intel-rapl:0/energy_uj", "loop" } },
+    { "a closed counter", { { "sys/class/powercap/intel-rapl:0/name", "package-0" }, { "sys/class/powercap/intel-rapl:0/energy_uj",
+      "loop" } },
       SOURCE_UNUSABLE, "intel-rapl:0: energy_uj", "" },
     { "a zone without a counter", { { "sys/class/powercap/intel-rapl:0/name", "package-0" } }, SOURCE_UNUSABLE, "energy_uj: No such", "" },
 };
@@ -159,7 +164,8 @@ static void test_closed(void **state)
     for (size_t k = 0; k < sizeof closed_cases / sizeof *closed_cases; k++) {
         print_message("  %s\n", closed_cases[k].name);
         assert_int_equal(make_tree(state), 0);
-        for (int i = 0; i < 4 && closed_cases[k].files[i].file != NULL; i++) put_file(closed_cases[k].files[i].file, closed_cases[k].files[i].text);
+        for (int i = 0; i < 4 && closed_cases[k].files[i].file != NULL; i++)
+            put_file(closed_cases[k].files[i].file, closed_cases[k].files[i].text);
         SourceSettings settings = fake_settings();
         Source s;
         assert_false(source_open(&source_powercap, &settings, &s));
@@ -254,7 +260,8 @@ static void test_polls(void **state)
 static void test_twins_part(void **state)
 {
     (void)state;
-    const ZoneRow zones[] = { { "intel-rapl:0", "package-0-die-0", "0", NULL, RANGE }, { "intel-rapl:1", "package-0-die-1", "0", NULL, RANGE } };
+    const ZoneRow zones[] = { { "intel-rapl:0", "package-0-die-0", "0", NULL, RANGE }, { "intel-rapl:1", "package-0-die-1", "0", NULL,
+        RANGE } };
     static const struct { const char *first, *second; double joules; } steps[] = {
         { "1000000", "1000000", 1 }, { "3000000", "3000000", 2 }, { "4000000", "3000000", NAN }, { "5000000", "6000000", 4 },
     };
@@ -347,7 +354,8 @@ static void put_event(int event, int cpu, double joules)
 
 static void put_unit(const char *cpus, bool dram)
 {
-    static const char *const files[][2] = { { "energy-pkg", "event=0x02\n" }, { "energy-ram", "event=0x03\n" }, { "energy-psys", "event=0x05\n" } };
+    static const char *const files[][2] = { { "energy-pkg", "event=0x02\n" }, { "energy-ram", "event=0x03\n" }, { "energy-psys",
+        "event=0x05\n" } };
     put_file("sys/bus/event_source/devices/power/type", "9\n");
     put_file("sys/bus/event_source/devices/power/cpumask", cpus);
     for (int i = 0; i < 3; i++) {
