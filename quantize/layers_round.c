@@ -9,6 +9,8 @@
 
 /* Columns for each input of a layer from which on its weights may leave W for W*. */
 #define TARGET_COLUMNS 4
+/* Share of zeros from which on a layer counts as pruned. */
+#define PRUNED_SHARE 0.2
 
 void round_job_release(RoundJob *j)
 {
@@ -115,7 +117,16 @@ static bool on_old_grid(const RoundJob *j, const double *w)
     return true;
 }
 
-static Status round_group(const Rounding *u, const WalkLayer *l, RoundJob *j, int64_t group, bool target, Buffers *b, Err *err)
+/* Pruned: what is zero is to stay so, which handing on errors would undo. */
+static bool is_pruned(const LayerForm *f, const double *w)
+{
+    int64_t zeros = 0, count = form_weights(f);
+    for (int64_t i = 0; i < count; i++) zeros += w[i] == 0.0;
+    return (double)zeros >= PRUNED_SHARE * (double)count;
+}
+
+static Status round_group(const Rounding *u, const WalkLayer *l, RoundJob *j, int64_t group, bool pruned, bool target, Buffers *b,
+                          Err *err)
 {
     const LayerForm *f = l->form;
     int64_t n = f->width, rows = f->outputs;
@@ -142,7 +153,7 @@ static Status round_group(const Rounding *u, const WalkLayer *l, RoundJob *j, in
         goal = b->target;
     }
     RoundSpec spec = j->spec;
-    spec.method = u->run->gptq ? ROUND_GPTQ : ROUND_NEAREST;
+    spec.method = u->run->gptq && !pruned ? ROUND_GPTQ : ROUND_NEAREST;
     if (spec.least != NULL) spec.least += group * rows;
     TRY_OUT(round_matrix(&spec, rows, n, goal, factor.g, factor.l, u->run->threads, &part, err));
     status = put_group(j, group, &part, err);
@@ -161,9 +172,10 @@ static bool by_groups(const RoundJob *j)
 static Status round_on_walk(const Rounding *u, const WalkLayer *l, RoundJob *j, Buffers *b, Err *err)
 {
     bool old = j->spec.keep_grid && on_old_grid(j, b->w);
-    bool target = u->run->target && !old && (!l->same_input || l->shift != NULL) && l->count >= TARGET_COLUMNS * l->form->width;
+    bool pruned = is_pruned(l->form, b->w);
+    bool target = u->run->target && !old && !pruned && (!l->same_input || l->shift != NULL) && l->count >= TARGET_COLUMNS * l->form->width;
     rounded_release(&j->rounded);
-    for (int64_t k = 0; k < l->form->groups; k++) TRY(round_group(u, l, j, k, target, b, err));
+    for (int64_t k = 0; k < l->form->groups; k++) TRY(round_group(u, l, j, k, pruned, target, b, err));
     j->done = j->walked = true;
     return OK;
 }

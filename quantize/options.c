@@ -23,7 +23,7 @@ int64_t options_block(const QuantizeOptions *o)
 
 bool options_pairs(const QuantizeOptions *o)
 {
-    return (o->target == TARGET_PORTABLE || o->target == TARGET_AVX2) && !options_int8(o);
+    return o->target == TARGET_PORTABLE || o->target == TARGET_AVX2; /* int8 activations too: runtimes shift them to uint8 on x86 */
 }
 
 bool options_int8(const QuantizeOptions *o)
