@@ -56,28 +56,18 @@ def plain(name, options, seed=None, layers=(), engines=None):
 
 
 def without_activations(path):
-    """Takes the grids of activations out of the file: what is left are its weights."""
+    """Takes the grids of activations out of the file: what is left are its weights. A grid that begins at 0 may stand for a Relu."""
     model = onnx.load(str(path))
-    held = {t.name for t in model.graph.initializer}
+    held = {t.name: t for t in model.graph.initializer}
     made = {o: n for n in model.graph.node for o in n.output}
-    source, drop = {}, []
+    kept = []
     for node in model.graph.node:
-        if node.op_type == "DequantizeLinear" and node.input[0] not in held and made[node.input[0]].op_type == "QuantizeLinear":
-            source[node.output[0]] = made[node.input[0]].input[0]
-            drop.append(node)
-
-    def origin(name):
-        while name in source:
-            name = source[name]
-        return name
-
-    kept = [n for n in model.graph.node if n not in drop]
-    for node in kept:
-        for i, name in enumerate(node.input):
-            node.input[i] = origin(name)
-    for output in model.graph.output:
-        if output.name in source:
-            kept.append(onnx.helper.make_node("Identity", [origin(output.name)], [output.name]))
+        quantizer = made.get(node.input[0]) if node.op_type == "DequantizeLinear" else None
+        if quantizer is not None and quantizer.op_type == "QuantizeLinear":
+            zero = numpy_helper.to_array(held[quantizer.input[2]]) if len(quantizer.input) > 2 else np.uint8(0)
+            kind = "Relu" if int(zero.reshape(-1)[0]) == np.iinfo(zero.dtype).min else "Identity"
+            node = onnx.helper.make_node(kind, [quantizer.input[0]], list(node.output), name=node.name)
+        kept.append(node)
     read = {i for n in kept for i in n.input} | {o.name for o in model.graph.output}
     kept = [n for n in kept if n.op_type != "QuantizeLinear" or n.output[0] in read]
     del model.graph.node[:]
