@@ -63,6 +63,22 @@ out:
     return status;
 }
 
+/* A goal that the pass has an option for is also its aim, where it has data to judge by. */
+static Status hand_goals_down(Call *c, Err *err)
+{
+    const RunCommand *o = c->options;
+    for (int i = 0; i < GOAL_COUNT && o->data != NULL; i++) {
+        const Opt *aim = opts_find(c->pass->options, goal_options[i].name, NULL);
+        if (o->goals[i] == NULL || aim == NULL) continue;
+        cJSON *value = rule_value(aim, o->goals[i]);
+        if (value == NULL || !cJSON_AddItemToObject(c->pass_json, aim->name, value)) {
+            cJSON_Delete(value);
+            return err_no_memory(err, "the command line");
+        }
+    }
+    return OK;
+}
+
 /* A path to a .json data section is read by the recipe's reader as any other path. */
 static Status build_recipe(Call *c, Recipe **out, Err *err)
 {
@@ -73,6 +89,7 @@ static Status build_recipe(Call *c, Recipe **out, Err *err)
     *out = NULL;
     if (root == NULL || data == NULL || passes == NULL || rules == NULL) status = err_no_memory(err, "the command line");
     for (int i = 0; status == OK && i < c->layers.count; i++) status = add_rule(c->pass, c->layers.texts[i], rules, err);
+    if (status == OK) status = hand_goals_down(c, err);
     if (status != OK) {
         cJSON_Delete(root);
         cJSON_Delete(data);
@@ -109,7 +126,8 @@ const Command command_pass = {
                "  pare pass prune --sparsity=0.6 --layer 'head*:skip' --layer 'conv1:sparsity=0.3' model.onnx -o pruned.onnx\n"
                "  pare pass quantize --data calib.npz --evaluation test.npz model.onnx -o int8.onnx\n\n"
                "The options of a pass are those of a recipe (pare help PASS); a flag is turned off with --no-FLAG.\n"
-               "'pare list passes' names the passes.\n",
+               "'pare list passes' names the passes. Goals that a pass has an option for (quantize: max-accuracy-drop, max-size) are what it\n"
+               "aims at on the calibration data, and are judged on the result.\n",
     .options = pass_options,
     .options_size = sizeof(RunCommand),
     .min_args = 1,
