@@ -63,6 +63,13 @@ out:
     return status;
 }
 
+static Status refresh(Graph *g, Err *err)
+{
+    TRY(graph_finish(g, err));
+    engine_bind(g);
+    return engine_infer(g, err);
+}
+
 /* ---- rewrites of the whole network ---- */
 
 static Status try_rewrite(Floats *f, int which, Err *err)
@@ -111,6 +118,7 @@ static Status smooth_error(const Floats *f, const Places *p, const double *stren
         bool changed;
         if (strength[i] >= 0.0) TRY_OUT(smooth_apply(g, &p->items[i], strength[i], &ranges, &none, &changed, err));
     }
+    TRY_OUT(refresh(g, err)); /* some places get a Mul */
     status = quick_error(f->s, g, error, err);
 out:
     record_release(&none);
@@ -119,16 +127,9 @@ out:
     return status;
 }
 
-static int absorbed(const Places *p)
-{
-    int count = 0;
-    for (int i = 0; i < p->count; i++) count += p->items[i].kind != PLACE_INPUT;
-    return count;
-}
-
 static void set_strengths(const Places *p, double value, double *strength)
 {
-    for (int i = 0; i < p->count; i++) strength[i] = p->items[i].kind != PLACE_INPUT ? value : -1.0;
+    for (int i = 0; i < p->count; i++) strength[i] = value;
 }
 
 #define PART_TRIES 12 /* quantized networks that the search by parts may cost */
@@ -173,7 +174,7 @@ static Status smooth(Floats *f, Err *err)
     double best = f->error, *strength = NULL;
     Status status;
     TRY_OUT(smooth_find(c->graph, &p, err));
-    if (absorbed(&p) == 0) goto out;
+    if (p.count == 0) goto out;
     strength = alloc_array((size_t)p.count + 1, sizeof *strength);
     if (strength == NULL) {
         status = err_no_memory(err, "smoothing");
@@ -213,9 +214,7 @@ Status static_repair_floats(Static *s, Err *err)
     for (int i = 0; i < (int)(sizeof rewrites / sizeof *rewrites); i++)
         if (options_repair(o, rewrites[i].repair)) TRY_OUT(try_rewrite(&f, i, err));
     if (options_repair(o, REPAIR_SMOOTH)) TRY_OUT(smooth(&f, err));
-    TRY_OUT(graph_finish(c->graph, err));
-    engine_bind(c->graph);
-    status = engine_infer(c->graph, err);
+    status = refresh(c->graph, err);
 out:
     channel_ranges_release(&f.ranges);
     return status;
