@@ -28,7 +28,8 @@ ROWS = [
 MODES = [
     ("--mode=static", True), ("--mode=static --format=qoperator", True), ("--mode=static --activations=int8", True),
     ("--mode=static --target=gpu", True), ("--mode=static --reduce-range=true", True), ("--mode=static --block=tensor", True),
-    ("--mode=dynamic", False), ("--mode=dynamic --block=tensor", False), ("--mode=weights", False), ("--mode=weights --bits=4 --block=32", False),
+    ("--mode=dynamic", False), ("--mode=dynamic --block=tensor", False), ("--mode=weights", False),
+    ("--mode=weights --bits=4 --block=32", False),
     ("--mode=weights --bits=4 --block=32 --format=nbits", False), ("--mode=weights --bits=2 --block=32 --format=nbits", False),
     ("--mode=weights --bits=3 --block=tensor", False),
 ]
@@ -45,7 +46,8 @@ def section(folder, name, file, array, entry, first):
 def feeds_of(row, rng):
     _, _, evaluation, array, entry = row
     if evaluation is None:
-        return {"tokens": rng.integers(0, 60, (16, 8)), **{n: np.zeros((1, 8, 128), np.float32) for n in ("h0_in", "c0_in", "h1_in", "c1_in")}}
+        states = {n: np.zeros((1, 8, 128), np.float32) for n in ("h0_in", "c0_in", "h1_in", "c1_in")}
+        return {"tokens": rng.integers(0, 60, (16, 8)), **states}
     x = np.load(evaluation)[entry["array"]][:SAMPLES]
     if "scale" in entry:
         x = x.astype(np.float32) * np.float32(entry["scale"])
@@ -67,7 +69,8 @@ def session(path, optimized, plain):
 def check(row, mode, feeds, folder):
     network, calibration, _, array, entry = row
     written, optimized, given, made = (folder / n for n in ("out.onnx", "optimized.onnx", "in.npz", "made.npz"))
-    data = ["--data", section(folder, "calib", calibration, array, entry, 16 if "stories" in str(network) else 100)] if "static" in mode else []
+    first = 16 if "stories" in str(network) else 100
+    data = ["--data", section(folder, "calib", calibration, array, entry, first)] if "static" in mode else []
     pare("pass", "quantize", *mode.split(), *data, network, "-o", written, "-q", "--no-measure")
     problems = []
     try:
