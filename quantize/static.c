@@ -15,7 +15,8 @@
 #define MIN_OPSET 13 /* QuantizeLinear with an axis */
 #define MIN_IR 7     /* the IR of opset 13 */
 #define CLIPS 12      /* candidates of a weight's scale, chosen by the layer's own loss */
-/* Columns of the walk: as many as the products of all layers' moments afford, within these ends and 4 for each input of the widest layer. */
+/* Columns of the walk: as many as the products of all layers' moments afford, within these ends and 4 for each input of the widest
+ * layer. */
 #define LEAST_COLUMNS 4096
 #define MOST_COLUMNS 16384
 #define MOMENT_PRODUCTS 4e9
@@ -71,8 +72,8 @@ static Status round_walk(Static *s, Graph *g, bool gptq, bool bias, Err *err)
     for (int i = 0; i < s->weights.jobs.count; i++) s->weights.jobs.items[i].spec.clips = CLIPS;
     RoundRun run = { .original = c->graph, .compressed = g, .data = c->calibration, .alter = &alter, .alter_user = &s->plan, .gptq = gptq,
                      .target = gptq, .bias = bias,
-                     .samples = o->samples == 0 || o->samples > WALK_SAMPLES ? WALK_SAMPLES : o->samples, .batch = o->batch, .positions = columns(s), .seed = c->seed,
-                     .max_mem = c->max_mem, .threads = c->threads, .record = c->record, .log = c->log };
+                     .samples = o->samples == 0 || o->samples > WALK_SAMPLES ? WALK_SAMPLES : o->samples, .batch = o->batch,
+                     .positions = columns(s), .seed = c->seed, .max_mem = c->max_mem, .threads = c->threads, .record = c->record, .log = c->log };
     return layers_round_walk(&run, &s->weights.jobs, err);
 }
 
