@@ -126,7 +126,8 @@ const Command command_pass = {
                "  pare pass prune --sparsity=0.6 --layer 'head*:skip' --layer 'conv1:sparsity=0.3' model.onnx -o pruned.onnx\n"
                "  pare pass quantize --data calib.npz --evaluation test.npz model.onnx -o int8.onnx\n\n"
                "The options of a pass are those of a recipe (pare help PASS); a flag is turned off with --no-FLAG.\n"
-               "'pare list passes' names the passes. Goals that a pass has an option for (quantize: max-accuracy-drop, max-size) are what it\n"
+               "'pare list passes' names the passes. Goals that a pass has an option for "
+               "(quantize: max-accuracy-drop, max-size) are what it\n"
                "aims at on the calibration data, and are judged on the result.\n",
     .options = pass_options,
     .options_size = sizeof(RunCommand),

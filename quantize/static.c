@@ -73,7 +73,8 @@ static Status round_walk(Static *s, Graph *g, bool gptq, bool bias, Err *err)
     RoundRun run = { .original = c->graph, .compressed = g, .data = c->calibration, .alter = &alter, .alter_user = &s->plan, .gptq = gptq,
                      .target = gptq, .bias = bias,
                      .samples = o->samples == 0 || o->samples > WALK_SAMPLES ? WALK_SAMPLES : o->samples, .batch = o->batch,
-                     .positions = columns(s), .seed = c->seed, .max_mem = c->max_mem, .threads = c->threads, .record = c->record, .log = c->log };
+                     .positions = columns(s), .seed = c->seed,
+                     .max_mem = c->max_mem, .threads = c->threads, .record = c->record, .log = c->log };
     return layers_round_walk(&run, &s->weights.jobs, err);
 }
 
