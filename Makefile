@@ -61,9 +61,8 @@ check-built: $(BUILD)/pare $(BUILD)/libpare.so $(TESTS) $(TOOLS) $(REPLAYS)
 sanitize: ## the whole suite under AddressSanitizer and UndefinedBehaviorSanitizer
 	@$(MAKE) --no-print-directory BUILD=build-sanitize OPT=-O1 SANITIZE="-fsanitize=address,undefined -fno-sanitize-recover=undefined" check-built
 
-# tests that compute in more than one thread
-TSAN_TESTS := ops/test_engine ops/test_rows ops/test_integers ops/test_recurrent passes/test_layer_stats passes/test_walk unit/test_solve \
-	unit/test_dataset
+# tests that compute in more than one thread, the short ones
+TSAN_TESTS := ops/test_engine ops/test_rows ops/test_integers ops/test_recurrent unit/test_solve unit/test_dataset
 tsan: ## the tests with threads under ThreadSanitizer, OpenMP on pthreads
 	@$(MAKE) --no-print-directory BUILD=build-tsan OPT=-O1 SANITIZE=-fsanitize=thread TEAM=build-tsan/tests/tsan/gomp.o tsan-built
 
