@@ -13,13 +13,13 @@
 #include "base/log.h"
 #include "base/rng.h"
 #include "greenness/carbon.h"
-#include "greenness/rapl.h"
+#include "greenness/source.h"
 #include "greenness/statistics.h"
 
 #define WINDOW_SECONDS 2e-3   /* of calls timed together: far above the clock's own cost */
 #define WARM_UP_SECONDS 0.05
 #define WARM_UP_CALLS 3
-#define RAPL_SECONDS 0.5      /* counters move once a millisecond: 2 ms of doubt in 500 are 0.4 % */
+#define ENERGY_SECONDS 0.5    /* counters move once a millisecond: 2 ms of doubt in 500 are 0.4 % */
 #define PRECISION 0.02        /* half-width of the interval over the median at which to stop */
 #define CHECK_ROUNDS 10
 #define CHECK_RESAMPLES 200
@@ -28,7 +28,6 @@
 #define DEFAULT_MIN_RUNS 15
 #define DEFAULT_MAX_RUNS 2000
 #define LEAST_ROUNDS 3        /* whatever the budget */
-#define WATTS_LIMIT 4000.0    /* above it, or at zero, a counter does not tell energy */
 
 typedef struct Subject {
     Session *session;
@@ -118,28 +117,47 @@ static Status time_rounds(Subject *subjects, int *order, int count, int min_runs
     return status;
 }
 
-/* Joules of a call of one network over one long window. False with a reason when the counters cannot tell. */
-static Status energy_window(Subject *s, Rapl *rapl, double *joules, bool *good, Err *err)
+/* Joules of a call of one network over one long window. Not good, with the source's reason, when the counters cannot tell. */
+static Status energy_window(Subject *s, Source *source, double *joules, bool *good, Err *err)
 {
     int calls = 0;
-    double ignored;
-    *good = rapl_read(rapl, &ignored);
-    double started = clock_seconds(), elapsed = 0;
-    for (; *good && elapsed < RAPL_SECONDS; elapsed = clock_seconds() - started, calls++) TRY(call(s, err));
-    double sum = 0;
-    *good = *good && rapl_read(rapl, &sum);
-    if (*good && !(sum > 0 && sum < WATTS_LIMIT * elapsed)) {
-        snprintf(rapl->reason, sizeof rapl->reason, "RAPL counters tell %.3g W, which cannot be", sum / elapsed);
-        *good = false;
+    Reading reading;
+    double started = clock_seconds(), polled = started, now = started;
+    source_begin(source);
+    for (; now - started < ENERGY_SECONDS; now = clock_seconds(), calls++) {
+        TRY(call(s, err));
+        if (source->poll_seconds > 0 && now - polled > source->poll_seconds) {
+            source_poll(source);
+            polled = now;
+        }
     }
-    *joules = calls > 0 ? sum / calls : NAN;
+    source_end(source, NULL, &reading);
+    *good = reading.state == READING_GOOD;
+    if (!*good) snprintf(source->reason, sizeof source->reason, "%s", reading.reason);
+    *joules = reading.joules / calls;
     return OK;
 }
 
-/* Sets every network's joules, or none's: figures of different origin are never compared. */
-static Status measure_energy(Subject *subjects, int *order, int count, double seconds, Rapl *rapl, Rng *rng, bool *measured, Err *err)
+/* The counters of the processor, where they can be read: what a run of seconds can tell. False: out is closed and says why. */
+static bool open_counters(const char *sysroot, Source *out)
 {
-    int rounds = (int)(seconds / (RAPL_SECONDS * count));
+    static const SourceKind *const kinds[] = { &source_perf, &source_powercap };
+    const SourceSettings settings = { .sysroot = sysroot };
+    bool closed = false;
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        if (source_open(kinds[i], &settings, out)) return true;
+        source_close(out);
+        closed = closed || out->readiness == SOURCE_DENIED;
+    }
+    if (closed) snprintf(out->reason, sizeof out->reason, "RAPL is closed, 'pare probe' says how to open it");
+    else if (out->readiness == SOURCE_ABSENT) snprintf(out->reason, sizeof out->reason, "no RAPL on this machine");
+    return false;
+}
+
+/* Sets every network's joules, or none's: figures of different origin are never compared. */
+static Status measure_energy(Subject *subjects, int *order, int count, double seconds, Source *source, Rng *rng, bool *measured, Err *err)
+{
+    int rounds = (int)(seconds / (ENERGY_SECONDS * count));
     rounds = rounds < 1 ? 1 : rounds > 9 ? 9 : rounds;
     double *joules = alloc_array((size_t)(rounds * count), sizeof *joules);
     if (joules == NULL) return err_no_memory(err, "energy samples");
@@ -148,14 +166,14 @@ static Status measure_energy(Subject *subjects, int *order, int count, double se
     for (int k = 0; k < rounds && *measured && status == OK; k++) {
         shuffle(order, count, rng);
         for (int i = 0; i < count && *measured && status == OK; i++)
-            status = energy_window(&subjects[order[i]], rapl, &joules[order[i] * rounds + k], measured, err);
+            status = energy_window(&subjects[order[i]], source, &joules[order[i] * rounds + k], measured, err);
     }
     for (int i = 0; i < count && status == OK; i++) subjects[i].joules = *measured ? statistics_median(&joules[i * rounds], rounds) : NAN;
     free(joules);
     return status;
 }
 
-static Status finish(Subject *s, int rounds, const MeasureOptions *o, const Rapl *rapl, const char *zones, Latency *out, Err *err)
+static Status finish(Subject *s, int rounds, const MeasureOptions *o, const Source *source, Latency *out, Err *err)
 {
     for (int i = 0; i < rounds; i++) s->scratch[i] = s->wall[i] * 1e3;
     TRY(statistics_interval(s->scratch, rounds, RESAMPLES, o->seed, &out->ms, err));
@@ -163,10 +181,10 @@ static Status finish(Subject *s, int rounds, const MeasureOptions *o, const Rapl
     memcpy(s->scratch, s->cpu, (size_t)rounds * sizeof(double));
     out->cpu_seconds = statistics_median(s->scratch, rounds);
     if (isnan(s->joules)) {
-        out->energy_j = energy_of_cpu_time(out->cpu_seconds, o->watts_per_core, rapl->reason);
+        out->energy_j = energy_of_cpu_time(out->cpu_seconds, o->watts_per_core, source->reason);
     } else {
         out->energy_j = (Sourced){ .value = s->joules };
-        snprintf(out->energy_j.source, sizeof out->energy_j.source, "measured: RAPL, %s, whole machine, idle power included", zones);
+        snprintf(out->energy_j.source, sizeof out->energy_j.source, "measured: RAPL, %s, whole machine, idle power included", source->label);
     }
     out->power_w = out->energy_j;
     out->power_w.value = out->ms.median > 0 ? out->energy_j.value / (out->ms.median * 1e-3) : NAN;
@@ -202,8 +220,7 @@ Status measure_latency(Session *const *sessions, const Tensor *const *inputs, in
     double seconds = o->seconds > 0 ? o->seconds : DEFAULT_SECONDS;
     Subject *subjects = alloc_zeroed((size_t)count + 1, sizeof *subjects);
     int *order = alloc_array((size_t)count + 1, sizeof *order);
-    Rapl rapl = { .count = 0 };
-    char zones[48] = "";
+    Source source = { .kind = NULL };
     Rng rng;
     rng_init(&rng, o->seed);
     Status status = OK;
@@ -217,16 +234,15 @@ Status measure_latency(Session *const *sessions, const Tensor *const *inputs, in
         TRY_OUT(warm_up(&subjects[i], err));
     }
     TRY_OUT(time_rounds(subjects, order, count, min_runs, max_runs, seconds, o, &rng, &rounds, err));
-    if (rapl_open(&rapl, o->powercap_root != NULL ? o->powercap_root : "/sys/class/powercap")) {
+    if (open_counters(o->sysroot, &source)) {
         bool measured;
-        rapl_describe(&rapl, zones, sizeof zones);
-        TRY_OUT(measure_energy(subjects, order, count, seconds, &rapl, &rng, &measured, err));
+        TRY_OUT(measure_energy(subjects, order, count, seconds, &source, &rng, &measured, err));
     }
-    for (int i = 0; i < count; i++) TRY_OUT(finish(&subjects[i], rounds, o, &rapl, zones, &out[i], err));
+    for (int i = 0; i < count; i++) TRY_OUT(finish(&subjects[i], rounds, o, &source, &out[i], err));
 out:
     for (int i = 0; subjects != NULL && i < count; i++) subject_release(&subjects[i]);
     free(subjects);
     free(order);
-    rapl_close(&rapl);
+    source_close(&source);
     return status;
 }

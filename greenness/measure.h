@@ -28,7 +28,7 @@ typedef struct MeasureOptions {
     uint64_t seed;
     double grid_g_per_kwh;  /* 0: the world default of greenness/carbon.c */
     double watts_per_core;  /* 0: default; for the CPU-time model */
-    const char *powercap_root; /* "/sys/class/powercap"; NULL: that */
+    const char *sysroot; /* the tree that holds sys/ and proc/; NULL: "/" */
     Log *log;
 } MeasureOptions;
 
