@@ -184,7 +184,8 @@ static Status finish(Subject *s, int rounds, const MeasureOptions *o, const Sour
         out->energy_j = energy_of_cpu_time(out->cpu_seconds, o->watts_per_core, source->reason);
     } else {
         out->energy_j = (Sourced){ .value = s->joules };
-        snprintf(out->energy_j.source, sizeof out->energy_j.source, "measured: RAPL, %s, whole machine, idle power included", source->label);
+        snprintf(out->energy_j.source, sizeof out->energy_j.source, "measured: RAPL, %s, whole machine, idle power included",
+                 source->label);
     }
     out->power_w = out->energy_j;
     out->power_w.value = out->ms.median > 0 ? out->energy_j.value / (out->ms.median * 1e-3) : NAN;
