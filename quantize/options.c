@@ -7,6 +7,13 @@ const char *const repair_names[REPAIR_COUNT] = {
     [REPAIR_SMOOTH] = "smooth",     [REPAIR_GPTQ] = "gptq",     [REPAIR_BIAS] = "bias",
 };
 
+bool options_named(const QuantizeOptions *o, Repair r)
+{
+    for (int i = 0; i < o->repairs.count; i++)
+        if (strcmp(o->repairs.items[i], repair_names[r]) == 0) return true;
+    return false;
+}
+
 bool options_repair(const QuantizeOptions *o, Repair r)
 {
     if (o->repairs.count == 0) return true;

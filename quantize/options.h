@@ -29,6 +29,7 @@ extern const char *const repair_names[REPAIR_COUNT];
 
 /* Whether a repair may be tried: it is in the list, or the list is "auto". */
 bool options_repair(const QuantizeOptions *o, Repair r);
+bool options_named(const QuantizeOptions *o, Repair r); /* in the list by its own name */
 /* As RoundSpec's: inputs that share a scale; 0: one scale an output; -1: one for the weight. */
 int64_t options_block(const QuantizeOptions *o);
 /* Two products u8 x s8 may be added in 16 bits, saturating, where the network is to run. */

@@ -9,6 +9,7 @@
 #include "quantize/static.h"
 
 #define QUICK_SAMPLES 64 /* that the grids of a try are made from */
+#define RANGE_SAMPLES 128 /* that ranges of channels are measured on */
 #define WORTH 0.97       /* of the error so far: what a rewrite must get below */
 
 typedef Status (*Rewrite)(Graph *g, ChannelRanges *ranges, PassRecord *record, int *changed, Err *err);
@@ -194,6 +195,14 @@ out:
     return status;
 }
 
+/* Whether a Clip can be left out is read off the ranges of channels: all samples count. */
+static bool has_clip(const Graph *g)
+{
+    for (uint32_t i = 0; i < g->order_count; i++)
+        if (str_is(graph_node(g, g->order[i])->type, "Clip")) return true;
+    return false;
+}
+
 static bool any_asked(const QuantizeOptions *o)
 {
     return options_repair(o, REPAIR_EQUALIZE) || options_repair(o, REPAIR_BALANCE) || options_repair(o, REPAIR_ABSORB)
@@ -207,7 +216,8 @@ Status static_repair_floats(Static *s, Err *err)
     Floats f = { .s = s };
     Status status;
     if (!any_asked(o)) return OK;
-    SweepOptions sweep = { .threads = c->threads, .batch = o->batch, .samples = o->samples, .max_mem = c->max_mem, .log = c->log };
+    int64_t samples = has_clip(c->graph) || (o->samples > 0 && o->samples < RANGE_SAMPLES) ? o->samples : RANGE_SAMPLES;
+    SweepOptions sweep = { .threads = c->threads, .batch = o->batch, .samples = samples, .max_mem = c->max_mem, .log = c->log };
     TRY_OUT(repairs_measure(c->graph, c->calibration, &sweep, &f.ranges, err));
     if (f.ranges.count == 0) goto out; /* no place for any of them */
     TRY_OUT(quick_error(s, c->graph, &f.error, err));

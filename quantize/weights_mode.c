@@ -109,8 +109,7 @@ static int64_t columns(const Weighted *w)
     return COLUMNS * widest > LEAST_COLUMNS ? COLUMNS * widest : LEAST_COLUMNS;
 }
 
-/* The float network with the rounded weights in the place of its own; or those alone that the walk does not come to. */
-static Status write_rounded(const Weighted *w, Graph *g, bool not_walked, Err *err)
+Status weighted_write_rounded(const Weighted *w, Graph *g, bool not_walked, Err *err)
 {
     for (int i = 0; i < w->jobs.count; i++) {
         const RoundJob *j = &w->jobs.items[i];
@@ -162,15 +161,16 @@ static Status round_on_data(Weighted *w, Err *err)
     TRY_OUT(clone_bound(c->graph, &plain, err));
     TRY_OUT(clone_bound(c->graph, &walked, err));
     TRY_OUT(layers_round_plain(c->graph, &w->jobs, c->threads, err));
-    TRY_OUT(write_rounded(w, plain, false, err));
-    TRY_OUT(write_rounded(w, walked, true, err));
+    TRY_OUT(weighted_write_rounded(w, plain, false, err));
+    TRY_OUT(weighted_write_rounded(w, walked, true, err));
     TRY_OUT(trial_error(trial, plain, &w->plain, err));
-    RoundRun run = { .original = c->graph, .compressed = walked, .data = c->calibration, .gptq = true, .target = true,
+    bool gptq = options_repair(o, REPAIR_GPTQ);
+    RoundRun run = { .original = c->graph, .compressed = walked, .data = c->calibration, .gptq = gptq, .target = gptq,
                      .bias = options_repair(o, REPAIR_BIAS), .samples = o->samples, .batch = o->batch, .positions = columns(w),
                      .seed = c->seed, .max_mem = c->max_mem, .threads = c->threads, .record = c->record, .log = c->log };
     TRY_OUT(layers_round_walk(&run, &w->jobs, err));
     TRY_OUT(trial_error(trial, walked, &w->error, err));
-    report_repair(c->record, "gptq", w->plain, w->error, w->error < w->plain);
+    report_repair(c->record, repair_names[gptq ? REPAIR_GPTQ : REPAIR_BIAS], w->plain, w->error, w->error < w->plain);
     if (w->error < w->plain) status = take_biases(w, walked, err);
     else status = layers_round_plain(c->graph, &w->jobs, c->threads, err);
 out:
@@ -253,7 +253,8 @@ Status weighted_finish(Weighted *w, Err *err)
 {
     PassContext *c = w->c;
     TRY(weighted_make_jobs(w, err));
-    if (!w->tables_only && c->calibration != NULL && options_repair(c->options, REPAIR_GPTQ)) TRY(round_on_data(w, err));
+    bool repaired = options_repair(c->options, REPAIR_GPTQ) || options_repair(c->options, REPAIR_BIAS);
+    if (!w->tables_only && c->calibration != NULL && repaired) TRY(round_on_data(w, err));
     else TRY(layers_round_plain(c->graph, &w->jobs, c->threads, err));
     return write_layers(w, err);
 }
@@ -284,6 +285,7 @@ static Status run(PassContext *c, bool tables_only, Err *err)
         TRY_OUT(find(&w, err));
     }
     if (opset > 0) TRY_OUT(opset_raise_ir(c->graph, opset_ir(opset), err));
+    if (!tables_only) TRY_OUT(weighted_equalize(&w, err));
     if (!tables_only) TRY_OUT(mixed_weights(&w, err));
     TRY_OUT(weighted_finish(&w, err));
     if (opset > 0) TRY_OUT(refresh(c->graph, err));

@@ -25,6 +25,11 @@ Status weighted_write(const Weighted *w, Graph *g, int layer, StoredWeight *stor
 /* Jobs, rounding, writing into the context's graph, entries of the record. Dead nodes and shapes are left to the caller. */
 Status weighted_finish(Weighted *w, Err *err);
 
+/* The float network with the rounded weights in the place of its own; or those alone that the walk does not come to. */
+Status weighted_write_rounded(const Weighted *w, Graph *g, bool not_walked, Err *err);
+/* Equalizes the context's graph where it helps and finds the layers anew (weights_equalize.c). */
+Status weighted_equalize(Weighted *w, Err *err);
+
 /* Chooses bits or float for each layer where the options ask for it (mixed_weights.c). Ops bound; the graph stays as it is. */
 Status mixed_weights(Weighted *w, Err *err);
 
