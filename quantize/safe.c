@@ -48,8 +48,9 @@ Status safe_check(const Graph *g, int *layers, Err *err)
         if (!is_layer(n)) continue;
         const Node *input = dequantizer(g, node_input(n, 0)), *weight = dequantizer(g, node_input(n, 1));
         const Tensor *w = weight != NULL ? graph_value(g, weight->inputs[0])->tensor : NULL;
-        if (input == NULL || w == NULL || w->type != DT_INT8 || graph_value(g, input->inputs[0])->type != DT_UINT8) continue;
-        TRY(check_rows(g, n, w, err));
+        if (input == NULL || w == NULL || graph_value(g, input->inputs[0])->type != DT_UINT8) continue;
+        if (w->type != DT_INT8 && w->type != DT_UINT8) continue;
+        if (w->type == DT_INT8) TRY(check_rows(g, n, w, err));
         count++;
     }
     if (layers != NULL) *layers = count;

@@ -5,8 +5,8 @@
 #include "graph/graph.h"
 
 /* Every int8 weight that meets uint8 activations obeys the pair rule (quantize/grid.h). ERR_DATA names the first layer and row that does
- * not.
- * *layers (may be NULL) counts the weights looked at. Main graph only. */
+ * not. uint8 weights are exact as they are.
+ * *layers (may be NULL) counts the layers of both kinds. Main graph only. */
 Status safe_check(const Graph *g, int *layers, Err *err);
 
 #endif
