@@ -172,7 +172,12 @@ def ratios(runs):
 
 
 def measure(cache, said, rounds=ROUNDS):
+    """Runs the rounds, then what needs no rounds; speed.json is written as soon as the rounds are done, then once more."""
     load, random = os.getloadavg()[0], np.random.default_rng(1)
+
+    def keep(runs, lines):
+        (cache / "speed.json").write_text(json.dumps({"load": load, "versions": said, "runs": runs, "lines": lines}, indent=1))
+
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         made = subjects(cache, folder)
@@ -181,5 +186,6 @@ def measure(cache, said, rounds=ROUNDS):
             for name in random.permutation(list(made)):
                 runs[name].append(made[name]())
                 print(round_, name, runs[name][-1], flush=True)
+        keep(runs, ratios(runs))
         lines = [*ratios(runs), "", *many_images(folder), "", same_bytes(cache, folder)]
-    (cache / "speed.json").write_text(json.dumps({"load": load, "versions": said, "runs": runs, "lines": lines}, indent=1))
+    keep(runs, lines)
