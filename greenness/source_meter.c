@@ -153,11 +153,12 @@ static void find_interval(Meter *m)
 /* Reads whole lines from where it stopped. */
 static bool read_log(Source *s, Meter *m)
 {
-    FILE *f = fopen(s->settings.meter_path, "re");
-    struct stat st;
-    if (f == NULL || fstat(fileno(f), &st) != 0 || !S_ISREG(st.st_mode)) {
-        snprintf(s->reason, sizeof s->reason, f == NULL ? "%s" : "no regular file", strerror(errno));
-        if (f != NULL) fclose(f);
+    struct stat st = { 0 };
+    bool there = stat(s->settings.meter_path, &st) == 0, regular = there && S_ISREG(st.st_mode); /* a pipe would be waited for */
+    FILE *f = regular ? fopen(s->settings.meter_path, "re") : NULL;
+    if (f == NULL) {
+        snprintf(s->reason, sizeof s->reason, "%s",
+                 there && !regular ? "no regular file; a log is read again as it grows" : strerror(errno));
         return false;
     }
     char line[1024];

@@ -32,6 +32,8 @@ int tree_text(const char *root, const char *path, char *text, size_t size)
     close(fd);
     text[got < 0 ? 0 : got] = '\0';
     text[strcspn(text, "\n")] = '\0';
+    for (char *c = text; *c != '\0'; c++)
+        if (*c < ' ' || *c > '~') *c = *c == '\t' ? ' ' : '?'; /* names end up in messages and JSON */
     return error;
 }
 

@@ -11,7 +11,7 @@
 
 /* `root`: NULL or "" is the machine's own. A path over TREE_PATH - 1 bytes gives ENAMETOOLONG. */
 int tree_open(const char *root, const char *path); /* read-only descriptor, or -1 with errno */
-/* The first line of a file without its newline. Returns 0 or errno. */
+/* The first line of a file without its newline, bytes that are no printable ASCII replaced. Returns 0 or errno. */
 int tree_text(const char *root, const char *path, char *text, size_t size);
 /* A whole number from 0 on the first line. Returns 0 or errno; EINVAL when it is none. */
 int tree_number(const char *root, const char *path, uint64_t *out);

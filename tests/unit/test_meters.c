@@ -134,6 +134,10 @@ static void test_bad_logs(void **state)
     snprintf(path, sizeof path, "%s/plug.csv", tree);
     settings.meter_path = path;
     assert_status(source_open_best(&settings, &s, &err), ERR_IO, &err); /* it was named: nothing else takes its place */
+    assert_int_equal(mkfifo(path, 0600), 0); /* nobody waits for a pipe */
+    assert_status(source_open_best(&settings, &s, &err), ERR_DATA, &err);
+    assert_non_null(strstr(err.text, "no regular file"));
+    assert_int_equal(unlink(path), 0);
     for (size_t k = 0; k < sizeof bad_logs / sizeof *bad_logs; k++) {
         print_message("  %s\n", bad_logs[k].name);
         put_file("plug.csv", bad_logs[k].log);
@@ -183,6 +187,7 @@ static const struct {
       "that are possible" },
     { "a sensor that cannot be opened", { { "hwmon0/name", "power_meter", NULL }, { "hwmon0/power1_average", "loop", NULL } }, NULL, NAN,
       "hwmon0/power1: " },
+    { "bytes that are no text", { { "hwmon0/name", "a\033[2J\xff", NULL }, { "hwmon0/power1_input", "1", NULL } }, NULL, NAN, "(a?[2J?)" },
     { "none", { { NULL, NULL, NULL } }, NULL, NAN, "no power or energy sensor" },
 };
 
