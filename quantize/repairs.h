@@ -38,6 +38,11 @@ Status smooth_find(const Graph *g, Places *out, Err *err);
  * forbids it (listed). ERR_BUG: the input was not measured. */
 Status smooth_apply(Graph *g, const Place *p, double strength, ChannelRanges *ranges, PassRecord *record, bool *changed, Err *err);
 
+/* The strength at which rounding to 8 bits should cost the place's readers least, by a model: uniform noise of the input's grid over its
+ * measured range, through the weights, and of the weights' grids, one for each output, through the input's second moment. Searched in steps
+ * of 0.05; -1: nothing is gained. */
+Status smooth_strength(const Graph *g, const Place *p, const ChannelRanges *ranges, double *strength, Err *err);
+
 /* What the rewrites share (repairs.c). */
 typedef struct Factors {
     double *s;  /* [channels] */

@@ -15,6 +15,7 @@
 #include "quantize/trace.h"
 
 #define LEAST 1e-5 /* of a column's weights, as in the paper's code */
+#define WORTH_SMOOTHING 0.95 /* of the noise without it */
 
 static bool is_product(const Graph *g, NodeId n)
 {
@@ -145,6 +146,69 @@ static Status find_factors(const Graph *g, const Place *p, double strength, cons
         s[c] = s[c] > 0.0 && columns[c] > 0.0 && by > 0.0 && isfinite(by) ? by : 1.0;
     }
     free(columns);
+    return status;
+}
+
+/* ---- how strong ---- */
+
+/* Noise power of one reader's outputs with the channels of its input divided by s; s NULL: as they are. w[outputs,width]. */
+static double reader_noise(const LayerForm *f, const double *w, const ChannelRange *x, const int32_t *channel, const double *s)
+{
+    double low = 0.0, high = 0.0, squares = 0.0, through = 0.0, made = 0.0;
+    for (int64_t i = 0; i < f->width; i++) {
+        double k = s != NULL && channel[i] >= 0 ? s[channel[i]] : 1.0;
+        low = fmin(low, x->min[i] / k);
+        high = fmax(high, x->max[i] / k);
+        squares += x->sum_squares[i] / (double)x->count / (k * k);
+    }
+    for (int64_t o = 0; o < f->outputs; o++) {
+        double peak = 0.0;
+        for (int64_t i = 0; i < f->width; i++) {
+            double v = w[o * f->width + i] * (s != NULL && channel[i] >= 0 ? s[channel[i]] : 1.0);
+            through += v * v;
+            peak = fmax(peak, fabs(v));
+        }
+        made += peak / 127.0 * (peak / 127.0);
+    }
+    double step = (high - low) / 255.0;
+    return (step * step * through + made * squares) / 12.0;
+}
+
+static Status place_noise(const Graph *g, const Place *p, const ChannelRanges *ranges, const double *s, double *noise, Err *err)
+{
+    *noise = 0.0;
+    for (int i = 0; i < p->reader_count; i++) {
+        const Spread *spread = &p->spreads[p->readers[i].spread];
+        const ChannelRange *x = spread_axis(spread) < 0 ? NULL : channel_ranges_find(ranges, spread->value, spread_axis(spread));
+        LayerForm f;
+        TRY(place_form(g, p->readers[i].node, &f, err));
+        if (x == NULL || x->channels != f.width || spread->count != f.width || f.groups != 1) continue;
+        double *w = alloc_array((size_t)form_weights(&f), sizeof *w);
+        if (w == NULL) return err_no_memory(err, "a layer's weights");
+        layer_read_weights(g, &f, w);
+        *noise += reader_noise(&f, w, x, spread->channel, s);
+        free(w);
+    }
+    return OK;
+}
+
+Status smooth_strength(const Graph *g, const Place *p, const ChannelRanges *ranges, double *strength, Err *err)
+{
+    double *s = alloc_array((size_t)p->channels, sizeof *s), least, noise;
+    if (s == NULL) return err_no_memory(err, "factors of channels");
+    Status status;
+    *strength = -1.0;
+    TRY_OUT(place_noise(g, p, ranges, NULL, &least, err));
+    least *= WORTH_SMOOTHING;
+    for (int step = 0; step <= 20; step++) {
+        TRY_OUT(find_factors(g, p, step * 0.05, ranges, s, err));
+        TRY_OUT(place_noise(g, p, ranges, s, &noise, err));
+        if (!(noise < least)) continue;
+        least = noise;
+        *strength = step * 0.05;
+    }
+out:
+    free(s);
     return status;
 }
 

@@ -1,6 +1,8 @@
 /* The rewrites of the float network that make it easier to quantize, each tried and kept where the output of a simply quantized network
  * gains by it: what helps one network harms another, and what helps alone may harm with the next. */
+#include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/bytes.h"
 #include "graph/edit.h"
@@ -102,9 +104,6 @@ out:
 
 /* ---- smoothing, place by place ---- */
 
-static const double strengths[] = { 0.5, 0.65, 0.8, 0.9 };
-#define STRENGTHS ((int)(sizeof strengths / sizeof *strengths))
-
 /* Error of the network with these strengths; -1 leaves a place alone. */
 static Status smooth_error(const Floats *f, const Places *p, const double *strength, double *error, Err *err)
 {
@@ -128,44 +127,28 @@ out:
     return status;
 }
 
-static void set_strengths(const Places *p, double value, double *strength)
-{
-    for (int i = 0; i < p->count; i++) strength[i] = value;
-}
-
-#define PART_TRIES 12 /* quantized networks that the search by parts may cost */
-
-/* One strength for all, then parts of the network by themselves, each the neighbouring strengths. */
+/* Strengths place by place from the model, or the same for all, whatever the network's output says. */
 static Status search_strengths(const Floats *f, const Places *p, double *strength, double *best, Err *err)
 {
-    double error, chosen = -1.0;
-    *best = f->error;
-    for (int k = 0; k < STRENGTHS; k++) {
-        set_strengths(p, strengths[k], strength);
-        TRY(smooth_error(f, p, strength, &error, err));
-        if (error < *best) {
-            *best = error;
-            chosen = strengths[k];
+    static const double same[] = { 0.5, 0.8 };
+    const Graph *g = f->s->c->graph;
+    double *tried = alloc_array((size_t)p->count + 1, sizeof *tried), error;
+    if (tried == NULL) return err_no_memory(err, "smoothing");
+    Status status = OK;
+    *best = INFINITY;
+    for (int k = -1; k < (int)(sizeof same / sizeof *same); k++) {
+        for (int i = 0; i < p->count; i++) {
+            tried[i] = k < 0 ? -1.0 : same[k];
+            if (k < 0) TRY_OUT(smooth_strength(g, &p->items[i], &f->ranges, &tried[i], err));
         }
+        TRY_OUT(smooth_error(f, p, tried, &error, err));
+        if (!(error < *best)) continue;
+        *best = error;
+        memcpy(strength, tried, (size_t)p->count * sizeof *tried);
     }
-    set_strengths(p, chosen, strength);
-    if (chosen < 0.0) return OK;
-    int parts = p->count < PART_TRIES / 2 ? p->count : PART_TRIES / 2;
-    for (int part = 0; part < parts; part++)
-        for (int step = -1; step <= 1; step += 2) {
-            int first = part * p->count / parts, end = (part + 1) * p->count / parts;
-            double *before = alloc_array((size_t)p->count + 1, sizeof *before);
-            if (before == NULL) return err_no_memory(err, "smoothing");
-            for (int i = 0; i < p->count; i++) before[i] = strength[i];
-            for (int i = first; i < end; i++)
-                if (strength[i] >= 0.0) strength[i] = strength[i] + 0.1 * step > 1.0 ? 1.0 : strength[i] + 0.1 * step;
-            Status status = smooth_error(f, p, strength, &error, err);
-            if (status == OK && error < *best) *best = error;
-            else for (int i = 0; i < p->count; i++) strength[i] = before[i];
-            free(before);
-            TRY(status);
-        }
-    return OK;
+out:
+    free(tried);
+    return status;
 }
 
 static Status smooth(Floats *f, Err *err)
