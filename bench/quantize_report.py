@@ -10,8 +10,9 @@ from quantize_figures import figures
 
 HEAD = """# Quantization beside others
 
-Made by `make bench-quantize` (bench/quantize.py); nothing here is written by hand. Processor: {processor}. ONNX Runtime {onnxruntime}, NNCF
-{nncf}, onnx {onnx}. pare's rows: {commits}. Calibration uses training data only, the same samples for every tool: 500 (dscnn_nhwc 200,
+Made by `make bench-quantize` (bench/quantize.py); tables and verdicts come from its stored rows. Processor: {processor}. ONNX Runtime {onnxruntime}, NNCF
+{nncf}, onnx {onnx}. pare's rows: {commits},
+as each table says: older rows do not show what later commits gained or lost. Calibration uses training data only, the same samples for every tool: 500 (dscnn_nhwc 200,
 mobilenet_v2 the first 60 of its 300 images, evaluated on the other 240; stories260K 256 windows, minilm 500 sentences). Evaluated on 4,900
 CIFAR-10 images, 10,000 MNIST images, 400 clips, 26 windows of 64 tokens, 1,000 sentences, 100,000 characters. One thread.
 
@@ -77,7 +78,8 @@ def network_table(net, rows, cache):
             continue
         cells = [cell(net, row["engines"].get(key), key == "ort") for key, _ in ENGINES]
         cells.append("{} of {}".format(*row["integers"]) if "integers" in row else "")
-        lines.append(f"| {row['tool']} | {row['variant']} | {' | '.join(cells)} | {row['bytes'] / 1000:,.0f} kB |")
+        tool = f"pare {row['versions']['pare']}" if row["tool"] == "pare" else row["tool"]
+        lines.append(f"| {tool} | {row['variant']} | {' | '.join(cells)} | {row['bytes'] / 1000:,.0f} kB |")
     return [*lines, ""] if mine else []
 
 
