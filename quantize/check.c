@@ -8,7 +8,7 @@
 #include "quantize/options.h"
 #include "quantize/weights_layers.h"
 
-#define REPAIR_WORDS "auto, none, or some of equalize, absorb, balance, smooth, gptq, bias"
+#define REPAIR_WORDS "auto, none, or some of equalize, absorb, balance, smooth, gptq, adaround, bias"
 
 static const char *const known_ops[] = { "Conv", "Gemm", "MatMul", "Add", "Concat", "AveragePool", "GlobalAveragePool", "MaxPool" };
 

@@ -12,6 +12,8 @@
 #include <string.h>
 
 #define SWEEPS_TO_REFIT 3
+#define POLISHED_BITS 4    /* up to these, steps of two inputs at a time pay */
+#define SWEEPS_A_POLISH 3
 
 void lines_measure(const Problem *p, Line *lines, int count)
 {
@@ -166,6 +168,11 @@ void line_polish(const Problem *p, Line *line, int passes, double *scratch)
         sweep(p, line);
         refit_all(p, line, scratch);
     }
+}
+
+void line_refine(const Problem *p, Line *line, double *scratch)
+{
+    if (p->spec->bits <= POLISHED_BITS) line_polish(p, line, p->spec->sweeps / SWEEPS_A_POLISH, scratch);
 }
 
 void line_sums(const Problem *p, const Line *line, double *top, double *bottom)

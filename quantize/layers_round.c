@@ -50,6 +50,7 @@ static Status put_group(RoundJob *j, int64_t group, const Rounded *part, Err *er
     memcpy(r->zeros + first * r->blocks, part->zeros, (size_t)(part->rows * r->blocks) * sizeof *r->zeros);
     r->loss += part->loss;
     r->loss_nearest += part->loss_nearest;
+    r->loss_found += part->loss_found;
     r->enlarged = fmax(r->enlarged, part->enlarged);
     r->kept_grid = r->kept_grid && part->kept_grid;
     return OK;
@@ -177,6 +178,9 @@ static Status round_on_walk(const Rounding *u, const WalkLayer *l, RoundJob *j, 
     rounded_release(&j->rounded);
     for (int64_t k = 0; k < l->form->groups; k++) TRY(round_group(u, l, j, k, pruned, target, b, err));
     j->done = j->walked = true;
+    if (j->spec.learned > 0 && u->run->record != NULL && j->rounded.loss_found > 0.0)
+        record_add(u->run->record, RECORD_NOTE, l->form->layer.name, "learned rounding: the layer's loss is %.4f of what it was",
+                   j->rounded.loss / j->rounded.loss_found);
     return OK;
 }
 

@@ -24,12 +24,16 @@ typedef struct QuantizeOptions {
     const char *table, *save_table;
 } QuantizeOptions;
 
-typedef enum Repair { REPAIR_EQUALIZE, REPAIR_ABSORB, REPAIR_BALANCE, REPAIR_SMOOTH, REPAIR_GPTQ, REPAIR_BIAS, REPAIR_COUNT } Repair;
+typedef enum Repair {
+    REPAIR_EQUALIZE, REPAIR_ABSORB, REPAIR_BALANCE, REPAIR_SMOOTH, REPAIR_GPTQ, REPAIR_ADAROUND, REPAIR_BIAS, REPAIR_COUNT
+} Repair;
 extern const char *const repair_names[REPAIR_COUNT];
 
-/* Whether a repair may be tried: it is in the list, or the list is "auto". */
+/* Whether a repair may be tried: it is in the list, or the list is "auto" (adaround: only by its name; it brings gptq with it). */
 bool options_repair(const QuantizeOptions *o, Repair r);
 bool options_named(const QuantizeOptions *o, Repair r); /* in the list by its own name */
+/* As RoundSpec's: iterations of learned rounding. */
+int options_learned(const QuantizeOptions *o);
 /* As RoundSpec's: inputs that share a scale; 0: one scale an output; -1: one for the weight. */
 int64_t options_block(const QuantizeOptions *o);
 /* Two products u8 x s8 may be added in 16 bits, saturating, where the network is to run. */

@@ -79,6 +79,7 @@ static Status spec_check(const RoundSpec *s, int64_t rows, int64_t width, Err *e
     if (s->block < -1) return err_set(err, ERR_USAGE, "blocks of %lld inputs: at least 1", (long long)s->block);
     if (s->clips < 1 || s->sweeps < 0 || s->clips > 1000)
         return err_set(err, ERR_USAGE, "%d candidates and %d sweeps: 1 to 1000 candidates, 0 or more sweeps", s->clips, s->sweeps);
+    if (s->learned < 0) return err_set(err, ERR_USAGE, "%d iterations of learned rounding: 0 or more", s->learned);
     if (s->partner != NULL && !s->symmetric) return err_set(err, ERR_USAGE, "the pair rule is for weights without zero points");
     return OK;
 }
@@ -125,6 +126,12 @@ static Status round_rows(Run *run, const int64_t *todo, int64_t todo_count, cons
     return kept_count > 0 ? each_batch(run, task_measure, kept, kept_count, threads, err) : OK;
 }
 
+static Status learn_rows(Run *run, const int64_t *rows, int64_t count, int threads, Err *err)
+{
+    run->batch = ROUND_ROWS_MOST; /* a product with h for each iteration: the more rows, the cheaper */
+    return each_batch(run, task_learn, rows, count, threads, err);
+}
+
 /* Rows of a batch: enough for matrix products, few enough that all threads have some; a matter of the problem alone. */
 static int batch_rows(const Problem *p)
 {
@@ -165,6 +172,8 @@ Status round_matrix(const RoundSpec *spec, int64_t rows, int64_t width, const do
     run.keep = batch_starts(p);
     TRY_OUT(round_rows(&run, todo, todo_count, kept, kept_count, threads, err));
     if (h != NULL) {
+        out->loss_found = sum_of(run.loss, rows);
+        if (spec->learned > 0 && spec->method == ROUND_GPTQ && todo_count > 0) TRY_OUT(learn_rows(&run, todo, todo_count, threads, err));
         out->loss = sum_of(run.loss, rows);
         out->loss_nearest = sum_of(run.nearest, rows);
     }

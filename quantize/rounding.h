@@ -30,6 +30,7 @@ typedef struct RoundSpec {
     RoundMethod method;
     int clips;          /* candidates of the scale below the largest magnitude's; 1: that one only */
     int sweeps;         /* of coordinate descent after rounding */
+    int learned;        /* iterations of learned rounding after that, ROUND_GPTQ with h only; 0: none */
     bool keep_grid;     /* weights that lie on an integer grid already keep it (grid_find) */
     const double *least; /* [rows] smallest scale allowed (int32 biases), NULL: none */
 } RoundSpec;
@@ -42,6 +43,7 @@ typedef struct Rounded {
     float *scales;   /* [rows,blocks]; all the same where one scale serves the matrix */
     int16_t *zeros;  /* [rows,blocks] */
     double loss, loss_nearest; /* of what is here, and of plain nearest rounding at the largest magnitude's scale; 0 without H */
+    double loss_found; /* loss before learned rounding; as loss where there was none */
     double enlarged; /* largest ratio of a scale to the one without the pair rule */
     bool kept_grid;  /* an old grid was found and kept in every row */
 } Rounded;

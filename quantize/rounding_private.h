@@ -91,8 +91,29 @@ void lines_measure(const Problem *p, Line *lines, int count);
 void line_descend(const Problem *p, Line *line, int sweeps, bool fixed, double *scratch);
 /* Steps of two inputs at a time, which single ones cannot reach; width^2 a pass. Not under the pair rule. */
 void line_polish(const Problem *p, Line *line, int passes, double *scratch);
+/* line_polish where it pays: few bits. */
+void line_refine(const Problem *p, Line *line, double *scratch);
 /* The sums of the refit of one scale: *top = <target, q>_H, *bottom = <q, q>_H. Needs one block. */
 void line_sums(const Problem *p, const Line *line, double *top, double *bottom);
+
+/* ---- adaround.c ---- */
+
+/* Rows whose weights lie between two integers each. */
+typedef struct Soft {
+    int16_t *base;          /* [count,width] the lower of the two */
+    double *v, *h;          /* [count,width] what is learned, and the share of the upper one */
+    double *gradient;       /* [count,width] of value by v */
+    double *moment;         /* [2,count,width] of the gradient */
+    double *value, *unit;   /* [count] */
+} Soft;
+
+/* False: no memory; release in every case. */
+bool soft_new(int count, int width, Soft *s);
+void soft_free(Soft *s);
+/* base, v and unit from lines that have q, scales and zeros. */
+void soft_start(const Problem *p, const Line *lines, int count, Soft *s);
+/* h, value and gradient at v; spoils e and g, which are consecutive. beta > 1. */
+void soft_gradient(const Problem *p, Line *lines, int count, double strength, double beta, Soft *s);
 
 /* ---- rounding_rows.c ---- */
 
@@ -116,6 +137,7 @@ typedef struct Desk {
     int16_t *q, *zeros;
     float *scales;
     double *e, *g, *ht, *scratch, *losses;
+    Soft soft;              /* where rounding is learned */
 } Desk;
 
 /* One batch: rows[count], count <= run->batch. */
@@ -137,6 +159,7 @@ void weigh_targets(const Problem *p, Desk *d, const int64_t *rows, int count);
 
 Task task_rows;    /* rows with scales of their own, from candidates to descent */
 Task task_measure; /* loss and nearest of what out holds */
+Task task_learn;   /* learned rounding from what out and run->loss hold: a row changes only where its loss falls (adaround.c) */
 
 /* ---- rounding_shared.c ---- */
 

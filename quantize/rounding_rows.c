@@ -7,8 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define POLISHED_BITS 4    /* up to these, steps of two inputs at a time pay */
-#define SWEEPS_A_POLISH 3
 #define KEPT_STARTS 3 /* roundings of a row with one scale that go on into the descent */
 
 static void desk_release(Desk *d)
@@ -23,6 +21,7 @@ static void desk_release(Desk *d)
     free(d->ht);
     free(d->scratch);
     free(d->losses);
+    soft_free(&d->soft);
 }
 
 static bool desk_new(const Run *run, Desk *d)
@@ -36,7 +35,7 @@ static bool desk_new(const Run *run, Desk *d)
                  .ht = malloc((size_t)run->batch * width * sizeof(double)), .scratch = malloc(width * sizeof(double)),
                  .losses = malloc((size_t)run->batch * (size_t)p->choices * sizeof(double)) };
     if (d->work == NULL || d->lines == NULL || d->q == NULL || d->zeros == NULL || d->scales == NULL || d->e == NULL || d->g == NULL ||
-        d->ht == NULL || d->scratch == NULL || d->losses == NULL)
+        d->ht == NULL || d->scratch == NULL || d->losses == NULL || (p->spec->learned > 0 && !soft_new(run->batch, p->width, &d->soft)))
         return false;
     for (size_t i = 0; i < lines; i++)
         d->lines[i] = (Line){ .q = d->q + i * width, .scales = d->scales + i * blocks, .zeros = d->zeros + i * blocks,
@@ -126,7 +125,7 @@ void task_rows(Run *run, Desk *d, const int64_t *rows, int count)
             if (descend) line_descend(p, line, p->spec->sweeps, false, d->scratch);
             if (line->loss < best->loss) best = line;
         }
-        if (descend && p->spec->bits <= POLISHED_BITS) line_polish(p, best, p->spec->sweeps / SWEEPS_A_POLISH, d->scratch);
+        if (descend) line_refine(p, best, d->scratch);
         line_to_row(run, best);
     }
 }

@@ -47,8 +47,8 @@ static Status make_job(const Plan *p, const PlannedLayer *l, RoundJob *j, Err *e
     if (j->least == NULL || j->partner == NULL) return err_no_memory(err, "a weight to round");
     rows_partners(&l->rows, j->partner);
     j->spec = (RoundSpec){ .bits = o->reduce_range ? 7 : (int)o->bits, .symmetric = true, .restricted = true, .block = options_block(o),
-                           .method = ROUND_NEAREST, .clips = 1, .sweeps = 2, .keep_grid = true, .least = j->least,
-                           .partner = l->rows.pairs && !l->shifted && options_pairs(o) ? j->partner : NULL };
+                           .method = ROUND_NEAREST, .clips = 1, .sweeps = 2, .learned = options_learned(o), .keep_grid = true,
+                           .least = j->least, .partner = l->rows.pairs && !l->shifted && options_pairs(o) ? j->partner : NULL };
     for (int i = 0; i < p->layer_count; i++) {
         if (p->layers[i].reason != NULL || !same_job(&p->layers[i], l)) continue;
         for (int64_t k = 0; k < rows; k++) j->least[k] = fmax(j->least[k], least_scale(p, &p->layers[i], k));

@@ -45,7 +45,7 @@ static RoundSpec round_spec(const WeightLayer *l, const int32_t *partner)
     int bits = l->spec.bits;
     return (RoundSpec){ .bits = bits, .symmetric = l->spec.symmetric, .restricted = l->spec.format != WEIGHT_NBITS && bits >= 8,
                         .block = l->spec.block, .partner = partner, .method = ROUND_GPTQ, .clips = bits >= 8 ? 4 : 10,
-                        .sweeps = bits >= 8 ? 2 : 6, .keep_grid = true };
+                        .sweeps = bits >= 8 ? 2 : 6, .learned = options_learned(&l->options), .keep_grid = true };
 }
 
 /* Products of uint8 activations with int8 weights may saturate in dynamic networks. */

@@ -1,8 +1,7 @@
 #include "test.h"
 
 #include "engine/blas_glue.h"
-#include "quantize/rounding.h"
-
+#include "quantize/rounding_private.h"
 
 /* ---- problems ---- */
 
@@ -241,20 +240,25 @@ static void textbook_gptq(void **state)
     }
 }
 
-/* Every integer row there is, each with the scale that fits it best. */
+/* Every integer row there is, each with the scale that fits it best. At most 8 inputs. */
 static double exhaustive(const Net *n, int64_t row, int low, int high)
 {
-    int q[4] = { low, low, low, low };
-    double best = INFINITY;
+    int q[8];
+    double best = INFINITY, ht[8] = { 0 }, all = 0.0;
     const double *t = n->w + row * n->width;
+    for (int64_t i = 0; i < n->width; i++) {
+        q[i] = low;
+        for (int64_t k = 0; k < n->width; k++) ht[i] += n->h[i * n->width + k] * t[k];
+        all += t[i] * ht[i];
+    }
     for (;;) {
-        double top = 0.0, bottom = 0.0, all = 0.0;
-        for (int64_t i = 0; i < n->width; i++)
-            for (int64_t k = 0; k < n->width; k++) {
-                top += q[i] * n->h[i * n->width + k] * t[k];
-                bottom += q[i] * n->h[i * n->width + k] * q[k];
-                all += t[i] * n->h[i * n->width + k] * t[k];
-            }
+        double top = 0.0, bottom = 0.0;
+        for (int64_t i = 0; i < n->width; i++) {
+            double through = 0.0;
+            for (int64_t k = 0; k < n->width; k++) through += n->h[i * n->width + k] * q[k];
+            top += q[i] * ht[i];
+            bottom += q[i] * through;
+        }
         if (bottom > 0.0 && top > 0.0) best = fmin(best, all - top * top / bottom);
         int i = 0;
         while (i < n->width && q[i] == high) q[i++] = low;
@@ -289,6 +293,136 @@ static void near_the_optimum(void **state)
         }
         if (!(made <= rows[k].sum_share * best)) fail_msg("%d bits: %g of the optimum", rows[k].bits, made / best);
     }
+}
+
+/* ---- learned rounding ---- */
+
+/* Over all kinds: inside the range and the pair rule, the same for any threads, the loss never above the one without. */
+static void learned_never_worse(void **state)
+{
+    (void)state;
+    Net n = net_new(13, 50, 7), none = n;
+    none.h = none.l = NULL;
+    int lower = 0;
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        const KindRow *k = &kinds[i];
+        int32_t *partner = k->rule > 0 ? neighbours(n.width, k->rule == 2) : NULL;
+        RoundSpec s = { .bits = k->bits, .symmetric = k->symmetric, .restricted = k->restricted, .block = k->block, .partner = partner,
+                        .method = ROUND_GPTQ, .clips = 10, .sweeps = 6 };
+        Rounded plain, one, two;
+        Err err;
+        assert_ok(round_matrix(&s, n.rows, n.width, n.w, n.h, n.l, 1, &plain, &err), &err);
+        s.learned = 60;
+        assert_ok(round_matrix(&s, n.rows, n.width, n.w, n.h, n.l, 1, &one, &err), &err);
+        assert_ok(round_matrix(&s, n.rows, n.width, n.w, n.h, n.l, 2, &two, &err), &err);
+        in_range(k, &one);
+        if (!rounded_pairs_safe(&one, partner)) fail_msg("%s: pairs", k->name);
+        if (!(one.loss <= plain.loss)) fail_msg("%s: loss %g, %g without", k->name, one.loss, plain.loss);
+        if (one.loss_found != plain.loss) fail_msg("%s: started from %g, not %g", k->name, one.loss_found, plain.loss);
+        assert_near(one.loss / loss_of(&n, &one), 1.0, 1e-9);
+        lower += one.loss < plain.loss;
+        assert_memory_equal(one.q, two.q, (size_t)(n.rows * n.width) * sizeof *one.q);
+        assert_memory_equal(one.scales, two.scales, (size_t)(n.rows * one.blocks) * sizeof *one.scales);
+        assert_memory_equal(&one.loss, &two.loss, sizeof one.loss);
+        rounded_release(&one);
+        rounded_release(&two);
+        rounded_release(&plain);
+        assert_ok(round_matrix(&s, n.rows, n.width, n.w, NULL, NULL, 1, &one, &err), &err); /* nothing to learn from */
+        s.learned = 0;
+        assert_ok(round_matrix(&s, n.rows, n.width, n.w, NULL, NULL, 1, &two, &err), &err);
+        assert_memory_equal(one.q, two.q, (size_t)(n.rows * n.width) * sizeof *one.q);
+        rounded_release(&one);
+        rounded_release(&two);
+        free(partner);
+    }
+    if (lower < (int)(sizeof kinds / sizeof *kinds) / 2) fail_msg("the loss falls for %d kinds only", lower);
+    net_release(&n);
+}
+
+static void learned_optimum(void **state)
+{
+    (void)state;
+    int found[2] = { 0, 0 };
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        Net n = net_new(8, 8, seed);
+        Rounded r[2];
+        Err err;
+        for (int with = 0; with < 2; with++) {
+            RoundSpec s = { .bits = 2, .symmetric = true, .restricted = true, .method = ROUND_GPTQ, .clips = 4, .sweeps = 6,
+                            .learned = 200 * with };
+            assert_ok(round_matrix(&s, n.rows, n.width, n.w, n.h, n.l, 1, &r[with], &err), &err);
+        }
+        for (int64_t i = 0; i < n.rows; i++) {
+            double optimum = exhaustive(&n, i, -1, 1);
+            Net row = { 1, n.width, n.w + i * n.width, n.h, n.l };
+            for (int with = 0; with < 2; with++) {
+                Rounded part = r[with];
+                part.rows = 1;
+                part.q += i * n.width;
+                part.scales += i;
+                part.zeros += i;
+                double loss = loss_of(&row, &part);
+                assert_true(loss >= optimum * (1.0 - 1e-6));
+                found[with] += loss <= optimum * (1.0 + 1e-6);
+            }
+        }
+        rounded_release(&r[0]);
+        rounded_release(&r[1]);
+        net_release(&n);
+    }
+    if (!(found[1] > found[0])) fail_msg("the optimum of %d rows of 160, %d without", found[1], found[0]);
+}
+
+/* Against differences of the value; shares beyond the clip have no slope. */
+static void learned_gradient(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        double strength, beta;
+    } rows[] = { { "loss alone", 0.0, 20.0 }, { "hardly pulled", 0.3, 20.0 }, { "half way", 0.3, 7.0 }, { "at the end", 0.3, 2.0 } };
+    enum { ROWS = 3, WIDTH = 10, BLOCKS = 4 };
+    Net n = net_new(ROWS, WIDTH, 4);
+    RoundSpec spec = { .bits = 4, .block = 3 };
+    Problem p = { .spec = &spec, .rows = ROWS, .width = WIDTH, .block = 3, .blocks = BLOCKS, .high = 15, .target = n.w, .h = n.h };
+    int16_t q[ROWS * WIDTH], zeros[ROWS * BLOCKS];
+    float scales[ROWS * BLOCKS];
+    double e[ROWS * WIDTH], g[ROWS * WIDTH];
+    Line lines[ROWS];
+    Soft s;
+    uint64_t seed = 12;
+    assert_true(soft_new(ROWS, WIDTH, &s));
+    for (int i = 0; i < ROWS * BLOCKS; i++) {
+        zeros[i] = (int16_t)(6 + i % 4);
+        scales[i] = 0.3f + 0.05f * (float)(i % 5);
+    }
+    for (int i = 0; i < ROWS * WIDTH; i++) q[i] = (int16_t)(i % 16);
+    for (int b = 0; b < ROWS; b++)
+        lines[b] = (Line){ .row = b, .q = q + b * WIDTH, .scales = scales + b * BLOCKS, .zeros = zeros + b * BLOCKS, .e = e + b * WIDTH,
+                           .g = g + b * WIDTH };
+    soft_start(&p, lines, ROWS, &s);
+    for (int i = 0; i < ROWS * WIDTH; i++) {
+        assert_true(s.base[i] >= 0 && s.base[i] < 15 && (q[i] == s.base[i] || q[i] == s.base[i] + 1));
+        s.v[i] = i % 7 == 3 ? 3.0 : i % 7 == 5 ? -3.0 : 1.8 * uniform(&seed);
+    }
+    for (size_t k = 0; k < sizeof rows / sizeof *rows; k++)
+        for (int i = 0; i < ROWS * WIDTH; i++) {
+            double v = s.v[i], made, ends[2];
+            soft_gradient(&p, lines, ROWS, rows[k].strength, rows[k].beta, &s);
+            made = s.gradient[i];
+            for (int side = 0; side < 2; side++) {
+                s.v[i] = v + (side ? 1e-5 : -1e-5);
+                soft_gradient(&p, lines, ROWS, rows[k].strength, rows[k].beta, &s);
+                ends[side] = s.value[i / WIDTH];
+            }
+            s.v[i] = v;
+            double expected = (ends[1] - ends[0]) / 2e-5;
+            if (!(fabs(made - expected) <= 1e-6 * (1.0 + fabs(expected))))
+                fail_msg("%s, weight %d: %.9g, expected %.9g", rows[k].name, i, made, expected);
+            if (fabs(v) == 3.0) assert_true(made == 0.0);
+        }
+    soft_free(&s);
+    net_release(&n);
 }
 
 /* ---- grids that are there ---- */
@@ -418,7 +552,7 @@ static void degenerate(void **state)
                 }
                 RoundSpec s = { .bits = kinds[k].bits, .symmetric = kinds[k].symmetric, .restricted = kinds[k].restricted,
                                 .block = kinds[k].block, .partner = partner, .method = ROUND_GPTQ, .clips = 3, .sweeps = 3,
-                                .keep_grid = true };
+                                .learned = 5, .keep_grid = true };
                 Rounded r;
                 Err err;
                 assert_ok(round_matrix(&s, n.rows, n.width, n.w, moments > 0 ? n.h : NULL, moments > 0 ? n.l : NULL, 2, &r, &err), &err);
@@ -441,7 +575,8 @@ static void least_scales(void **state)
     for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
         int32_t *partner = kinds[k].rule > 0 ? neighbours(n.width, kinds[k].rule == 2) : NULL;
         RoundSpec s = { .bits = kinds[k].bits, .symmetric = kinds[k].symmetric, .restricted = kinds[k].restricted, .block = kinds[k].block,
-                        .partner = partner, .method = ROUND_GPTQ, .clips = 5, .sweeps = 6, .least = least };
+                        .partner = partner, .method = ROUND_GPTQ, .clips = 5, .sweeps = 6, .learned = 20,
+                        .least = least };
         Rounded r;
         Err err;
         assert_ok(round_matrix(&s, n.rows, n.width, n.w, n.h, n.l, 1, &r, &err), &err);
@@ -467,6 +602,7 @@ static void refused(void **state)
     } rows[] = {
         { "one bit", "1 bits", { .bits = 1, .symmetric = true, .clips = 1 }, w, ERR_USAGE },
         { "nine bits", "9 bits", { .bits = 9, .symmetric = true, .clips = 1 }, w, ERR_USAGE },
+        { "learning backwards", "-1 iterations", { .bits = 8, .symmetric = true, .clips = 1, .learned = -1 }, w, ERR_USAGE },
         { "no candidates", "0 candidates", { .bits = 8, .symmetric = true }, w, ERR_USAGE },
         { "blocks below one", "-2", { .bits = 8, .symmetric = true, .clips = 1, .block = -2 }, w, ERR_USAGE },
         { "pairs with zero points", "pair rule", { .bits = 8, .clips = 1, .partner = partner }, w, ERR_USAGE },
@@ -489,6 +625,9 @@ int main(void)
         cmocka_unit_test(plain_rounding),
         cmocka_unit_test(textbook_gptq),
         cmocka_unit_test(near_the_optimum),
+        cmocka_unit_test(learned_never_worse),
+        cmocka_unit_test(learned_optimum),
+        cmocka_unit_test(learned_gradient),
         cmocka_unit_test(old_grids),
         cmocka_unit_test(grids_found),
         cmocka_unit_test(grids_that_break_pairs),
