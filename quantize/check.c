@@ -48,6 +48,9 @@ static Status check_limits(const PassContext *c, Err *err)
     if (c->calibration == NULL && mixed_asked(o))
         return err_set(err, ERR_USAGE, "%s needs calibration data to judge by; name some with --data or \"data\": "
                        "{ \"calibration\": ... }", o->max_drop >= 0.0 ? "max-accuracy-drop" : "max-size");
+    if (c->calibration == NULL && options_named(o, REPAIR_ADAROUND))
+        return err_set(err, ERR_USAGE, "repair adaround learns from the layers' inputs: name calibration data with --data or \"data\": "
+                       "{ \"calibration\": ... }, or leave it out");
     return OK;
 }
 

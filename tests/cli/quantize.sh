@@ -9,6 +9,7 @@ run --data "$data" --layer 'conv1:bits=4'
 run --data "$data" --layer 'convolution*:skip'
 run --mode=dynamic --format=nbits
 run --mode=weights --save-table=t.txt
+run --mode=weights --bits=3 --repairs=adaround
 ls
 run --data "$data" --save-table=t.txt
 sed 's/ .*//' t.txt
@@ -30,3 +31,7 @@ for options in "" "--bits=4 --block=32" "--bits=4 --block=32 --format=nbits"; do
 done
 run --mode=dynamic
 t pass quantize --mode=dynamic out.onnx -o again.onnx -q --no-measure
+for mode in static "weights --bits=3"; do
+    t pass quantize --mode=$mode --data "$data" --repairs=adaround "$net" -o learned.onnx --force --no-measure |
+        grep -q 'conv1.*learned rounding' && echo "learned: $mode"
+done
