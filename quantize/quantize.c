@@ -36,7 +36,7 @@ static const Opt quantize_table[] = {
       .min = 50.5, .max = 100, .help = "share of the values that a grid by percentile holds", .unit = "%" },
     { .name = "repairs", .type = OPT_LIST, .field = offsetof(QuantizeOptions, repairs), .fallback = NULL,
       .help = "auto (default), none, or some of equalize, absorb, balance, smooth, gptq, adaround, bias; kept where the output's error "
-              "falls. adaround (learned rounding, after gptq) by name only: 0.1 to 0.2 dB for half as much time again" },
+              "falls. adaround (learned rounding, after gptq) by name only: 0.1 to 0.2 dB at 2 to 4 bits for nearly twice the time" },
     { .name = "target", .type = OPT_CHOICE, .field = offsetof(QuantizeOptions, target), .fallback = "portable",
       .choices = "portable|x86-vnni|x86-avx2|arm-dotprod|gpu",
       .help = "portable and x86-avx2 keep weight pairs exact on x86 without VNNI; gpu takes symmetric int8 for everything" },
