@@ -338,7 +338,7 @@ Status mixed_weights(Weighted *w, Err *err)
     if (!mixed_asked(c->options)) return OK;
     TRY_OUT(find_units(&m, err));
     if (m.count == 0) goto out;
-    TRY_OUT(trial_new(c->graph, c->calibration, TRIAL_SAMPLES, c->threads, c->max_mem, c->log, &m.trial, err));
+    TRY_OUT(trial_new(c->graph, c->calibration, TRIAL_SAMPLES, 0, c->threads, c->max_mem, c->log, &m.trial, err));
     for (int i = 0; i < m.count; i++) least = m.units[i].start < least ? m.units[i].start : least;
     for (int i = least; i < FLOAT_LEVEL; i++) TRY_OUT(make_level(&m, i, err));
     for (int i = 0; i < m.count; i++) TRY_OUT(measure_unit(&m, i, err));

@@ -165,7 +165,7 @@ static Status quantize_planned(Static *s, Err *err)
 {
     PassContext *c = s->c;
     const QuantizeOptions *o = c->options;
-    TRY(trial_new(s->original, c->calibration, TRIAL_SAMPLES, c->threads, c->max_mem, c->log, &s->trial, err));
+    TRY(trial_new(s->original, c->calibration, TRIAL_SAMPLES, 0, c->threads, c->max_mem, c->log, &s->trial, err));
     TRY(static_repair_floats(s, err));
     TRY(make_plan(s, err));
     TRY(static_calibrate(s, err));

@@ -28,18 +28,20 @@ static const struct {
 
 typedef struct Floats {
     Static *s;
+    Trial *trial;         /* on the samples that the grids of a try are made from: no value is cut that no grid has seen */
     ChannelRanges ranges; /* of the network at hand */
     double error;         /* of the network at hand, quantized simply */
 } Floats;
 
 /* ---- a simply quantized network ---- */
 
-static Status quick_error(const Static *s, Graph *g, double *error, Err *err)
+static Status quick_error(const Floats *f, Graph *g, double *error, Err *err)
 {
+    const Static *s = f->s;
     PassContext c = *s->c;
     PassRecord none = { 0 };
     QuantizeOptions o = *(const QuantizeOptions *)c.options;
-    Static quick = { .c = &c, .trial = s->trial, .keep = s->keep };
+    Static quick = { .c = &c, .trial = f->trial, .keep = s->keep };
     Status status;
     double other;
     c.graph = g;
@@ -89,7 +91,7 @@ static Status try_rewrite(Floats *f, int which, Err *err)
     TRY_OUT(channel_ranges_clone(&f->ranges, &ranges, err));
     TRY_OUT(rewrites[which].run(g, &ranges, &none, &changed, err));
     if (changed == 0) goto out;
-    TRY_OUT(quick_error(f->s, g, &error, err));
+    TRY_OUT(quick_error(f, g, &error, err));
     bool kept = error < WORTH * f->error;
     report_repair(c->record, repair_names[rewrites[which].repair], f->error, error, kept);
     if (!kept) goto out;
@@ -119,7 +121,7 @@ static Status smooth_error(const Floats *f, const Places *p, const double *stren
         if (strength[i] >= 0.0) TRY_OUT(smooth_apply(g, &p->items[i], strength[i], &ranges, &none, &changed, err));
     }
     TRY_OUT(refresh(g, err)); /* some places get a Mul */
-    status = quick_error(f->s, g, error, err);
+    status = quick_error(f, g, error, err);
 out:
     record_release(&none);
     channel_ranges_release(&ranges);
@@ -203,12 +205,14 @@ Status static_repair_floats(Static *s, Err *err)
     SweepOptions sweep = { .threads = c->threads, .batch = o->batch, .samples = samples, .max_mem = c->max_mem, .log = c->log };
     TRY_OUT(repairs_measure(c->graph, c->calibration, &sweep, &f.ranges, err));
     if (f.ranges.count == 0) goto out; /* no place for any of them */
-    TRY_OUT(quick_error(s, c->graph, &f.error, err));
+    TRY_OUT(trial_new(s->original, c->calibration, TRIAL_SAMPLES, QUICK_SAMPLES, c->threads, c->max_mem, c->log, &f.trial, err));
+    TRY_OUT(quick_error(&f, c->graph, &f.error, err));
     for (int i = 0; i < (int)(sizeof rewrites / sizeof *rewrites); i++)
         if (options_repair(o, rewrites[i].repair)) TRY_OUT(try_rewrite(&f, i, err));
     if (options_repair(o, REPAIR_SMOOTH)) TRY_OUT(smooth(&f, err));
     status = refresh(c->graph, err);
 out:
+    trial_free(f.trial);
     channel_ranges_release(&f.ranges);
     return status;
 }

@@ -90,9 +90,10 @@ static Status call_new(Trial *t, Call **out, Err *err)
 }
 
 /* As many samples as are asked for, or the network's fixed batch at least; the middle ones of as many equal parts of the data. */
-static Status read_samples(Trial *t, Dataset *data, int64_t samples, Err *err)
+static Status read_samples(Trial *t, Dataset *data, int64_t samples, int64_t within, Err *err)
 {
     int64_t all = dataset_samples(data);
+    if (within > 0 && within < all) all = within;
     if (samples > all) samples = all;
     int64_t batch = dataset_batched(data) ? dataset_batch(data, samples) : 1;
     if (all < 1 || samples < 1 || batch < 1) return err_set(err, ERR_DATA, "calibration data: no samples");
@@ -220,8 +221,8 @@ static bool stopped(const Trial *t)
     return t->log != NULL && log_interrupted(t->log);
 }
 
-Status trial_new(const Graph *original, Dataset *data, int64_t samples, int threads, uint64_t max_mem, const Log *log, Trial **out,
-                 Err *err)
+Status trial_new(const Graph *original, Dataset *data, int64_t samples, int64_t within, int threads, uint64_t max_mem, const Log *log,
+                 Trial **out, Err *err)
 {
     Session *session = NULL;
     Status status;
@@ -235,7 +236,7 @@ Status trial_new(const Graph *original, Dataset *data, int64_t samples, int thre
         status = err_no_memory(err, "a trial");
         goto out;
     }
-    TRY_OUT(read_samples(t, data, samples, err));
+    TRY_OUT(read_samples(t, data, samples, within, err));
     TRY_OUT(run(t, original, &session, err));
     for (int i = 0; i < t->count; i++) {
         TRY_OUT(stopped(t) ? err_set(err, ERR_INTERRUPTED, "interrupted") : OK);

@@ -10,9 +10,10 @@
 
 typedef struct Trial Trial;
 
-/* Runs `original` on at most `samples` samples, spread evenly over the data set, and keeps inputs and outputs. Ops bound. */
-Status trial_new(const Graph *original, Dataset *data, int64_t samples, int threads, uint64_t max_mem, const Log *log, Trial **out,
-                 Err *err);
+/* Runs `original` on at most `samples` samples, spread evenly over the first `within` of the data set (0: all), and keeps inputs and
+ * outputs. Ops bound. */
+Status trial_new(const Graph *original, Dataset *data, int64_t samples, int64_t within, int threads, uint64_t max_mem, const Log *log,
+                 Trial **out, Err *err);
 void trial_free(Trial *t); /* NULL is fine */
 /* *error = sum |y - y0|^2 / sum |y0 - mean|^2 over the floating-point outputs, each output by itself, then averaged; probabilities are
  * compared as logits. 0: equal. The candidate has the original's inputs and outputs; a session of its own is made and freed. */

@@ -45,7 +45,7 @@ static Status judge(const Weighted *w, Graph *g, bool *kept, Err *err)
     Trial *trial = NULL;
     double before = 0.0, after = 0.0;
     Status status;
-    TRY_OUT(trial_new(c->graph, c->calibration, TRIAL_SAMPLES, c->threads, c->max_mem, c->log, &trial, err));
+    TRY_OUT(trial_new(c->graph, c->calibration, TRIAL_SAMPLES, 0, c->threads, c->max_mem, c->log, &trial, err));
     TRY_OUT(plain_error(w, c->graph, trial, &before, err));
     TRY_OUT(plain_error(w, g, trial, &after, err));
     *kept = after < before;

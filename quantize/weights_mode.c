@@ -157,7 +157,7 @@ static Status round_on_data(Weighted *w, Err *err)
     Graph *plain = NULL, *walked = NULL;
     Trial *trial = NULL;
     Status status;
-    TRY_OUT(trial_new(c->graph, c->calibration, 4 * TRIAL_SAMPLES, c->threads, c->max_mem, c->log, &trial, err));
+    TRY_OUT(trial_new(c->graph, c->calibration, 4 * TRIAL_SAMPLES, 0, c->threads, c->max_mem, c->log, &trial, err));
     TRY_OUT(clone_bound(c->graph, &plain, err));
     TRY_OUT(clone_bound(c->graph, &walked, err));
     TRY_OUT(layers_round_plain(c->graph, &w->jobs, c->threads, err));
