@@ -507,8 +507,8 @@ static void test_profile_file(void **state)
     static const char *const bad[] = {
         "", "[]", "{}", "{\"schema\": \"pare-machine-profile/2\"}", "{\"schema\": \"pare-machine-profile/1\", \"cores\": -1}",
         "{\"schema\": \"pare-machine-profile/1\", \"cores\": 1, \"cpu\": \"a\\u001b[2J\"}",
-        "{\"schema\": \"pare-machine-profile/1\", \"cores\": 1, \"cpu\": \"a\", \"os\": \"\", \"isa\": \"\", "
-        "\"machine\": \"\", \"peaks\": {}}",
+        ("{\"schema\": \"pare-machine-profile/1\", \"cores\": 1, \"cpu\": \"a\", \"os\": \"\", \"isa\": \"\", "
+         "\"machine\": \"\", \"peaks\": {}}"),
     };
     for (size_t k = 0; k < sizeof bad / sizeof *bad; k++)
         assert_status(profile_parse(bad[k], strlen(bad[k]), "p.json", &back, &err), ERR_DATA, &err);
