@@ -77,6 +77,18 @@ static Status refresh(Graph *g, Err *err)
 
 /* ---- rewrites of the whole network ---- */
 
+/* What was rewritten is a change of the network; a place left alone leaves no layer in float: a note. */
+static void forward(PassRecord *to, const PassRecord *from)
+{
+    for (size_t i = 0; i < from->count; i++) {
+        const RecordEntry *e = &from->entries[i];
+        Str object = { e->object, strlen(e->object) };
+        record_add(to, e->kind == RECORD_SKIPPED ? RECORD_NOTE : e->kind, object, "%s", e->text);
+        for (int k = 0; k < e->number_count; k++) record_number(to, e->numbers[k].name, e->numbers[k].value);
+    }
+    to->failed |= from->failed;
+}
+
 static Status try_rewrite(Floats *f, int which, Err *err)
 {
     PassContext *c = f->s->c;
@@ -96,7 +108,9 @@ static Status try_rewrite(Floats *f, int which, Err *err)
     report_repair(c->record, repair_names[rewrites[which].repair], f->error, error, kept);
     if (!kept) goto out;
     f->error = error;
-    TRY_OUT(rewrites[which].run(c->graph, &f->ranges, c->record, &changed, err));
+    record_release(&none);
+    TRY_OUT(rewrites[which].run(c->graph, &f->ranges, &none, &changed, err));
+    forward(c->record, &none);
 out:
     record_release(&none);
     channel_ranges_release(&ranges);
@@ -132,7 +146,7 @@ out:
 /* Strengths place by place from the model, or the same for all, whatever the network's output says. */
 static Status search_strengths(const Floats *f, const Places *p, double *strength, double *best, Err *err)
 {
-    static const double same[] = { 0.5, 0.8 };
+    static const double same[] = { 0.5, 0.65, 0.8 };
     const Graph *g = f->s->c->graph;
     double *tried = alloc_array((size_t)p->count + 1, sizeof *tried), error;
     if (tried == NULL) return err_no_memory(err, "smoothing");
