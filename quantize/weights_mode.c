@@ -48,11 +48,13 @@ static RoundSpec round_spec(const WeightLayer *l, const int32_t *partner)
                         .sweeps = bits >= 8 ? 2 : 6, .learned = options_learned(&l->options), .keep_grid = true };
 }
 
-/* Products of uint8 activations with int8 weights may saturate in dynamic networks. */
+/* Products of uint8 activations with int8 weights may saturate in dynamic networks, and in what --target=x86-avx2 is asked for alone: weights
+ * that somebody will feed with uint8. */
 static Status pair_table(const WeightLayer *l, const Graph *g, int32_t **partner, Err *err)
 {
     *partner = NULL;
-    if (l->spec.format != WEIGHT_DYNAMIC || !options_pairs(&l->options)) return OK;
+    bool fed = l->options.target == TARGET_AVX2 && l->spec.bits == 8 && l->spec.symmetric && !l->table;
+    if ((l->spec.format != WEIGHT_DYNAMIC && !fed) || !options_pairs(&l->options)) return OK;
     Shape gates = shape_of(2, (int64_t[]){ l->form.outputs, l->form.width }), shape = graph_value(g, l->layer.weight)->tensor->shape;
     Rows r = !l->walks ? rows_of_matrix(&gates, 0)
         : l->form.kind == FORM_ROWS ? rows_of_matrix(&shape, l->layer.out_axis) : rows_of_conv(&shape, l->form.groups);
