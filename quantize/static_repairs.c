@@ -12,7 +12,7 @@
 
 #define QUICK_SAMPLES 64 /* that the grids of a try are made from */
 #define RANGE_SAMPLES 128 /* that ranges of channels are measured on */
-#define WORTH 0.97       /* of the error so far: what a rewrite must get below */
+#define WORTH 0.92       /* of the error so far: what a rewrite must get below */
 
 typedef Status (*Rewrite)(Graph *g, ChannelRanges *ranges, PassRecord *record, int *changed, Err *err);
 
