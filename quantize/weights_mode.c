@@ -48,8 +48,8 @@ static RoundSpec round_spec(const WeightLayer *l, const int32_t *partner)
                         .sweeps = bits >= 8 ? 2 : 6, .learned = options_learned(&l->options), .keep_grid = true };
 }
 
-/* Products of uint8 activations with int8 weights may saturate in dynamic networks, and in what --target=x86-avx2 is asked for: weights that
- * somebody will feed with uint8. */
+/* Products of uint8 activations with int8 weights may saturate in dynamic networks, and where --target=x86-avx2 is asked for: in
+ * weights that somebody will feed with uint8. */
 static Status pair_table(const WeightLayer *l, const Graph *g, int32_t **partner, Err *err)
 {
     *partner = NULL;
