@@ -149,6 +149,7 @@ static Status run_body(OpBodies *bodies, const char *attr, const Tensor *in, Ten
     if (body == NULL) return err_set(err, ERR_DATA, "%.*s '%.*s': attribute '%s' is missing", STR_ARG(n->type), STR_ARG(label), attr);
     if (r->session->options.log != NULL && log_interrupted(r->session->options.log)) return err_set(err, ERR_INTERRUPTED, "interrupted");
     Work *work = body->session->work = r->session->work;
+    session_trace(body->session, r->session->trace, r->session->trace_user);
     if (work->steps-- <= 0)
         return err_set(err, ERR_UNSUPPORTED, "%.*s '%.*s': more than %lld steps in one run", STR_ARG(n->type), STR_ARG(label),
                        (long long)WORK_STEPS);

@@ -185,6 +185,15 @@ Status primitive_run(void *state, const void *const *in, void *const *out, Err *
     return dnnl_check(dnnl_stream_wait(p->device->stream), "execution", err);
 }
 
+const char *kernel_detail(const Kernel *kernel, const void *state)
+{
+    const Primitive *p = state;
+    const_dnnl_primitive_desc_t desc;
+    const char *name = NULL;
+    if (kernel->run != primitive_run || dnnl_primitive_get_primitive_desc(p->primitive, &desc) != dnnl_success) return NULL;
+    return dnnl_primitive_desc_query(desc, dnnl_query_impl_info_str, 0, &name) == dnnl_success ? name : NULL;
+}
+
 /* --- reorders */
 
 static Status reorder_make(Device *d, const dnnl_memory_desc_t *from, const dnnl_memory_desc_t *to, Primitive **out, Err *err)

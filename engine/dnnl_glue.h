@@ -13,6 +13,9 @@ void device_free(Device *d); /* NULL is fine; after every state prepared with it
 Status reorder_prepare(Device *d, const TypeInfo *type, const Layout *from, const Layout *to, void **state, Err *err);
 extern const Kernel kernel_reorder; /* run and release for such a state; never found by kernel_find */
 
+/* The library's name for the code it chose for a state of this kernel; NULL where it is none of its. */
+const char *kernel_detail(const Kernel *kernel, const void *state);
+
 extern const Kernel kernels_conv[], kernels_pool[], kernels_pointwise[], kernels_quantize[], kernels_integer[], kernels_integer_sums[],
     kernels_recurrent[];
 

@@ -65,6 +65,23 @@ Status session_run(Session *s, const Tensor *inputs, Tensor *outputs, Err *err);
 typedef Status (*ObserveFn)(void *user, ValueId value, const Tensor *tensor, Err *err);
 Status session_observe(Session *s, const ValueId *values, int count, ObserveFn fn, void *user, Err *err);
 
+/* One step that a run has done. Everything is borrowed for the call but graph, kernel and detail, which live as long as the plan. */
+typedef struct StepTrace {
+    const Graph *graph; /* the session's, or that of a subgraph's own session */
+    int depth;          /* of subgraphs; the steps of a body come before the step of the node it belongs to */
+    NodeId node;        /* 0: a reorder */
+    ValueId made;       /* first value made: that of the last node computed along with this one; 0: nobody reads one */
+    const char *kernel; /* row of the kernel table; "reorder"; "view": nothing is computed; "plain": the plain forward */
+    const char *detail; /* the library's name for what it chose; NULL: none */
+    double start, end;  /* clock_seconds */
+    const void *session, *plan; /* for trace_type */
+} StepTrace;
+typedef void (*TraceFn)(void *user, const StepTrace *step);
+/* Called after each step, those of subgraphs included. NULL fn: no more. Lasts until the next session_observe. */
+void session_trace(Session *s, TraceFn fn, void *user);
+/* Type and shape of a value of step->graph as they are at the step; during the call only. */
+TypeInfo trace_type(const StepTrace *step, ValueId v);
+
 /* Peak bytes of activations of the plan used last. */
 size_t session_activation_bytes(const Session *s);
 

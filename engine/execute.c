@@ -140,11 +140,28 @@ static Status take_work(const Session *s, const Plan *p, const Step *step, Err *
     return status;
 }
 
+TypeInfo trace_type(const StepTrace *step, ValueId v)
+{
+    return type_now(step->session, step->plan, v);
+}
+
+static void trace(const Session *s, const Plan *p, const Step *step, double start)
+{
+    StepTrace t = { .graph = s->graph, .depth = s->depth, .node = step->node, .start = start, .end = clock_seconds(),
+                    .session = s, .plan = p };
+    if (step->out_count > 0 && step->out[0] >= 0) t.made = p->slots[step->out[0]].value;
+    t.kernel = step->alias ? "view" : step->kernel != NULL ? step->kernel->name : "plain";
+    if (step->kernel != NULL) t.detail = kernel_detail(step->kernel, step->state);
+    s->trace(s->trace_user, &t);
+}
+
 static Status run_step(const Session *s, Plan *p, size_t at, Err *err)
 {
     const Step *step = &p->steps[at];
     TRY(take_work(s, p, step, err));
+    double start = s->trace != NULL ? clock_seconds() : 0;
     if (!step->alias) TRY(step->kernel != NULL ? run_kernel(p, step, err) : run_plain(s, p, step, err));
+    if (s->trace != NULL) trace(s, p, step, start);
     for (int i = 0; i < step->out_count; i++) {
         if (step->out[i] < 0 || p->slots[step->out[i]].layout != NULL) continue;
         TRY(report(s, p->slots[step->out[i]].value, &p->slots[step->out[i]].tensor, err));

@@ -277,6 +277,12 @@ Status session_observe(Session *s, const ValueId *values, int count, ObserveFn f
     return OK;
 }
 
+void session_trace(Session *s, TraceFn fn, void *user)
+{
+    s->trace = fn;
+    s->trace_user = user;
+}
+
 /* --- running */
 
 static Status check_inputs(const Session *s, const Tensor *inputs, Err *err)

@@ -82,6 +82,8 @@ struct Session {
     int watch_count;
     ObserveFn observe;
     void *user;
+    TraceFn trace;
+    void *trace_user;
     Device *device;
     Plan *plans[PLAN_CACHE];
     uint64_t tick;
