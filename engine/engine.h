@@ -21,6 +21,9 @@ Status engine_supports(const Graph *g, Err *err);
  * definite one is kept. Degrades to unknown for ops without an entry; never fails for lack of knowledge, only on contradiction. */
 Status engine_infer(Graph *g, Err *err);
 
+/* After edits: orders the nodes, binds their ops, infers. */
+Status engine_refresh(Graph *g, Err *err);
+
 /* Shapes of every value for concrete input shapes: `shapes` has one entry per graph_feeds input. Fills types[1..value_count]
  * (rank -1 where it depends on the data), malloc'ed. For counting and planning without running. */
 Status engine_concrete_shapes(const Graph *g, const Shape *shapes, int count, TypeInfo **types, Err *err);

@@ -156,9 +156,7 @@ Status fold_graph(Graph *g, const FoldOptions *options, PassRecord *record, Err 
         if (options->duplicates) TRY(share_duplicates(&f, err));
         if (options->dead) remove_dead(&f);
         if (f.changes == 0) break;
-        TRY(graph_finish(g, err));
-        engine_bind(g);
-        TRY(engine_infer(g, err));
+        TRY(engine_refresh(g, err));
     }
     if (options->batchnorm) fold_affine_report(&f);
     return opset_settle_ir(g, err);

@@ -1,9 +1,10 @@
 /* Shape and type inference over a whole graph: each node's own infer, in topological order. */
 #include "engine/infer_scope.h"
 
-#include "base/bytes.h"
-
 #include <stdlib.h>
+
+#include "base/bytes.h"
+#include "graph/edit.h"
 
 /* ---- results ---- */
 
@@ -233,4 +234,11 @@ Status engine_concrete_bodies(const Graph *g, const Shape *shapes, int count, Ty
     }
     scope_release(&s);
     return status;
+}
+
+Status engine_refresh(Graph *g, Err *err)
+{
+    TRY(graph_finish(g, err));
+    engine_bind(g);
+    return engine_infer(g, err);
 }

@@ -179,9 +179,7 @@ Status apply_here(Plan *p, const WeightJobs *w, Err *err)
     TRY(weights_attach(p, w, err));
     TRY(apply_nodes(p, err));
     graph_remove_dead(p->g, NULL);
-    TRY(graph_finish(p->g, err));
-    engine_bind(p->g);
-    return engine_infer(p->g, err);
+    return engine_refresh(p->g, err);
 }
 
 Status apply_plan(const Plan *p, const Graph *g, const WeightJobs *w, Graph **out, Err *err)

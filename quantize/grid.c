@@ -83,46 +83,6 @@ bool pairs_safe(const Rows *r, const int8_t *row)
     return true;
 }
 
-static bool row_round(const Rows *r, const double *row, float scale, bool safe, int8_t *q)
-{
-    int64_t length = r->taps * r->channels;
-    for (int64_t i = 0; i < length; i++) {
-        double v = rint(row[i] / (double)scale);
-        if (!(fabs(v) <= 127.0)) return false;
-        q[i] = (int8_t)v;
-    }
-    return !safe || !r->pairs || pairs_safe(r, q);
-}
-
-static float float_of_bits(uint32_t bits)
-{
-    float f;
-    memcpy(&f, &bits, sizeof f);
-    return f;
-}
-
-float row_quantize(const Rows *r, const double *row, double least, bool safe, int8_t *q)
-{
-    int64_t length = r->taps * r->channels;
-    double peak = 0.0;
-    for (int64_t i = 0; i < length; i++) peak = fmax(peak, fabs(row[i]));
-    double start = fmax(fmax(peak / 127.0, least), (double)FLT_MIN);
-    if (peak == 0.0 && !(least > 0.0)) start = 1.0;
-    float low = (float)start;
-    if (row_round(r, row, low, safe, q)) return low;
-    float high = low * 2.0f; /* |q| <= 64 there: every pair is safe */
-    uint32_t bad, good;
-    memcpy(&bad, &low, sizeof bad);
-    memcpy(&good, &high, sizeof good);
-    while (good - bad > 1) {
-        uint32_t middle = bad + (good - bad) / 2;
-        if (row_round(r, row, float_of_bits(middle), safe, q)) good = middle;
-        else bad = middle;
-    }
-    row_round(r, row, float_of_bits(good), safe, q);
-    return float_of_bits(good);
-}
-
 void grid_put(Grid g, float *x, int64_t count)
 {
     int low = g.type == DT_INT8 ? -128 : 0, high = low + 255;

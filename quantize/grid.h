@@ -46,8 +46,4 @@ void rows_partners(const Rows *r, int32_t *partner);
  * signs agree. Pairs are elements (2i, 2i + 1) of the row; with an odd channel count above 1 also within each tap. */
 bool pairs_safe(const Rows *r, const int8_t *row);
 
-/* The smallest float32 scale, at least `least`, at which round(w / scale) is in [-127, 127] and, when asked, the pairs are safe. `row`
- * holds the row in order (rows_at); `q` receives the integers. Monotone in the scale, so found by bisection over the float's bits. */
-float row_quantize(const Rows *r, const double *row, double least, bool safe, int8_t *q);
-
 #endif

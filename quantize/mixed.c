@@ -68,30 +68,11 @@ static Status plan_with(const Static *s, const bool *keep, Plan *out, Err *err)
     return OK;
 }
 
-static Status restore_bias(const Static *s, const LayerForm *form, Graph *g, Err *err)
-{
-    const Node *node = graph_node(g, form->layer.node), *before = graph_node(s->unrepaired, form->layer.node);
-    LayerForm f = *form, old = *form;
-    int at = node->op->bias_input;
-    if (!form->takes_bias || at < 0) return OK;
-    f.layer.bias = node_input(node, at);
-    old.layer.bias = node_input(before, at);
-    if (f.layer.bias == 0) return OK;
-    if (old.layer.bias == 0) return graph_set_input(g, form->layer.node, at, 0, err);
-    if (graph_value(g, f.layer.bias)->tensor->data == graph_value(s->unrepaired, old.layer.bias)->tensor->data) return OK;
-    double *bias = alloc_array((size_t)form_outputs(form) + 1, sizeof *bias);
-    if (bias == NULL) return err_no_memory(err, "a layer's bias");
-    layer_read_bias(s->unrepaired, &old, bias);
-    Status status = layer_write_bias(g, &f, bias, err);
-    free(bias);
-    return status;
-}
-
 static Status restore_biases(const Static *s, const bool *keep, Graph *g, Err *err)
 {
     for (int i = 0; i < s->plan.layer_count; i++) {
         const PlannedLayer *l = &s->plan.layers[i];
-        if (l->reason == NULL && keep[l->layer.node]) TRY(restore_bias(s, &l->form, g, err));
+        if (l->reason == NULL && keep[l->layer.node]) TRY(layer_copy_bias(s->unrepaired, g, &l->form, err));
     }
     return OK;
 }

@@ -108,20 +108,13 @@ static Status attach(Mix *m, Graph *g, int only, Err *err)
     return status;
 }
 
-static Status refresh(Graph *g, Err *err)
-{
-    graph_remove_dead(g, NULL);
-    TRY(graph_finish(g, err));
-    engine_bind(g);
-    return engine_infer(g, err);
-}
-
 static Status make_candidate(Mix *m, int only, Graph **out, Err *err)
 {
     TRY(graph_clone(m->w->c->graph, out, err));
     engine_bind(*out);
     Status status = attach(m, *out, only, err);
-    if (status == OK) status = refresh(*out, err);
+    graph_remove_dead(*out, NULL);
+    if (status == OK) status = engine_refresh(*out, err);
     if (status == OK) return OK;
     graph_free(*out);
     *out = NULL;
@@ -220,7 +213,8 @@ static Status walked_drop(Mix *m, int step, double *drop, Err *err)
     engine_bind(own.graph);
     set_layers(m, &w);
     TRY_OUT(weighted_finish(&w, err));
-    TRY_OUT(refresh(own.graph, err));
+    graph_remove_dead(own.graph, NULL);
+    TRY_OUT(engine_refresh(own.graph, err));
     TRY_OUT(accuracy_drop(m->accuracy, own.graph, drop, err));
 out:
     record_release(&record);

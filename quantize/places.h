@@ -81,11 +81,10 @@ bool place_bound(const Place *p, const ChannelRanges *ranges, double *s, bool *r
 /* Makes the Clips of the list Relus. */
 Status place_drop_clips(Graph *g, const Place *p, const bool *relu, Err *err);
 
-/* max |.| of the readers' inputs, of their weights' columns, of the source's rows (PLACE_LAYER), for each channel of the place. False:
+/* max |.| of the readers' inputs, of their weights' columns, for each channel of the place. False:
  * not measured. */
 bool place_input_peaks(const Place *p, const ChannelRanges *ranges, double *peak);
 Status place_column_peaks(const Graph *g, const Place *p, double *peak, Err *err);
-Status place_row_peaks(const Graph *g, const Place *p, double *peak, Err *err);
 /* Smallest value that goes into the gates (without gates: into the readers), for each channel; false: not measured. `deviations` >= 0: the
  * mean less so many standard deviations instead. */
 bool place_lowest(const Place *p, const ChannelRanges *ranges, double deviations, double *lowest);

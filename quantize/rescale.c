@@ -262,19 +262,6 @@ Status place_column_peaks(const Graph *g, const Place *p, double *peak, Err *err
     return OK;
 }
 
-Status place_row_peaks(const Graph *g, const Place *p, double *peak, Err *err)
-{
-    LayerForm f;
-    double *w;
-    TRY(read_layer(g, p->source, &f, &w, err));
-    for (int64_t i = 0; i < form_outputs(&f); i++) {
-        peak[i] = 0.0;
-        for (int64_t j = 0; j < f.width; j++) peak[i] = fmax(peak[i], fabs(w[i * f.width + j]));
-    }
-    free(w);
-    return OK;
-}
-
 static bool lower(const Place *p, int spread, const ChannelRanges *ranges, double deviations, double *lowest)
 {
     const ChannelRange *r = range_of(p, spread, ranges);

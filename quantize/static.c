@@ -29,13 +29,6 @@ static bool any_layer(const Plan *p)
     return false;
 }
 
-static Status refresh(Graph *g, Err *err)
-{
-    TRY(graph_finish(g, err));
-    engine_bind(g);
-    return engine_infer(g, err);
-}
-
 /* ---- rounding on the walk ---- */
 
 static bool carries_grid(void *user, ValueId v)
@@ -78,26 +71,6 @@ static Status round_walk(Static *s, Graph *g, bool gptq, bool bias, Err *err)
     return layers_round_walk(&run, &s->weights.jobs, err);
 }
 
-/* The weights themselves are in the jobs. */
-static Status take_biases(const Static *s, const Graph *from, Err *err)
-{
-    Graph *g = s->c->graph;
-    for (int i = 0; i < s->plan.layer_count; i++) {
-        LayerForm f = s->plan.layers[i].form, source = f;
-        const Node *node = graph_node(from, f.layer.node);
-        if (s->plan.layers[i].reason != NULL || node->op->bias_input < 0) continue;
-        source.layer.bias = node_input(node, node->op->bias_input);
-        if (source.layer.bias == 0) continue;
-        double *bias = alloc_array((size_t)form_outputs(&f) + 1, sizeof *bias);
-        if (bias == NULL) return err_no_memory(err, "a layer's bias");
-        layer_read_bias(from, &source, bias);
-        Status status = layer_write_bias(g, &f, bias, err);
-        free(bias);
-        TRY(status);
-    }
-    return OK;
-}
-
 /* The rounding by the layers' losses is kept where the network's output gains by it. */
 static Status repair_rounding(Static *s, Err *err)
 {
@@ -120,7 +93,8 @@ static Status repair_rounding(Static *s, Err *err)
         WeightJobs better = s->weights;
         s->weights = plain;
         plain = better;
-        status = take_biases(s, rounded, err);
+        for (int i = 0; i < s->plan.layer_count && status == OK; i++) /* the weights themselves are in the jobs */
+            if (s->plan.layers[i].reason == NULL) status = layer_copy_bias(rounded, s->c->graph, &s->plan.layers[i].form, err);
     }
 out:
     graph_free(rounded);
@@ -181,7 +155,7 @@ static Status quantize_planned(Static *s, Err *err)
     if (o->format != FORMAT_QOPERATOR) return OK;
     TRY(form_qoperator(c->graph, c->record, NULL, err));
     graph_remove_dead(c->graph, NULL);
-    return refresh(c->graph, err);
+    return engine_refresh(c->graph, err);
 }
 
 void static_release(Static *s)
@@ -215,7 +189,7 @@ Status static_run(PassContext *c, Err *err)
     }
     if (graph_opset(c->graph, STR("")) < MIN_OPSET) { /* only now: a network that stays float keeps its opset */
         TRY_OUT(opset_raise(c->graph, MIN_OPSET, c->record, err));
-        TRY_OUT(refresh(c->graph, err));
+        TRY_OUT(engine_refresh(c->graph, err));
         TRY_OUT(make_plan(&s, err));
     }
     TRY_OUT(opset_raise_ir(c->graph, MIN_IR, err));

@@ -68,13 +68,6 @@ out:
     return status;
 }
 
-static Status refresh(Graph *g, Err *err)
-{
-    TRY(graph_finish(g, err));
-    engine_bind(g);
-    return engine_infer(g, err);
-}
-
 /* ---- rewrites of the whole network ---- */
 
 /* What was rewritten is a change of the network; a place left alone leaves no layer in float: a note. */
@@ -134,7 +127,7 @@ static Status smooth_error(const Floats *f, const Places *p, const double *stren
         bool changed;
         if (strength[i] >= 0.0) TRY_OUT(smooth_apply(g, &p->items[i], strength[i], &ranges, &none, &changed, err));
     }
-    TRY_OUT(refresh(g, err)); /* some places get a Mul */
+    TRY_OUT(engine_refresh(g, err)); /* some places get a Mul */
     status = quick_error(f, g, error, err);
 out:
     record_release(&none);
@@ -224,7 +217,7 @@ Status static_repair_floats(Static *s, Err *err)
     for (int i = 0; i < (int)(sizeof rewrites / sizeof *rewrites); i++)
         if (options_repair(o, rewrites[i].repair)) TRY_OUT(try_rewrite(&f, i, err));
     if (options_repair(o, REPAIR_SMOOTH)) TRY_OUT(smooth(&f, err));
-    status = refresh(c->graph, err);
+    status = engine_refresh(c->graph, err);
 out:
     trial_free(f.trial);
     channel_ranges_release(&f.ranges);

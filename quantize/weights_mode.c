@@ -133,25 +133,6 @@ static Status clone_bound(const Graph *g, Graph **out, Err *err)
     return OK;
 }
 
-static Status take_biases(const Weighted *w, const Graph *from, Err *err)
-{
-    for (int i = 0; i < w->count; i++) {
-        WeightLayer *l = &w->layers[i];
-        if (l->reason != NULL || !l->walks || !l->form.takes_bias) continue;
-        LayerForm source = l->form;
-        const Node *node = graph_node(from, l->layer.node);
-        source.layer.bias = node->op->bias_input >= 0 ? node_input(node, node->op->bias_input) : 0;
-        if (source.layer.bias == 0) continue;
-        double *bias = alloc_array((size_t)form_outputs(&source) + 1, sizeof *bias);
-        if (bias == NULL) return err_no_memory(err, "a layer's bias");
-        layer_read_bias(from, &source, bias);
-        Status status = layer_write_bias(w->c->graph, &l->form, bias, err);
-        free(bias);
-        TRY(status);
-    }
-    return OK;
-}
-
 static Status round_on_data(Weighted *w, Err *err)
 {
     PassContext *c = w->c;
@@ -173,8 +154,11 @@ static Status round_on_data(Weighted *w, Err *err)
     TRY_OUT(layers_round_walk(&run, &w->jobs, err));
     TRY_OUT(trial_error(trial, walked, &w->error, err));
     report_repair(c->record, repair_names[gptq ? REPAIR_GPTQ : REPAIR_BIAS], w->plain, w->error, w->error < w->plain);
-    if (w->error < w->plain) status = take_biases(w, walked, err);
-    else status = layers_round_plain(c->graph, &w->jobs, c->threads, err);
+    if (w->error >= w->plain) TRY_OUT(layers_round_plain(c->graph, &w->jobs, c->threads, err));
+    for (int i = 0; w->error < w->plain && i < w->count; i++) {
+        const WeightLayer *l = &w->layers[i];
+        if (l->reason == NULL && l->walks) TRY_OUT(layer_copy_bias(walked, c->graph, &l->form, err));
+    }
 out:
     trial_free(trial);
     graph_free(plain);
@@ -261,14 +245,6 @@ Status weighted_finish(Weighted *w, Err *err)
     return write_layers(w, err);
 }
 
-static Status refresh(Graph *g, Err *err)
-{
-    graph_remove_dead(g, NULL);
-    TRY(graph_finish(g, err));
-    engine_bind(g);
-    return engine_infer(g, err);
-}
-
 static Status find(Weighted *w, Err *err)
 {
     free(w->layers);
@@ -283,14 +259,16 @@ static Status run(PassContext *c, bool tables_only, Err *err)
     int64_t opset = opset_needed(&w);
     if (opset > graph_opset(c->graph, STR(""))) {
         TRY_OUT(opset_raise(c->graph, opset, c->record, err));
-        TRY_OUT(refresh(c->graph, err));
+        graph_remove_dead(c->graph, NULL);
+        TRY_OUT(engine_refresh(c->graph, err));
         TRY_OUT(find(&w, err));
     }
     if (opset > 0) TRY_OUT(opset_raise_ir(c->graph, opset_ir(opset), err));
     if (!tables_only) TRY_OUT(weighted_equalize(&w, err));
     if (!tables_only) TRY_OUT(mixed_weights(&w, err));
     TRY_OUT(weighted_finish(&w, err));
-    if (opset > 0) TRY_OUT(refresh(c->graph, err));
+    graph_remove_dead(c->graph, NULL);
+    if (opset > 0) TRY_OUT(engine_refresh(c->graph, err));
 out:
     weighted_release_jobs(&w);
     free(w.layers);

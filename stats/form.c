@@ -1,5 +1,8 @@
 #include "stats/form.h"
 
+#include <stdlib.h>
+
+#include "base/bytes.h"
 #include "graph/edit.h"
 
 static bool refuse(const char **why, const char *text)
@@ -146,4 +149,22 @@ Status layer_write_bias(Graph *g, LayerForm *f, const double *b, Err *err)
     if (v == 0) return err_no_memory(err, "a bias");
     f->layer.bias = v;
     return graph_set_input(g, f->layer.node, graph_node(g, f->layer.node)->op->bias_input, v, err);
+}
+
+Status layer_copy_bias(const Graph *from, Graph *to, const LayerForm *f, Err *err)
+{
+    const Node *source = graph_node(from, f->layer.node), *target = graph_node(to, f->layer.node);
+    int at = source->op->bias_input;
+    if (!f->takes_bias || at < 0) return OK;
+    LayerForm old = *f, new = *f;
+    old.layer.bias = node_input(source, at);
+    new.layer.bias = node_input(target, at);
+    if (old.layer.bias == 0) return new.layer.bias == 0 ? OK : graph_set_input(to, f->layer.node, at, 0, err);
+    if (new.layer.bias != 0 && graph_value(from, old.layer.bias)->tensor->data == graph_value(to, new.layer.bias)->tensor->data) return OK;
+    double *bias = alloc_array((size_t)form_outputs(f) + 1, sizeof *bias);
+    if (bias == NULL) return err_no_memory(err, "a layer's bias");
+    layer_read_bias(from, &old, bias);
+    Status status = layer_write_bias(to, &new, bias, err);
+    free(bias);
+    return status;
 }

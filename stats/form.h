@@ -45,5 +45,8 @@ Status layer_write_weights(Graph *g, const LayerForm *f, const double *w, Err *e
 void layer_read_bias(const Graph *g, const LayerForm *f, double *b);
 /* Puts a constant of its own in the place of the bias, made when there was none; f->layer.bias follows. ERR_UNSUPPORTED: !takes_bias. */
 Status layer_write_bias(Graph *g, LayerForm *f, const double *b, Err *err);
+/* The bias that the layer has in `from` put in its place in `to`, a changed clone: its own, or none where it had none. Layers without
+ * takes_bias stay as they are. */
+Status layer_copy_bias(const Graph *from, Graph *to, const LayerForm *f, Err *err);
 
 #endif
