@@ -51,6 +51,8 @@ bool file_same(const char *a, const char *b);
 char *path_folder(const char *path);
 /* folder/name, or name alone when it is absolute; malloc'ed. */
 char *path_join(const char *folder, const char *name);
+/* TMPDIR/pare-XXXXXX for mkstemp or mkdtemp, in /tmp where TMPDIR is not set; malloc'ed, NULL when out of memory. */
+char *temp_template(void);
 /* An unlinked temporary file in TMPDIR, open for reading and writing. */
 Status temp_file(FILE **out, Err *err);
 

@@ -10,10 +10,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-Status temp_file(FILE **out, Err *err)
+char *temp_template(void)
 {
     const char *folder = getenv("TMPDIR");
-    char *path = path_join(folder != NULL && folder[0] != '\0' ? folder : "/tmp", "pare-XXXXXX");
+    return path_join(folder != NULL && folder[0] != '\0' ? folder : "/tmp", "pare-XXXXXX");
+}
+
+Status temp_file(FILE **out, Err *err)
+{
+    char *path = temp_template();
     if (path == NULL) return err_no_memory(err, "a temporary file's name");
     int fd = mkostemp(path, O_CLOEXEC);
     if (fd < 0) {

@@ -7,10 +7,26 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "greenness/source.h"
 #include "greenness/tree.h"
 
 #define TWIN_JOULES 130e-6 /* one count is at most 61 microjoules; two counters that differ by no more than two tell the same */
 #define QUIET_PASSES 8
+
+void *counters_rapl(Source *s, size_t size)
+{
+    s->provenance = PROVENANCE_COUNTER;
+    s->factor = 1.1;
+    s->update_seconds = 1e-3;
+    s->least_window = 1;
+    snprintf(s->resolution, sizeof s->resolution, "15 to 61 uJ every 1 ms");
+    void *state = calloc(1, size);
+    if (state == NULL) {
+        s->readiness = SOURCE_UNUSABLE;
+        snprintf(s->reason, sizeof s->reason, "out of memory");
+    }
+    return state;
+}
 
 static bool read_one(const CounterSet *c, const Counter *k, uint64_t *out, char *reason, size_t size)
 {

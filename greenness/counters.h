@@ -29,6 +29,10 @@ typedef struct CounterSet {
     char reason[160];
 } CounterSet;
 
+struct Source;
+/* What every reader of RAPL counters says of itself, and its zeroed state of `size` bytes; NULL with reason: out of memory. */
+void *counters_rapl(struct Source *s, size_t size);
+
 /* Takes over fd; the caller has filled the rest. False with reason when full or when it cannot be read: fd is closed. */
 bool counters_add(CounterSet *c, const Counter *counter);
 /* Joules since the call before, or since they were added. False with reason: unreadable, fell back without a known range, could have

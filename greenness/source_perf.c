@@ -131,17 +131,8 @@ static void describe(Source *s, const CounterSet *c)
 
 static void perf_open(Source *s)
 {
-    s->provenance = PROVENANCE_COUNTER;
-    s->factor = 1.1;
-    s->update_seconds = 1e-3;
-    s->least_window = 1;
-    snprintf(s->resolution, sizeof s->resolution, "15 to 61 uJ every 1 ms");
-    CounterSet *c = calloc(1, sizeof *c);
-    if (c == NULL) {
-        s->readiness = SOURCE_UNUSABLE;
-        snprintf(s->reason, sizeof s->reason, "out of memory");
-        return;
-    }
+    CounterSet *c = counters_rapl(s, sizeof *c);
+    if (c == NULL) return;
     c->binary = true;
     if (!open_unit(s, c)) {
         counters_close(c);

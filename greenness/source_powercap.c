@@ -162,17 +162,8 @@ static bool open_zones(Source *s, Powercap *p)
 
 static void powercap_open(Source *s)
 {
-    s->provenance = PROVENANCE_COUNTER;
-    s->factor = 1.1;
-    s->update_seconds = 1e-3;
-    s->least_window = 1;
-    snprintf(s->resolution, sizeof s->resolution, "15 to 61 uJ every 1 ms");
-    Powercap *p = calloc(1, sizeof *p);
-    if (p == NULL) {
-        s->readiness = SOURCE_UNUSABLE;
-        snprintf(s->reason, sizeof s->reason, "out of memory");
-        return;
-    }
+    Powercap *p = counters_rapl(s, sizeof *p);
+    if (p == NULL) return;
     p->wrap_seconds = INFINITY;
     if (!open_zones(s, p)) {
         counters_close(&p->set);

@@ -101,9 +101,8 @@ static void remove_folder(const char *folder)
 
 Status state_reload(Graph *g, uint64_t max_mem, Log *log, Model *out, Err *err)
 {
-    const char *root = getenv("TMPDIR");
     *out = (Model){ 0 };
-    char *folder = path_join(root != NULL && root[0] != '\0' ? root : "/tmp", "pare-XXXXXX");
+    char *folder = temp_template();
     if (folder == NULL) return err_no_memory(err, "a path");
     if (mkdtemp(folder) == NULL) {
         Status status = err_set(err, ERR_IO, "temporary folder %s: %s", folder, strerror(errno));

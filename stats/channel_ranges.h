@@ -3,7 +3,16 @@
 #ifndef PARE_STATS_CHANNEL_RANGES_H
 #define PARE_STATS_CHANNEL_RANGES_H
 
-#include "stats/sweep.h"
+#include "data/dataset.h"
+#include "engine/engine.h"
+
+typedef struct SweepOptions {
+    int threads;
+    int64_t batch;     /* 0: 32 or what the network fixes */
+    int64_t samples;   /* 0: all */
+    uint64_t max_mem;
+    Log *log;
+} SweepOptions;
 
 typedef struct ChannelRange {
     ValueId value;

@@ -42,11 +42,6 @@ static void product_row(int64_t n, int64_t k, const int16_t *a, const int16_t *b
     }
 }
 
-void integer_product_part(int64_t m, int64_t n, int64_t k, const int16_t *a, const int16_t *b, int64_t *sums, int64_t from, int64_t to)
-{
-    for (int64_t r = 0; r < m; r++) product_row(n, k, a + r * k, b, sums + r * n, from, to);
-}
-
 void integer_product(int64_t m, int64_t n, int64_t k, const int16_t *a, const int16_t *b, int64_t *sums)
 {
     int64_t blocks = (n + COLUMNS - 1) / COLUMNS;

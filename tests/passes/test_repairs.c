@@ -44,25 +44,14 @@ static Dataset *noise8(const Graph *g)
 static double difference(const Graph *a, const Graph *b, bool calibration)
 {
     Err err;
-    Tensor in, x[4] = { { 0 } }, y[4] = { { 0 } };
-    double worst = 0;
+    Tensor in;
     if (!calibration) return net_difference(a, b, DIMS(SAMPLES, 4, 8, 8));
     Dataset *data = noise8(a);
     assert_ok(dataset_read(data, 0, SAMPLES, &in, NULL, &err), &err);
     dataset_free(data);
-    net_run(a, &in, x);
-    net_run(b, &in, y);
-    double largest = 0;
-    for (int64_t i = 0; i < tensor_count(&x[0]); i++) {
-        worst = fmax(worst, fabs(tensor_get(&x[0], i) - tensor_get(&y[0], i)));
-        largest = fmax(largest, fabs(tensor_get(&x[0], i)));
-    }
+    double worst = net_difference_on(a, b, &in);
     tensor_release(&in);
-    for (int i = 0; i < 4; i++) {
-        tensor_release(&x[i]);
-        tensor_release(&y[i]);
-    }
-    return worst / largest;
+    return worst;
 }
 
 static void measure(const Graph *g, ChannelRanges *out)

@@ -7,7 +7,6 @@
 #include "data/dataset.h"
 #include "formats/npz.h"
 #include "stats/layers.h"
-#include "stats/sweep.h"
 #include "stats/walk.h"
 
 #define FILES 12
@@ -158,26 +157,27 @@ static void ranges(void **state)
     (void)state;
     for (size_t n = 0; n < sizeof nets / sizeof *nets; n++) {
         Graph *g = nets[n].make();
-        Err err;
         write_files(nets[n].image);
-        Range all = { .value = graph_find_value(g, STR("b")) }, sum = { .min = INFINITY, .max = -INFINITY };
-        Dataset *d = open_data(g, folder);
-        assert_ok(sweep_ranges(g, d, &all, 1, &(SweepOptions){ .threads = 1, .batch = 32 }, &err), &err);
-        dataset_free(d);
+        ValueId b = graph_find_value(g, STR("b"));
+        ActivationStats sum = { .min = INFINITY, .max = -INFINITY };
+        LayerStatsOptions o = { .threads = 1, .batch = 32, .values_only = true, .values = &b, .value_count = 1 };
+        LayerStats *together = gather(g, folder, o);
+        const ActivationStats *all = layer_stats_activation(together, b);
+        o.batch = 0;
         for (int k = 0; k < FILES; k++) {
-            Range one = { .value = all.value };
-            d = open_data(g, file_path(k));
-            assert_ok(sweep_ranges(g, d, &one, 1, &(SweepOptions){ .threads = 1 }, &err), &err);
-            dataset_free(d);
-            sum.min = fmin(sum.min, one.min);
-            sum.max = fmax(sum.max, one.max);
-            sum.count += one.count;
-            sum.sum_squares += one.sum_squares;
+            LayerStats *single = gather(g, file_path(k), o);
+            const ActivationStats *one = layer_stats_activation(single, b);
+            sum.min = fmin(sum.min, one->min);
+            sum.max = fmax(sum.max, one->max);
+            sum.count += one->count;
+            sum.sum_squares += one->sum_squares;
+            layer_stats_free(single);
         }
-        assert_true(all.count == sum.count);
-        assert_near(all.min, sum.min, 1e-5);
-        assert_near(all.max, sum.max, 1e-5);
-        assert_near(all.sum_squares, sum.sum_squares, 1e-5 * sum.sum_squares);
+        assert_true(all->count == sum.count);
+        assert_near(all->min, sum.min, 1e-5);
+        assert_near(all->max, sum.max, 1e-5);
+        assert_near(all->sum_squares, sum.sum_squares, 1e-5 * sum.sum_squares);
+        layer_stats_free(together);
         graph_free(g);
     }
 }
