@@ -14,7 +14,7 @@ const double carbon_pue = 1.0;
  * design power by core; its table of 95 processors runs from 1.6 to 23.8 W, median 10.8 W. Right within a factor of about two. */
 const double energy_watts_per_core = 12.0;
 
-Sourced carbon_of_energy(const Sourced *joules, double g_per_kwh)
+Sourced carbon_of_grid(const Sourced *joules, const GridFactor *grid, double pue)
 {
     Sourced out = { .value = NAN };
     if (isnan(joules->value)) {
@@ -22,14 +22,21 @@ Sourced carbon_of_energy(const Sourced *joules, double g_per_kwh)
         return out;
     }
     const char *energy = strncmp(joules->source, "measured", 8) == 0 ? "measured" : "modelled";
-    double factor = g_per_kwh > 0 ? g_per_kwh : carbon_world.g_per_kwh;
-    out.value = joules->value / 3.6e6 * factor * carbon_pue;
-    if (g_per_kwh > 0)
-        snprintf(out.source, sizeof out.source, "modelled: %s energy x %g g/kWh (as given), PUE %.1f", energy, factor, carbon_pue);
+    if (grid == NULL) grid = &carbon_world;
+    if (!(pue > 0)) pue = carbon_pue;
+    out.value = joules->value / 3.6e6 * grid->g_per_kwh * pue;
+    if (grid->source == NULL)
+        snprintf(out.source, sizeof out.source, "modelled: %s energy x %g g/kWh (as given), PUE %.4g", energy, grid->g_per_kwh, pue);
     else
-        snprintf(out.source, sizeof out.source, "modelled: %s energy x %g g/kWh (%s %d, %s, %s), PUE %.1f", energy, factor,
-                 carbon_world.region, carbon_world.year, carbon_world.basis, carbon_world.source, carbon_pue);
+        snprintf(out.source, sizeof out.source, "modelled: %s energy x %g g/kWh (%s %d, %s, %s), PUE %.4g", energy, grid->g_per_kwh,
+                 grid->region, grid->year, grid->basis, grid->source, pue);
     return out;
+}
+
+Sourced carbon_of_energy(const Sourced *joules, double g_per_kwh)
+{
+    const GridFactor given = { .g_per_kwh = g_per_kwh, .region = "as given" };
+    return carbon_of_grid(joules, g_per_kwh > 0 ? &given : NULL, carbon_pue);
 }
 
 Sourced energy_of_cpu_time(double cpu_seconds, double watts_per_core, const char *reason)

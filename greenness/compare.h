@@ -32,6 +32,7 @@ typedef struct CompareOptions {
     double (*cpu)(void *context);                 /* CPU seconds so far; NULL: of this process */
     void (*sleep)(void *context, double seconds); /* NULL: of the system */
     double budget;          /* seconds for all of it; 0: 8 to 25, by the slowest call */
+    bool stretch;           /* a budget too short for three rounds grows; else it is refused */
     double precision;       /* half-width of a ratio's 95 % interval at which to stop; 0: 0.02 */
     int min_rounds;         /* 0: 15 */
     uint64_t seed;
@@ -124,7 +125,7 @@ typedef struct Comparison {
     Compared *networks;             /* in the order given; the first is what the others are compared with */
     int count;
     EnergySource source;
-    NullBand null_time, null_energy;
+    NullBand null_time, null_cpu, null_energy, null_net;
     double idle_before_w, idle_after_w, idle_seconds; /* NaN: not measured */
     double window_seconds;          /* aimed at */
     int rounds, warm_up_windows;

@@ -103,9 +103,9 @@ static double clock_of(clockid_t id)
     return clock_gettime(id, &t) == 0 ? (double)t.tv_sec + (double)t.tv_nsec * 1e-9 : 0;
 }
 
-static void now_of(const Source *s, SourceTime *now)
+void source_now(const SourceSettings *settings, SourceTime *now)
 {
-    if (s->settings.clock != NULL) s->settings.clock(s->settings.context, now);
+    if (settings->clock != NULL) settings->clock(settings->context, now);
     else *now = (SourceTime){ clock_of(CLOCK_MONOTONIC), clock_of(CLOCK_BOOTTIME), clock_of(CLOCK_REALTIME) };
 }
 
@@ -114,7 +114,7 @@ static void now_of(const Source *s, SourceTime *now)
 static void take_step(Source *s)
 {
     SourceTime now;
-    now_of(s, &now);
+    source_now(&s->settings, &now);
     double joules = 0, seconds = now.monotonic - s->last.monotonic;
     char kept[SOURCE_TEXT];
     memcpy(kept, s->reason, sizeof kept);
@@ -136,7 +136,7 @@ void source_begin(Source *s)
 {
     s->reason[0] = '\0';
     s->spoiled = false;
-    now_of(s, &s->last);
+    source_now(&s->settings, &s->last);
     if (s->kind->step != NULL) {
         double ignored; /* what was lost before the window does not matter; where the second try fails too there is no start */
         s->spoiled = !s->kind->step(s, &s->last, &ignored) && !s->kind->step(s, &s->last, &ignored);
@@ -196,7 +196,7 @@ void source_end(Source *s, const Work *work, Reading *out)
         return;
     }
     if (s->kind->step != NULL) take_step(s);
-    else now_of(s, &s->last);
+    else source_now(&s->settings, &s->last);
     s->in_window = false;
     out->end = s->last;
     out->seconds = out->end.monotonic - out->start.monotonic;

@@ -179,6 +179,9 @@ Status source_open_best(const SourceSettings *settings, Source *out, Err *err);
 Status source_open_after(const SourceKind *after, const SourceSettings *settings, Source *out, Err *err);
 void source_close(Source *s);
 
+/* The clocks that a source with these settings reads. */
+void source_now(const SourceSettings *settings, SourceTime *now);
+
 void source_begin(Source *s);
 /* Follows counters that wrap and powers that must be sampled. Cheap; does nothing outside a window. */
 void source_poll(Source *s);

@@ -16,7 +16,7 @@ void report_state_init(ReportState *s)
     *s = (ReportState){
         .file_bytes = -1, .deflated_bytes = -1, .parameters = -1, .nonzeros = -1, .weight_bits = NAN, .macs = { -1, -1, -1 },
         .elementwise = -1, .transcendental = -1, .weight_bytes = -1, .activation_bytes = -1, .latency_ms = { NAN, NAN, NAN },
-        .latency_runs = -1, .energy_j = none, .power_w = none, .carbon_g = none, .samples = -1, .correct = -1, .accuracy = NAN,
+        .latency_runs = -1, .energy_j = none, .power_w = none, .carbon_g = none, .compared = -1, .samples = -1, .correct = -1, .accuracy = NAN,
         .accuracy_low = NAN, .accuracy_high = NAN, .cross_entropy = NAN,
     };
 }
@@ -33,6 +33,7 @@ Report *report_new(void)
     r->format = 1;
     r->convention = counts_convention;
     r->data.calibration_samples = r->data.evaluation_samples = -1;
+    r->cost.energy_j.value = r->cost.carbon_g.value = r->cost.predicted_j = r->cost.pays_back = NAN;
     report_state_init(&r->before);
     report_state_init(&r->after);
     return r;
@@ -64,6 +65,7 @@ void report_free(Report *r)
     free(r->source);
     free(r->result);
     cJSON_Delete(r->recipe);
+    comparison_release(&r->measured);
     cJSON_Delete(r->versions);
     arena_unref(r->arena);
     free(r);

@@ -5,6 +5,7 @@
 
 #include "base/hash.h"
 #include "graph/pass.h"
+#include "greenness/compare.h"
 #include "greenness/counts.h"
 #include "greenness/measure.h"
 #include "pipeline/evaluate.h"
@@ -35,6 +36,7 @@ typedef struct ReportState {
     int64_t latency_runs;
     char latency_note[256]; /* why there is no latency */
     Sourced energy_j, power_w, carbon_g;
+    int compared;             /* this network among Report.measured.networks; -1: it was not timed */
     int64_t samples, correct;
     double accuracy, accuracy_low, accuracy_high, cross_entropy;
     ReportFidelity *fidelity; /* against the network as loaded */
@@ -60,6 +62,10 @@ typedef struct ReportStep {
 
 typedef struct ReportCost {
     double seconds, cpu_seconds; /* of the passes alone */
+    Sourced energy_j, carbon_g;  /* of the passes alone */
+    double predicted_j;          /* said of the whole while a long pass ran: the last prediction before half of it was done; NaN: none */
+    double pays_back;            /* inferences after which it has saved the energy that it took; NaN: no saving was shown */
+    char pays_back_note[160];    /* why not */
     int64_t peak_memory;         /* of the whole process, VmHWM */
 } ReportCost;
 
@@ -78,6 +84,7 @@ typedef struct Report {
     int64_t seed;
     ReportState before, after;
     bool has_after;
+    Comparison measured;     /* the loaded network first; count 0: nothing was timed */
     ReportStep *steps;
     int step_count;
     char kept[96];           /* --keep-last-good: the step whose network was written, when it is not the last one */
