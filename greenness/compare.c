@@ -13,6 +13,8 @@
 
 #define SHORT_BUDGET 8.0
 #define LONG_BUDGET 25.0
+#define LONGEST_BUDGET 60.0    /* where fewer than BUDGET_ROUNDS rounds of single calls fit into the long one */
+#define BUDGET_ROUNDS 12
 #define BUDGET_CALLS 2500      /* of the slowest network: 10 ms ask for the long budget */
 #define WARM_WINDOW 0.01       /* seconds */
 #define WARM_LEAST 5           /* windows whose medians are compared */
@@ -83,7 +85,8 @@ static Status check_budget(Protocol *p, Err *err)
         which = i;
     }
     bool given = p->options->budget > 0;
-    p->budget = given ? p->options->budget : fmin(fmax(BUDGET_CALLS * slowest, SHORT_BUDGET), LONG_BUDGET);
+    double wished = fmin(fmax(BUDGET_CALLS * slowest, SHORT_BUDGET), LONG_BUDGET);
+    p->budget = given ? p->options->budget : fmax(wished, fmin(BUDGET_ROUNDS * round, LONGEST_BUDGET));
     double needed = LEAST_ROUNDS * round + (instruments_now(&p->instruments) - p->started);
     if (p->options->stretch) p->budget = fmax(p->budget, 1.2 * needed);
     if (needed <= p->budget) return OK;

@@ -6,7 +6,7 @@
  * Every round gives one pair for each network (its window / the first network's) and one pair of the first network with itself. The latter
  * say how far from 1 the medians of as many pairs come by chance: the null band. A saving or a loss is claimed only where the 95 %
  * interval of the ratio excludes 1 and lies outside that band; else the verdict is "inconclusive". Rounds go on until every interval is
- * within 2 % or the budget is spent. A window that the source drops loses its round's pairs of that quantity; nothing is invented.
+ * narrower than 2 % or the budget is spent. A window that the source drops loses its round's pairs of that quantity; nothing is invented.
  *
  * Clocks, CPU time, sleep, sources and the networks themselves are injected: tests turn them by hand. */
 #ifndef PARE_GREENNESS_COMPARE_H
@@ -31,9 +31,9 @@ typedef struct CompareOptions {
     SourceSettings source;                        /* clock and context too */
     double (*cpu)(void *context);                 /* CPU seconds so far; NULL: of this process */
     void (*sleep)(void *context, double seconds); /* NULL: of the system */
-    double budget;          /* seconds for all of it; 0: 8 to 25, by the slowest call */
+    double budget;          /* seconds for all of it; 0: 8 to 25, by the slowest call; 60 for very slow ones */
     bool stretch;           /* a budget too short for three rounds grows; else it is refused */
-    double precision;       /* half-width of a ratio's 95 % interval at which to stop; 0: 0.02 */
+    double precision;       /* width of a ratio's 95 % interval at which to stop; 0: 0.02 */
     int min_rounds;         /* 0: 15 */
     uint64_t seed;
     int threads;            /* stated, and for the estimates; already set */

@@ -7,7 +7,7 @@
 #include "greenness/compare_private.h"
 #include "greenness/statistics.h"
 
-#define PRECISION 0.02
+#define PRECISION 0.02 /* width of a ratio's interval */
 #define CHECK_RESAMPLES 200
 #define RESAMPLES 10000
 #define RESAMPLES_LARGE 2000 /* from LARGE rounds on */
@@ -58,7 +58,7 @@ static bool energy_counts(const Protocol *p) { return p->instruments.has_source 
 
 static bool narrow(const Ratio *r, double precision)
 {
-    return r->pairs > 0 && log(r->high / r->low) <= 2 * precision;
+    return r->pairs > 0 && log(r->high / r->low) <= precision;
 }
 
 Status result_precise(const Protocol *p, bool *precise, Err *err)

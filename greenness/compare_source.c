@@ -6,6 +6,7 @@
 #include "greenness/compare_private.h"
 
 #define TIME_WINDOW 0.02       /* of calls timed together, where only clocks are read: far above their own cost */
+#define TIME_CALLS 8           /* so many of the slowest network at least, when the budget has them */
 #define DOUBT 0.01             /* a window that the budget shortens may still be doubtful by this much */
 #define SHORTEST 0.25          /* share of the source's own least window that is allowed then */
 #define SPENT_ON_WINDOWS 0.85  /* of what is left; the rest goes into calls that are not timed, and slower ones */
@@ -27,7 +28,9 @@ static int wanted_rounds(const Protocol *p) { return p->options->min_rounds > 0 
 static double window_length(const Protocol *p, const Source *s, double least)
 {
     double share = SPENT_ON_WINDOWS * (protocol_left(p) - 2 * p->idle_seconds) / (wanted_rounds(p) * (p->count + 1));
-    if (s == NULL || !provenance_measured(s->provenance)) return fmin(TIME_WINDOW, fmax(share, 1e-3));
+    double slowest = 0;
+    for (int i = 0; i < p->count; i++) slowest = fmax(slowest, p->call_seconds[i]);
+    if (s == NULL || !provenance_measured(s->provenance)) return fmin(fmax(TIME_WINDOW, TIME_CALLS * slowest), fmax(share, 1e-3));
     return fmin(fmax(share, least), s->least_window);
 }
 
@@ -118,14 +121,15 @@ Status protocol_check_source(Protocol *p, Err *err)
 {
     Source *s = &p->instruments.source;
     if (!p->instruments.has_source || p->rounds - p->source_since < TRIED_ROUNDS) return OK;
-    const char *reason = "";
+    const char *reason = NULL;
     for (int r = p->source_since; r < p->rounds; r++) {
         for (int k = 0; k <= p->count; k++) {
             const Window *w = protocol_window(p, r, k);
             if (w->reading.state != READING_DROPPED) return OK;
-            reason = w->reading.reason;
+            if (w->lost[0] == '\0') reason = w->reading.reason; /* else it was not the source's fault */
         }
     }
+    if (reason == NULL) return OK;
     if (s->kind == &source_meter) return err_set(err, ERR_DATA, "%s: no window could be read: %s", s->settings.meter_path, reason);
     warn(&p->out->warnings, "%s was given up, it dropped every window: %.100s", s->kind->title, reason);
     const SourceKind *kind = s->kind;

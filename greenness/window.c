@@ -9,6 +9,7 @@
 
 #define SLEPT 0.1        /* difference of the clocks from which the machine was suspended */
 #define IDLE_SLICE 0.1
+#define SETTLED_CALLS 4  /* windows of fewer calls have no time to spare for one that is not timed */
 
 double instruments_now(const Instruments *m)
 {
@@ -85,7 +86,7 @@ Status window_run(Instruments *m, const Contestant *c, int64_t calls, double cal
         double n = m->source.poll_seconds / 2 / (call_seconds > 1e-9 ? call_seconds : 1e-9);
         each = n < 1 ? 1 : n < 1e15 ? (int64_t)n : INT64_MAX;
     }
-    if (calls > 1) TRY(c->call(c->context, err));
+    if (calls >= SETTLED_CALLS) TRY(c->call(c->context, err));
     begin(m, &span);
     for (int64_t i = 0; i < calls; i++) {
         TRY(c->call(c->context, err));

@@ -1,0 +1,457 @@
+#include "compare_fixture.h"
+
+#include "greenness/ratio.h"
+
+/* ---- known truths ---- */
+
+/* Compares two networks of `a` and `b` on a machine with a counter, noise, drift and spikes. */
+static void compare_two(FakeMachine *m, FakeNetwork *a, FakeNetwork *b, uint64_t seed, Comparison *out)
+{
+    Err err;
+    CompareOptions o = machine_options(m, seed);
+    a->machine = b->machine = m;
+    const Contestant both[] = { contestant("before", a), contestant("after", b) };
+    assert_ok(compare_networks(both, 2, &o, out, &err), &err);
+}
+
+static FakeMachine noisy(void) { return (FakeMachine){ .idle_watts = 10, .noise = 0.05, .drift = 0.2, .spikes = 0.02 }; }
+
+static void test_twice_reads_two(void **state)
+{
+    (void)state;
+    static const struct { double seconds; bool counter; } cases[] = { { 5e-6, false }, { 10e-3, false }, { 10e-3, true }, { 0.3, true } };
+    for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
+        FakeMachine m = noisy();
+        FakeNetwork once = { .seconds = cases[k].seconds, .watts = 40, .times = 1 }, twice = once;
+        Comparison c;
+        twice.times = 2;
+        if (cases[k].seconds < 1e-3) m.spikes = 0; /* thousands of calls a window leave their mean alone */
+        if (cases[k].counter) machine_counter(&m);
+        compare_two(&m, &once, &twice, 3, &c);
+        print_message("  %g s, %s: time %.4f, energy %.4f, %d rounds in %.1f s\n", cases[k].seconds, c.source.id, c.networks[1].time.median,
+                      c.networks[1].energy.median, c.rounds, c.spent);
+        assert_near(c.networks[1].time.median, 2, 0.04);
+        assert_near(c.networks[1].energy.median, 2, 0.04);
+        assert_int_equal(c.networks[1].time.verdict, VERDICT_MORE);
+        assert_int_equal(c.networks[1].energy.verdict, VERDICT_MORE);
+        assert_true(c.networks[1].time.low < 2.04 && c.networks[1].time.high > 1.96);
+        assert_string_equal(c.source.id, cases[k].counter ? "powercap" : "cpu-time");
+        assert_true(c.spent <= (cases[k].seconds < 1e-3 ? 10 : 30));
+        comparison_release(&c);
+        if (m.counter > 0) close(m.counter);
+        remove_tree(NULL);
+        make_tree(NULL);
+    }
+}
+
+static void test_itself_reads_one(void **state)
+{
+    (void)state;
+    int inside = 0, inconclusive = 0, repeats = 40;
+    for (int k = 0; k < repeats; k++) {
+        FakeMachine m = noisy();
+        FakeNetwork a = { .seconds = 10e-3, .watts = 40, .times = 1 }, b = a;
+        Comparison c;
+        machine_counter(&m);
+        compare_two(&m, &a, &b, (uint64_t)k + 1, &c);
+        const Ratio *t = &c.networks[1].time, *e = &c.networks[1].energy;
+        inside += t->median >= c.null_time.low && t->median <= c.null_time.high && e->median >= c.null_energy.low
+            && e->median <= c.null_energy.high;
+        inconclusive += t->verdict == VERDICT_INCONCLUSIVE && e->verdict == VERDICT_INCONCLUSIVE;
+        comparison_release(&c);
+        close(m.counter);
+    }
+    print_message("  inside the null band %d of %d, inconclusive %d\n", inside, repeats, inconclusive);
+    assert_true(inside >= repeats - repeats / 20);
+    assert_true(inconclusive >= repeats - repeats / 20);
+}
+
+/* Ten times as long, at another power: every figure of one inference is what the machine was told. */
+static void test_figures(void **state)
+{
+    (void)state;
+    FakeMachine m = { .idle_watts = 20 };
+    FakeNetwork a = { .seconds = 20e-3, .watts = 50, .times = 1 }, b = { .seconds = 10e-3, .watts = 30, .times = 1 };
+    Comparison c;
+    machine_counter(&m);
+    compare_two(&m, &a, &b, 1, &c);
+    const Compared *before = &c.networks[0], *after = &c.networks[1];
+    assert_near(before->seconds.median, 20e-3, 1e-9);
+    assert_near(before->cpu_seconds.median, 20e-3, 1e-9);
+    assert_near(before->energy_j.median, 1.4, 1e-3);
+    assert_near(before->net_j.median, 1.0, 2e-3);
+    assert_near(before->watts.median, 70, 0.1);
+    assert_near(after->energy_j.median, 0.5, 1e-3);
+    assert_near(c.idle_before_w, 20, 1e-3);
+    assert_near(c.idle_after_w, 20, 1e-3);
+    assert_near(after->time.median, 0.5, 1e-6);
+    assert_near(after->energy.median, 0.5 / 1.4, 1e-3);
+    assert_near(after->net.median, 0.3, 2e-3);
+    assert_int_equal(after->net.verdict, VERDICT_LESS);
+    assert_int_equal(after->time.verdict, VERDICT_LESS);
+    assert_int_equal(before->time.verdict, VERDICT_NONE);
+    assert_near(before->carbon_g.value, 1.4 / 3.6e6 * 445, 1e-6);
+    assert_string_equal(before->carbon_g.source, "modelled: measured energy x 445 g/kWh (world 2024, CO2 at generation, IEA Electricity 2025), PUE 1");
+    assert_near(before->green_algorithms_j.value, 20e-3 * 12, 1e-9);
+    assert_near(before->time_tdp_j.value, 20e-3 * 0.5 * 4, 1e-9);
+    assert_int_equal(before->pair_count, c.rounds);
+    assert_near(before->pairs[0].time, 1, 1e-9);
+    assert_near(after->pairs[c.rounds - 1].time, 0.5, 1e-9);
+    assert_true(c.source.measured && !c.source.proportional);
+    assert_string_equal(c.source.provenance, "measured_counter");
+    assert_int_equal(c.dropped_time + c.dropped_energy, 0);
+    comparison_release(&c);
+    close(m.counter);
+}
+
+/* A batch of 8 costs what it costs; one inference is an eighth of it. */
+static void test_batch_and_one_network(void **state)
+{
+    (void)state;
+    Err err;
+    FakeMachine m = { .idle_watts = 5 };
+    FakeNetwork n = { .machine = &m, .seconds = 80e-3, .watts = 10, .times = 1 };
+    CompareOptions o = machine_options(&m, 1);
+    Contestant one = contestant("net", &n);
+    Comparison c;
+    machine_counter(&m);
+    one.batch = 8;
+    assert_ok(compare_networks(&one, 1, &o, &c, &err), &err);
+    assert_near(c.networks[0].seconds.median, 10e-3, 1e-9);
+    assert_near(c.networks[0].energy_j.median, 0.15, 1e-4);
+    assert_near(c.networks[0].net_j.median, 0.1, 1e-3);
+    assert_int_equal(c.null_time.pairs, c.rounds);
+    assert_near(c.null_time.median, 1, 1e-9);
+    assert_true(c.null_time.stable);
+    comparison_release(&c);
+    close(m.counter);
+}
+
+/* Block after block reads a drift as a difference; pairs do not: 30 % over the run, and 1.0. */
+static void test_drift_is_no_difference(void **state)
+{
+    (void)state;
+    FakeMachine m = { .idle_watts = 10, .noise = 0.02, .drift = 0.3 };
+    FakeNetwork a = { .seconds = 10e-3, .watts = 40, .times = 1 }, b = a;
+    Comparison c;
+    machine_counter(&m);
+    compare_two(&m, &a, &b, 5, &c);
+    assert_near(c.networks[1].time.median, 1, 0.02);
+    assert_int_equal(c.networks[1].time.verdict, VERDICT_INCONCLUSIVE);
+    comparison_release(&c);
+    close(m.counter);
+}
+
+/* ---- faults ---- */
+
+static void counter_back(FakeMachine *m) { if (m->calls == m->fault_at) m->joules -= 30; }
+static void counter_jumps(FakeMachine *m) { if (m->calls == m->fault_at) m->joules += 1e6; }
+static void counter_stops(FakeMachine *m) { m->stopped = m->calls >= m->fault_at && m->calls < m->fault_at + 400; }
+static void counter_lies(FakeMachine *m) { m->joules += 100; }
+static void suspended(FakeMachine *m)
+{
+    if (m->calls != m->fault_at) return;
+    fake_now.boot += 600;
+    fake_now.real += 600;
+}
+static void clock_set(FakeMachine *m) { if (m->calls == m->fault_at) fake_now.real -= 3600; }
+static void clock_back(FakeMachine *m) { if (m->calls == m->fault_at) fake_now.monotonic -= 2; }
+
+static const struct FaultRow {
+    const char *name;
+    void (*fault)(FakeMachine *);
+    int time_lost, energy_lost;   /* rounds at most; -1: all */
+    const char *reason, *source;
+} fault_rows[] = {
+    { "none", NULL, 0, 0, "", "powercap" },
+    { "a counter that goes backwards (codecarbon 309, 322: negative energy)", counter_back, 0, 1, "possible", "powercap" },
+    { "a counter that jumps", counter_jumps, 0, 1, "possible", "powercap" },
+    { "a counter that stops for a while", counter_stops, 0, 6, "stood still", "powercap" },
+    { "a counter that lies always: the next source is taken", counter_lies, 0, -1, "possible", "cpu-time" },
+    { "a suspended machine", suspended, 1, 1, "suspended for 600 s", "powercap" },
+    { "a clock that is set: counters do not care", clock_set, 0, 0, "", "powercap" },
+    { "a clock that goes backwards", clock_back, 1, 1, "clock went", "powercap" },
+};
+
+static void test_faults(void **state)
+{
+    (void)state;
+    for (size_t k = 0; k < sizeof fault_rows / sizeof *fault_rows; k++) {
+        const struct FaultRow *row = &fault_rows[k];
+        print_message("  %s\n", row->name);
+        FakeMachine m = { .idle_watts = 10, .noise = 0.01, .fault = row->fault, .fault_at = 800 };
+        FakeNetwork a = { .seconds = 10e-3, .watts = 40, .times = 1 }, b = { .seconds = 5e-3, .watts = 40, .times = 1 };
+        Comparison c;
+        machine_counter(&m);
+        compare_two(&m, &a, &b, 2, &c);
+        assert_string_equal(c.source.id, row->source);
+        assert_in_range(c.dropped_time, row->time_lost > 0, row->time_lost);
+        if (row->energy_lost >= 0) assert_in_range(c.dropped_energy, row->energy_lost > 0, row->energy_lost);
+        else assert_true(c.dropped_energy >= 3 && c.dropped_energy < c.rounds);
+        if (row->energy_lost != 0 && strstr(c.dropped_reason, row->reason) == NULL) fail_msg("%s", c.dropped_reason);
+        assert_int_equal(c.networks[1].time.pairs, c.rounds - c.dropped_time); /* the pair is lost, not half of it */
+        assert_int_equal(c.networks[1].energy.pairs, c.rounds - c.dropped_energy);
+        assert_near(c.networks[1].time.median, 0.5, 0.01);
+        assert_near(c.networks[1].energy.median, 0.5, 0.01);
+        comparison_release(&c);
+        close(m.counter);
+        remove_tree(NULL);
+        make_tree(NULL);
+    }
+}
+
+static void test_refusals(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        double seconds, budget;
+        int64_t fails_at;
+        Status status;
+        const char *message;
+    } rows[] = {
+        { "one inference longer than the budget", 60, 30, 0, ERR_USAGE,
+          "before: one inference takes 60 s; 3 rounds of all networks do not fit into 30 s: give --budget=1560" },
+        { "the same where none was given", 60, 0, 0, ERR_USAGE, "fit into 60 s" },
+        { "a network that fails at once", 0.01, 5, 1, ERR_DATA, "before: Gather 'embed': index 9 of 4" },
+        { "a network that fails in the middle", 0.01, 5, 60, ERR_DATA, "Gather 'embed': index 9 of 4" },
+    };
+    for (size_t k = 0; k < sizeof rows / sizeof *rows; k++) {
+        Err err;
+        FakeMachine m = { .idle_watts = 10 };
+        FakeNetwork a = { &m, rows[k].seconds, 40, 1, rows[k].fails_at }, b = a;
+        CompareOptions o = machine_options(&m, 1);
+        const Contestant both[] = { contestant("before", &a), contestant("after", &b) };
+        Comparison c;
+        o.budget = rows[k].budget;
+        assert_int_equal(compare_networks(both, 2, &o, &c, &err), rows[k].status);
+        if (strstr(err.text, rows[k].message) == NULL) fail_msg("%s: %s", rows[k].name, err.text);
+        assert_null(c.networks);
+    }
+}
+
+/* A budget that is too short grows where the caller asks for it. */
+static void test_budget_stretches(void **state)
+{
+    (void)state;
+    Err err;
+    FakeMachine m = { .idle_watts = 10 };
+    FakeNetwork n = { &m, 4, 40, 1, 0 };
+    CompareOptions o = machine_options(&m, 1);
+    const Contestant one = contestant("net", &n);
+    Comparison c;
+    o.budget = 2;
+    o.stretch = true;
+    assert_ok(compare_networks(&one, 1, &o, &c, &err), &err);
+    assert_in_range(c.rounds, 3, 4);
+    assert_near(c.networks[0].seconds.median, 4, 1e-9);
+    comparison_release(&c);
+}
+
+static void frozen(void *context, SourceTime *now)
+{
+    (void)context;
+    *now = fake_now;
+}
+
+static Status nothing(void *context, Err *err)
+{
+    (void)context;
+    (void)err;
+    return OK;
+}
+
+static void test_clock_that_stands(void **state)
+{
+    (void)state;
+    Err err;
+    CompareOptions o = { .source = { .sysroot = tree, .clock = frozen } };
+    const Contestant one = { .name = "net", .call = nothing, .batch = 1 };
+    Comparison c;
+    assert_int_equal(compare_networks(&one, 1, &o, &c, &err), ERR_DATA);
+    assert_non_null(strstr(err.text, "no window of 10 rounds could be timed: the clock went 0 s in a window"));
+}
+
+/* ---- sources ---- */
+
+/* A meter that tells its power every 60 s cannot be used in 8 s: it was named, so it is not passed over. */
+static void test_source_that_needs_longer(void **state)
+{
+    (void)state;
+    Err err;
+    FakeMachine m = { .idle_watts = 10 };
+    FakeNetwork a = { &m, 1e-3, 40, 1, 0 };
+    CompareOptions o = machine_options(&m, 1);
+    const Contestant one = contestant("net", &a);
+    Comparison c;
+    put_file("sys/class/power_supply/BAT0/type", "Battery\n");
+    put_file("sys/class/power_supply/BAT0/status", "Discharging\n");
+    put_file("sys/class/power_supply/BAT0/power_now", "20000000\n");
+    assert_ok(compare_networks(&one, 1, &o, &c, &err), &err);
+    assert_string_equal(c.source.id, "cpu-time");
+    assert_true(c.source.proportional && !c.source.measured);
+    assert_true(isnan(c.idle_before_w) && isnan(c.networks[0].net_j.median)); /* a model knows no idle machine */
+    bool told = false;
+    for (int i = 0; i < c.warnings.count; i++) told = told || strstr(c.warnings.texts[i], "was not used: its windows of 60 s need") != NULL;
+    assert_true(told);
+    comparison_release(&c);
+    StrBuf log = { 0 };
+    for (int i = 0; i < 50; i++) strbuf_printf(&log, "%.0f,55\n", fake_now.real + 60 * (i - 20));
+    put_file("meter.csv", log.data);
+    strbuf_release(&log);
+    char path[256];
+    snprintf(path, sizeof path, "%s/meter.csv", tree);
+    o.source.meter_path = path;
+    assert_int_equal(compare_networks(&one, 1, &o, &c, &err), ERR_USAGE);
+    assert_non_null(strstr(err.text, "give --budget="));
+}
+
+/* ---- pairs ---- */
+
+static void test_ratio(void **state)
+{
+    (void)state;
+    Err err;
+    Ratio r;
+    bool outlier[12];
+    double before[12], after[12];
+    for (int i = 0; i < 12; i++) {
+        before[i] = 1 + 0.1 * i;
+        after[i] = before[i] * (0.5 + 0.001 * i);
+    }
+    after[3] = before[3] * 4;  /* flagged, kept */
+    before[5] = NAN;           /* lost */
+    after[7] = 0;              /* no energy at all is no ratio */
+    assert_ok(ratio_of(before, after, 12, 500, 1, &r, outlier, &err), &err);
+    assert_int_equal(r.pairs, 10);
+    assert_int_equal(r.outliers, 1);
+    assert_true(outlier[3] && !outlier[5] && !outlier[7] && !outlier[0]);
+    assert_in_range((int)(r.median * 1e4), 5060, 5085);
+    assert_true(r.without_outliers < r.median);
+    assert_true(r.low <= r.median && r.median <= r.high);
+    assert_ok(ratio_of(before, after, 0, 500, 1, &r, NULL, &err), &err);
+    assert_true(isnan(r.median) && r.pairs == 0);
+}
+
+static void test_verdict(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        double low, high, null;
+        int pairs;
+        Verdict verdict;
+    } rows[] = {
+        { "clear saving", 0.7, 0.8, 0.05, 15, VERDICT_LESS },
+        { "clear loss", 1.2, 1.3, 0.05, 15, VERDICT_MORE },
+        { "interval holds 1", 0.9, 1.1, 0.01, 15, VERDICT_INCONCLUSIVE },
+        { "interval touches the band", 0.93, 0.97, 0.05, 15, VERDICT_INCONCLUSIVE },
+        { "too few pairs", 0.7, 0.8, 0.05, 5, VERDICT_INCONCLUSIVE },
+        { "no pairs", NAN, NAN, 0.05, 0, VERDICT_NONE },
+    };
+    for (size_t k = 0; k < sizeof rows / sizeof *rows; k++) {
+        Ratio r = { .low = rows[k].low, .high = rows[k].high, .pairs = rows[k].pairs };
+        NullBand null = { .low = 1 - rows[k].null, .high = 1 + rows[k].null, .pairs = 15, .stable = true };
+        if (ratio_verdict(&r, &null) != rows[k].verdict) fail_msg("%s", rows[k].name);
+        null.pairs = 0;
+        if (rows[k].pairs > 0) assert_int_equal(ratio_verdict(&r, &null), VERDICT_INCONCLUSIVE);
+    }
+}
+
+/* scipy.stats.wilcoxon of the same numbers, method 'exact' and, for 60, 'approx' with correction. */
+static void test_wilcoxon(void **state)
+{
+    (void)state;
+    assert_near(wilcoxon((double[]){ 1, 2, 3, 4, 5, 6 }, 6), 0.03125, 1e-12);
+    assert_near(wilcoxon((double[]){ 1, -2, 3, 4, 5, 6 }, 6), 0.09375, 1e-12);
+    assert_near(wilcoxon((double[]){ 1, -2, 3, -4, 5, -6, 7, 8 }, 8), 0.4609375, 1e-12);
+    assert_near(wilcoxon((double[]){ 0, 0, 1, -1 }, 4), 1, 1e-12);
+    assert_true(isnan(wilcoxon((double[]){ 0, 0 }, 2)));
+    double many[60];
+    for (int i = 0; i < 60; i++) many[i] = (i % 3 == 0 ? -1 : 1) * (i + 1.0);
+    assert_near(wilcoxon(many, 60), 0.016901653275967533, 1e-9);
+}
+
+/* ---- surroundings ---- */
+
+static void put_surroundings(const char *stat, const char *mhz, const char *temp, const char *throttle, const char *waits)
+{
+    put_file("proc/stat", stat);
+    put_file("sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq", mhz);
+    put_file("sys/devices/system/cpu/cpu0/thermal_throttle/core_throttle_count", throttle);
+    put_file("sys/class/thermal/thermal_zone0/temp", temp);
+    put_file("sys/fs/cgroup/box/cpu.stat", waits);
+}
+
+static void test_surroundings(void **state)
+{
+    (void)state;
+    Surroundings before, after;
+    Environment e;
+    Warnings w = { .count = 0 };
+    put_file("sys/devices/system/cpu/cpu0/cpufreq/cpuinfo_max_freq", "3000000\n");
+    put_file("sys/devices/system/cpu/cpu0/cpufreq/scaling_governor", "powersave\n");
+    put_file("sys/class/power_supply/BAT0/status", "Discharging\n");
+    put_file("proc/loadavg", "1.25 0.5 0.1 2/300 999\n");
+    put_file("proc/cpuinfo", "flags\t\t: fpu hypervisor avx2\n");
+    put_file("proc/self/cgroup", "0::/box\n");
+    put_file("sys/fs/cgroup/box/cpu.max", "150000 100000\n");
+    put_surroundings("cpu  1000 0 500 8000 0 0 0 100 0 0\n", "3000000\n", "50000\n", "7\n", "usage_usec 5\nnr_throttled 2\n");
+    surroundings_read(tree, 1, &before);
+    put_surroundings("cpu  1600 0 700 9000 0 0 0 300 0 0\n", "2000000\n", "95000\n", "10\n", "usage_usec 9\nnr_throttled 6\n");
+    surroundings_read(tree, 5, &after);
+    environment_of(tree, &before, &after, &e);
+    assert_near(e.other_load, (8.0 - 4.0) / 20, 1e-9); /* of 20 CPU seconds 8 were busy, 4 of them ours */
+    assert_near(e.steal, 0.1, 1e-9);
+    assert_near(e.load_average, 1.25, 0);
+    assert_near(e.mhz_before, 3000, 0);
+    assert_near(e.mhz_after, 2000, 0);
+    assert_near(e.mhz_most, 3000, 0);
+    assert_near(e.celsius_after, 95, 0);
+    assert_int_equal(e.throttled, 3);
+    assert_int_equal(e.quota_throttled, 4);
+    assert_near(e.quota_cores, 1.5, 0);
+    assert_true(e.is_virtual && e.on_battery);
+    assert_string_equal(e.governor, "powersave");
+    environment_warn(&e, &w);
+    assert_int_equal(w.count, 9);
+    assert_string_equal(w.texts[0], "other processes took 20 % of all cores meanwhile");
+    assert_string_equal(w.texts[4], "the control group's limit of 1.5 cores stopped this process 4 times");
+}
+
+static void test_surroundings_of_nothing(void **state)
+{
+    (void)state;
+    Surroundings s;
+    Environment e;
+    Warnings w = { .count = 0 };
+    surroundings_read(tree, 0, &s);
+    environment_of(tree, &s, &s, &e);
+    environment_warn(&e, &w);
+    assert_true(isnan(e.other_load) && isnan(e.mhz_before) && isnan(e.celsius_before) && e.throttled == -1 && e.quota_cores == 0);
+    assert_int_equal(w.count, 0);
+}
+
+#define ROW(test) cmocka_unit_test_setup_teardown(test, make_tree, remove_tree)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        ROW(test_twice_reads_two),
+        ROW(test_itself_reads_one),
+        ROW(test_figures),
+        ROW(test_batch_and_one_network),
+        ROW(test_drift_is_no_difference),
+        ROW(test_faults),
+        ROW(test_refusals),
+        ROW(test_budget_stretches),
+        ROW(test_clock_that_stands),
+        ROW(test_source_that_needs_longer),
+        cmocka_unit_test(test_ratio),
+        cmocka_unit_test(test_verdict),
+        cmocka_unit_test(test_wilcoxon),
+        ROW(test_surroundings),
+        ROW(test_surroundings_of_nothing),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
