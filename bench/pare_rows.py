@@ -55,35 +55,6 @@ def plain(name, options, seed=None, layers=(), engines=None):
     return Row(name, lambda net, cache, out: quantize(net, cache, out, options, seed, None, layers), engines or ALL)
 
 
-def without_activations(path):
-    """Takes the grids of activations out of the file: what is left are its weights. A grid that begins at 0 may stand for a Relu."""
-    model = onnx.load(str(path))
-    held = {t.name: t for t in model.graph.initializer}
-    made = {o: n for n in model.graph.node for o in n.output}
-    kept = []
-    for node in model.graph.node:
-        quantizer = made.get(node.input[0]) if node.op_type == "DequantizeLinear" else None
-        if quantizer is not None and quantizer.op_type == "QuantizeLinear":
-            zero = numpy_helper.to_array(held[quantizer.input[2]]) if len(quantizer.input) > 2 else np.uint8(0)
-            kind = "Relu" if int(zero.reshape(-1)[0]) == np.iinfo(zero.dtype).min else "Identity"
-            node = onnx.helper.make_node(kind, [quantizer.input[0]], list(node.output), name=node.name)
-        kept.append(node)
-    read = {i for n in kept for i in n.input} | {o.name for o in model.graph.output}
-    kept = [n for n in kept if n.op_type != "QuantizeLinear" or n.output[0] in read]
-    del model.graph.node[:]
-    model.graph.node.extend(kept)
-    onnx.save(model, str(path))
-
-
-def weights_of_static(name, options):
-    def make(net, cache, out):
-        took = quantize(net, cache, out, options)
-        without_activations(out)
-        return took
-
-    return Row(f"weights of the static file: {name}", make, ["ort"])
-
-
 def rescaled(net, cache, seed):
     """resnet20_bn with the channels between the convolutions of each block multiplied by 10^U[-2, 2]: the same function."""
     path = cache / "scaled" / f"{net.key}-{seed}.onnx"
@@ -174,14 +145,10 @@ def rows(net):
             )
         made.append(plain("weights 4 bits, blocks of 32, MatMulNBits", {"mode": "weights", "bits": 4, "block": "32", "format": "nbits"}))
     if net.key in ("resnet20_bn", "kws"):
-        nearest = {"repairs": ["none"], "calibration": "minmax"}
-        made += [
-            weights_of_static("portable, nearest", {**nearest}),
-            weights_of_static("free, nearest", {**nearest, "target": "x86-vnni"}),
-            weights_of_static("7 bits, nearest", {**nearest, "reduce-range": True, "target": "x86-vnni"}),
-            weights_of_static("portable, H-aware rounding", {"calibration": "minmax", "repairs": ["gptq"]}),
-            weights_of_static("free, H-aware rounding", {"calibration": "minmax", "repairs": ["gptq"], "target": "x86-vnni"}),
-        ]
+        for how, repairs in (("nearest", ["none"]), ("H-aware rounding", ["gptq"])):
+            for bits, target, kind in ((8, "x86-avx2", "portable"), (8, "x86-vnni", "free"), (7, "x86-vnni", "7 bits")):
+                options = {"mode": "weights", "bits": bits, "target": target, "repairs": repairs}
+                made.append(plain(f"weights alone: {kind}, {how}", options, None, (), ["ort"]))
     if net.key == "resnet20_bn":
         made += [*seeds(4), *seeds(3), *seeds(2), *equalized()]
     if net.key == "lenet300":

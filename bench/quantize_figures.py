@@ -166,7 +166,7 @@ def weight_figures(rows):
 def pair_figures(rows):
     for net in ("resnet20_bn", "kws"):
         found = {
-            n: rows.get(net, "pare", f"weights of the static file: {n}", "ort", "sqnr")
+            n: rows.get(net, "pare", f"weights alone: {n}", "ort", "sqnr")
             for n in ("portable, nearest", "free, nearest", "7 bits, nearest", "portable, H-aware rounding")
         }
         portable, free, seven, aware = found.values()
