@@ -137,6 +137,7 @@ def rows(net):
     made += [plain("weights 8 bits", {"mode": "weights"})]
     if net.kind == "text":
         head = [{"match": "/MatMul_45", "skip": True}]
+        made += [plain("outputs of products quantized, too", {"outputs": True})]
         made += [plain("MatMul only", {"ops": ["MatMul"]}), plain("dynamic", {"mode": "dynamic"})]
         for bits in (4, 3):
             made.append(plain(f"weights {bits} bits, blocks of 32", {"mode": "weights", "bits": bits, "block": "32"}))

@@ -113,8 +113,8 @@ def figure_table(rows, cache):
             f"| {figure.default} | {figure.best} | {verdict} |"
         )
     note = (
-        "Portable pairs are measured on weights alone, beside 8 bits without the rule and 7 bits. pare has no setting that quantizes the outputs of "
-        "MatMul, so the aim of stories260K that speaks of them is not measured; the layers that stay float are in its table below."
+        "Portable pairs are measured on weights alone, beside 8 bits without the rule and 7 bits. The layers "
+        "of stories260K that stay float are in its table below."
     )
     return [*lines, "", f"{missed} of the measured ones short.", "", *textwrap.wrap(note, 140), ""]
 

@@ -222,7 +222,7 @@ static void plan_layer(Plan *p, int index, bool *carried)
     }
     np->role = ROLE_LAYER;
     np->layer = index;
-    carried[np->out] = (!is_output(p->g, np->out) || (plain(n, "Conv") && l->options.outputs)) && !table_float(p, np->out);
+    carried[np->out] = (!is_output(p->g, np->out) || l->options.outputs) && !table_float(p, np->out);
 }
 
 static void plan_follower(Plan *p, const StrList *ops, NodeId id, bool *carried)
@@ -240,7 +240,8 @@ static void plan_follower(Plan *p, const StrList *ops, NodeId id, bool *carried)
     carried[np->out] = !is_output(p->g, np->out) && !table_float(p, np->out);
 }
 
-/* Backwards: a follower that feeds no integer node stays float; a Gemm or MatMul hands on integers only when all its readers take them. */
+/* Backwards: a follower that feeds no integer node stays float; a Gemm or MatMul hands on integers only when all its readers take them,
+ * or when --outputs asks for it. */
 static void prune_followers(Plan *p, const bool *carried, int *kept_readers)
 {
     for (uint32_t i = p->g->order_count; i-- > 0;) {
@@ -250,7 +251,7 @@ static void prune_followers(Plan *p, const bool *carried, int *kept_readers)
         if (np->role == ROLE_FLOAT) continue;
         if (np->role == ROLE_LAYER) {
             bool all = kept_readers[np->out] > 0 && kept_readers[np->out] == p->readers[np->out];
-            np->out_quantized = carried[np->out] && (plain(n, "Conv") || all);
+            np->out_quantized = carried[np->out] && (plain(n, "Conv") || all || p->layers[np->layer].options.outputs);
         } else {
             np->out_quantized = carried[np->out] && kept_readers[np->out] > 0;
             if (!np->out_quantized) {

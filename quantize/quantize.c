@@ -58,7 +58,7 @@ static const Opt quantize_table[] = {
     { .name = "fold", .type = OPT_FLAG, .field = offsetof(QuantizeOptions, fold), .fallback = "true",
       .help = "fold first (BatchNorm, constants, identities), so that layers become one integer group" },
     { .name = "outputs", .type = OPT_FLAG, .field = offsetof(QuantizeOptions, outputs), .fallback = "false", .per_layer = true,
-      .help = "also quantize a Conv whose result is an output of the network" },
+      .help = "also quantize what layers hand to float operators and to the network's outputs" },
     { .name = "samples", .type = OPT_INT, .field = offsetof(QuantizeOptions, samples), .fallback = "512", .min = 0, .max = 1e12,
       .help = "calibration samples used, from the first; 0 takes all", .unit = "samples" },
     { .name = "batch", .type = OPT_INT, .field = offsetof(QuantizeOptions, batch), .fallback = "0", .min = 0, .max = 65536,

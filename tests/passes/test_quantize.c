@@ -7,6 +7,7 @@
 
 /* Structure does not depend on what the repairs find worth keeping. */
 static const char *const bare[] = { "repairs=none", "calibration=minmax", NULL };
+static const char *const bare_outputs[] = { "repairs=none", "calibration=minmax", "outputs=true", NULL };
 
 /* ---- scales and zero points, in closed form ---- */
 
@@ -162,6 +163,16 @@ static Graph *odd_channels(void)
     return g;
 }
 
+/* What a Gemm makes goes to an operator that has no integer kernel, and out of the network. */
+static Graph *between_floats(void)
+{
+    Graph *g = build_new(13);
+    ValueId x = build_input(g, "x", DT_FLOAT, DIMS(batch_of(g), 6));
+    ValueId a = build_node(g, "Gemm", "a", x, build_weight(g, "w", 10, DIMS(6, 8)), build_weight(g, "b", 11, DIMS(8)), -1);
+    build_output(g, build_node(g, "MatMul", "c", build_node(g, "Erf", "erf", a, -1), build_weight(g, "v", 12, DIMS(8, 3)), -1));
+    return g;
+}
+
 typedef struct NetRow {
     const char *name;
     Graph *(*make)(void);
@@ -169,6 +180,7 @@ typedef struct NetRow {
     int quantize, dequantize; /* nodes of each kind */
     int skipped;
     double sqnr;  /* at least, dB */
+    const char *const *options; /* NULL: bare */
 } NetRow;
 
 static const NetRow net_rows[] = {
@@ -180,6 +192,9 @@ static const NetRow net_rows[] = {
     { "a Conv that makes the output stays float", output_conv, 1, 2, 2 + 2, 1, 30 },
     { "a Clip above zero stays", clip_above_zero, 3, 5, 5 + 3 + 3, 0, 25 },
     { "channels without weights", odd_channels, 1, 1, 1 + 1 + 1, 0, 35 },
+    { "a Gemm before a float operator", between_floats, 2, 2, 2 + 2 + 1, 0, 25 },
+    { "its output quantized, too", between_floats, 2, 4, 4 + 2 + 1, 0, 25, bare_outputs },
+    { "an output Conv quantized", output_conv, 2, 3, 3 + 2 + 2, 0, 25, bare_outputs },
 };
 
 static void network_row(void **state)
@@ -190,7 +205,7 @@ static void network_row(void **state)
     PassRecord record = { 0 };
     build_ready(g);
     Tensor before = build_run(g, 4, 1.5, true);
-    assert_ok(quantize(g, bare, NULL, 0, &record, &err), &err);
+    assert_ok(quantize(g, row->options != NULL ? row->options : bare, NULL, 0, &record, &err), &err);
     assert_ok(graph_verify(g, &err), &err);
     int layers;
     assert_ok(safe_check(g, &layers, &err), &err);
