@@ -33,7 +33,6 @@ Report *report_new(void)
     r->format = 1;
     r->convention = counts_convention;
     r->data.calibration_samples = r->data.evaluation_samples = -1;
-    r->cost.energy_j.value = r->cost.carbon_g.value = r->cost.predicted_j = r->cost.pays_back = NAN;
     report_state_init(&r->before);
     report_state_init(&r->after);
     return r;

@@ -62,10 +62,6 @@ typedef struct ReportStep {
 
 typedef struct ReportCost {
     double seconds, cpu_seconds; /* of the passes alone */
-    Sourced energy_j, carbon_g;  /* of the passes alone */
-    double predicted_j;          /* said of the whole while a long pass ran: the last prediction before half of it was done; NaN: none */
-    double pays_back;            /* inferences after which it has saved the energy that it took; NaN: no saving was shown */
-    char pays_back_note[160];    /* why not */
     int64_t peak_memory;         /* of the whole process, VmHWM */
 } ReportCost;
 
