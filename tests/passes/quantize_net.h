@@ -151,4 +151,17 @@ static inline uint64_t fingerprint(const Graph *g)
     return h;
 }
 
+static inline const RecordEntry *listed_layer(const PassRecord *r, const char *object)
+{
+    for (size_t i = 0; i < r->count; i++)
+        if (strcmp(r->entries[i].object, object) == 0 && r->entries[i].kind != RECORD_NOTE) return &r->entries[i];
+    return NULL;
+}
+
+#define LIST(...) (const char *const[]){ __VA_ARGS__, NULL }
+
+/* Every kind of output; laws and bad input are looked at in each. */
+static const char *const *const quantize_modes[] = { LIST("mode=static"), LIST("mode=static", "format=qoperator"), LIST("mode=dynamic"),
+                                                     LIST("mode=weights", "bits=4", "block=32"), LIST("mode=weights", "bits=2") };
+
 #endif

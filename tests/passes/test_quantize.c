@@ -185,14 +185,14 @@ typedef struct NetRow {
 
 static const NetRow net_rows[] = {
     /* input, stem, a, b, sum, c, and the flattened mean (whose integers alone are read before); 5 weights, 4 biases (b has none) */
-    { "residual block", residual, 5, 7, 7 + 5 + 4, 0, 25 },
-    { "depthwise, Clip, MaxPool at opset 10", depthwise_with_clip, 3, 5, 5 + 3 + 3, 0, 25 },
-    { "one weight, three layers", tied_perceptron, 3, 3, 3 + 1 + 1, 0, 25 },
-    { "Slice and Pad move integers", padded_shortcut, 3, 5, 4 + 3 + 3 + 2, 0, 22 },
-    { "a Conv that makes the output stays float", output_conv, 1, 2, 2 + 2, 1, 30 },
-    { "a Clip above zero stays", clip_above_zero, 3, 5, 5 + 3 + 3, 0, 25 },
-    { "channels without weights", odd_channels, 1, 1, 1 + 1 + 1, 0, 35 },
-    { "a Gemm before a float operator", between_floats, 2, 2, 2 + 2 + 1, 0, 25 },
+    { "residual block", residual, 5, 7, 7 + 5 + 4, 0, 25, NULL },
+    { "depthwise, Clip, MaxPool at opset 10", depthwise_with_clip, 3, 5, 5 + 3 + 3, 0, 25, NULL },
+    { "one weight, three layers", tied_perceptron, 3, 3, 3 + 1 + 1, 0, 25, NULL },
+    { "Slice and Pad move integers", padded_shortcut, 3, 5, 4 + 3 + 3 + 2, 0, 22, NULL },
+    { "a Conv that makes the output stays float", output_conv, 1, 2, 2 + 2, 1, 30, NULL },
+    { "a Clip above zero stays", clip_above_zero, 3, 5, 5 + 3 + 3, 0, 25, NULL },
+    { "channels without weights", odd_channels, 1, 1, 1 + 1 + 1, 0, 35, NULL },
+    { "a Gemm before a float operator", between_floats, 2, 2, 2 + 2 + 1, 0, 25, NULL },
     { "its output quantized, too", between_floats, 2, 4, 4 + 2 + 1, 0, 25, bare_outputs },
     { "an output Conv quantized", output_conv, 2, 3, 3 + 2 + 2, 0, 25, bare_outputs },
 };

@@ -4,7 +4,6 @@
 #include "quantize_net.h"
 #include "stats/left_out.h"
 
-#define LIST(...) (const char *const[]){ __VA_ARGS__, NULL }
 
 /* ---- networks ---- */
 
@@ -55,13 +54,6 @@ static void assert_all_listed(const char *row, const Layer *layers, int count, c
 {
     for (int i = 0; i < count; i++)
         if (!listed(r, layers[i].name)) fail_msg("%s: layer '%.*s' is neither changed nor skipped", row, STR_ARG(layers[i].name));
-}
-
-static const RecordEntry *entry_of(const PassRecord *r, const char *object)
-{
-    for (size_t i = 0; i < r->count; i++)
-        if (strcmp(r->entries[i].object, object) == 0 && r->entries[i].kind != RECORD_NOTE) return &r->entries[i];
-    return NULL;
 }
 
 static int64_t constant_bytes(const Graph *g)
@@ -248,17 +240,14 @@ static void tables_by_option_and_name(void **state)
         QuantizeCall call = { .options = LIST("mode=weights", rows[i].tables), .rules = &rule, .rule_count = rows[i].match != NULL,
                               .record = &record, .no_data = true };
         assert_ok(quantize_call(g, &call, &err), &err);
-        assert_int_equal(entry_of(&record, "embed")->kind == RECORD_CHANGED, rows[i].embed);
-        assert_int_equal(entry_of(&record, "place")->kind == RECORD_CHANGED, rows[i].place);
+        assert_int_equal(listed_layer(&record, "embed")->kind == RECORD_CHANGED, rows[i].embed);
+        assert_int_equal(listed_layer(&record, "place")->kind == RECORD_CHANGED, rows[i].place);
         record_release(&record);
         graph_free(g);
     }
 }
 
-/* ---- laws ---- */
-
-static const char *const *const laws[] = { LIST("mode=static"), LIST("mode=static", "format=qoperator"), LIST("mode=dynamic"),
-                                           LIST("mode=weights", "bits=4", "block=32"), LIST("mode=weights", "bits=2") };
+/* ---- quantize_modes ---- */
 
 static void same_bytes(void **state)
 {
@@ -334,7 +323,7 @@ static void table_and_back(void **state)
     build_ready(g);
     assert_ok(quantize_call(g, &(QuantizeCall){ .options = LIST("table=t", "save-table=t"), .table = edited.data, .saved = &again,
                                                 .record = &record }, &err), &err);
-    const RecordEntry *b = entry_of(&record, "b");
+    const RecordEntry *b = listed_layer(&record, "b");
     assert_int_equal(b->kind, RECORD_SKIPPED);
     assert_non_null(strstr(b->text, "table"));
     assert_int_equal(entries(&record, RECORD_SKIPPED), 1);
@@ -366,144 +355,6 @@ static void table_of_another_plan(void **state)
     }
 }
 
-/* ---- bad input ---- */
-
-static void refused(void **state)
-{
-    (void)state;
-    static const struct {
-        const char *options[4], *says;
-        const char *rule[2]; /* an option of layer 'a' and its value */
-        bool no_data;
-    } rows[] = {
-        { { "mode=static" }, "--data", { NULL }, true },
-        { { "bits=4" }, "--mode=weights", { NULL }, false },
-        { { "mode=dynamic", "bits=4" }, "--mode=weights", { NULL }, false },
-        { { "block=32" }, "--mode=weights", { NULL }, false },
-        { { "mode=dynamic", "block=64" }, "--mode=weights", { NULL }, false },
-        { { "format=nbits" }, "choose qdq", { NULL }, false },
-        { { "mode=dynamic", "format=nbits" }, "choose qdq", { NULL }, false },
-        { { "mode=dynamic", "format=qoperator" }, "leave format out", { NULL }, false },
-        { { "mode=weights", "format=qoperator" }, "choose qdq or nbits", { NULL }, false },
-        { { "symmetric=no" }, "leave symmetric out", { NULL }, false },
-        { { "mode=dynamic", "activations=int8" }, "--mode=static", { NULL }, false },
-        { { "mode=weights", "activations=uint8" }, "leave activations out", { NULL }, false },
-        { { "mode=weights", "reduce-range=true" }, "--bits=7", { NULL }, false },
-        { { "mode=dynamic", "target=gpu" }, "--mode=static", { NULL }, false },
-        { { "target=gpu", "activations=uint8" }, "leave activations out", { NULL }, false },
-        { { "mode=weights", "table=t" }, "--mode=static", { NULL }, false },
-        { { "mode=dynamic", "table=t" }, "--mode=static", { NULL }, false },
-        { { "mode=weights", "save-table=t" }, "leave save-table out", { NULL }, false },
-        { { "mode=weights", "outputs=true" }, "--mode=static", { NULL }, false },
-        { { "repairs=best" }, "no repair", { NULL }, false },
-        { { "repairs=auto,bias" }, "alone", { NULL }, false },
-        { { "ops=Softmax" }, "choose from", { NULL }, false },
-        { { NULL }, "layer 'a'", { "bits", "4" }, false },
-        { { "mode=dynamic" }, "layer 'a'", { "block", "32" }, false },
-        { { "mode=weights" }, "layer 'a'", { "reduce-range", "true" }, false },
-    };
-    Err err;
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        Graph *g = residual();
-        build_ready(g);
-        uint64_t before = fingerprint(g);
-        const char *names[] = { rows[i].rule[0] }, *values[] = { rows[i].rule[1] };
-        LayerRule rule = { .match = "a", .names = names, .values = values, .count = 1 };
-        QuantizeCall call = { .options = rows[i].options, .rules = &rule, .rule_count = rows[i].rule[0] != NULL,
-                              .no_data = rows[i].no_data };
-        Status status = quantize_call(g, &call, &err);
-        if (status != ERR_USAGE) fail_msg("row %zu (%s): status %d: %s", i, rows[i].says, (int)status, err.text);
-        if (strstr(err.text, rows[i].says) == NULL) fail_msg("'%s' does not say '%s'", err.text, rows[i].says);
-        assert_true(fingerprint(g) == before);
-        graph_free(g);
-    }
-}
-
-typedef enum Damage { NAN_WEIGHT, NAN_CHANNEL, INFINITE_WEIGHT, ZERO_WEIGHT, ZERO_CHANNEL, EQUAL_WEIGHTS, TINY_WEIGHTS } Damage;
-
-static void damage(Graph *g, Damage what)
-{
-    Err err;
-    Tensor *t;
-    const Node *n = graph_node(g, graph_value(g, graph_find_value(g, STR("a")))->producer);
-    assert_ok(tensor_make_writable(g, n->inputs[1], &t, &err), &err);
-    int64_t channel = tensor_count(t) / 8;
-    for (int64_t i = 0; i < tensor_count(t); i++) {
-        bool first = i < channel;
-        double v = tensor_get(t, i);
-        if (what == NAN_WEIGHT) v = i == 5 ? NAN : v;
-        else if (what == NAN_CHANNEL) v = first ? NAN : v;
-        else if (what == INFINITE_WEIGHT) v = i == 7 ? -INFINITY : v;
-        else if (what == ZERO_WEIGHT) v = 0.0;
-        else if (what == ZERO_CHANNEL) v = first ? 0.0 : v;
-        else if (what == EQUAL_WEIGHTS) v = 0.25;
-        else v = first ? v * 1e-30 : v;
-        tensor_set(t, i, v);
-    }
-}
-
-static void damaged_weights(void **state)
-{
-    (void)state;
-    Err err;
-    for (size_t m = 0; m < sizeof laws / sizeof *laws; m++)
-        for (int what = NAN_WEIGHT; what <= TINY_WEIGHTS; what++) {
-            PassRecord record = { 0 };
-            bool whole = what >= ZERO_WEIGHT;
-            Graph *g = residual();
-            damage(g, what);
-            build_ready(g);
-            Tensor before = build_run(g, 3, 1.0, true);
-            /* With NaN in the network there is nothing to choose by: the weights alone, or by ends. */
-            const char *const options[] = { laws[m][0], laws[m][1] != NULL ? laws[m][1] : "samples=64", NULL };
-            Status status = quantize_call(g, &(QuantizeCall){ .options = options, .record = &record }, &err);
-            if (status == ERR_DATA && !whole) { /* said so, with the layer or tensor */
-                assert_non_null(strchr(err.text, '\''));
-            } else {
-                if (status != OK) fail_msg("mode %zu, damage %d: %d %s", m, what, (int)status, err.text);
-                const RecordEntry *a = entry_of(&record, "a");
-                assert_non_null(a);
-                assert_int_equal(a->kind, whole ? RECORD_CHANGED : RECORD_SKIPPED);
-                if (!whole) assert_non_null(strstr(a->text, "NaN"));
-                Tensor after = build_run(g, 3, 1.0, true);
-                if (whole && !(sqnr(&before, &after) >= (m == 4 ? -3 : m == 3 ? 8 : 20)))
-                    fail_msg("mode %zu, damage %d: %.1f dB", m, what, sqnr(&before, &after));
-                tensor_release(&after);
-            }
-            tensor_release(&before);
-            record_release(&record);
-            graph_free(g);
-        }
-}
-
-/* An activation that is the same number always, or nothing but zeros. */
-static void constant_activations(void **state)
-{
-    (void)state;
-    static const double factors[] = { 0.0, 1e-20, 1.0 };
-    Err err;
-    for (size_t m = 0; m < sizeof laws / sizeof *laws; m++)
-        for (size_t i = 0; i < sizeof factors / sizeof *factors; i++) {
-            Graph *g = build_new(13);
-            ValueId x = build_input(g, "x", DT_FLOAT, DIMS(batch_of(g), 4));
-            ValueId zero = build_constant(g, "zero", DT_FLOAT, (double[]){ 0.0 }, DIMS(1));
-            ValueId add = build_constant(g, "add", DT_FLOAT, (double[]){ factors[i] }, DIMS(1));
-            ValueId flat = build_node(g, "Add", "same", build_node(g, "Mul", "none", x, zero, -1), add, -1);
-            ValueId a = build_node(g, "Gemm", "a", flat, build_weight(g, "aw", 1, DIMS(4, 8)), build_weight(g, "ab", 2, DIMS(8)), -1);
-            build_output(g, build_node(g, "Gemm", "b", a, build_weight(g, "bw", 3, DIMS(8, 3)), -1));
-            build_ready(g);
-            Tensor before = build_run(g, 2, 1.0, true);
-            assert_ok(quantize(g, laws[m], NULL, 0, NULL, &err), &err);
-            Tensor after = build_run(g, 2, 1.0, true);
-            for (int64_t k = 0; k < tensor_count(&after); k++) assert_true(isfinite(tensor_get(&after, k)));
-            if (!(sqnr(&before, &after) >= (m == 4 ? -3 : m == 3 ? 8 : 20)))
-                fail_msg("mode %zu, %g: %.1f dB", m, factors[i], sqnr(&before, &after));
-            tensor_release(&before);
-            tensor_release(&after);
-            graph_free(g);
-        }
-}
-
 #define MANY(array) (sizeof(array) / sizeof *(array))
 #define ROW(name_, function, value) (struct CMUnitTest){ .name = name_, .test_func = function, .initial_state = (void *)(uintptr_t)(value) }
 
@@ -513,11 +364,11 @@ int main(void)
     static const char *const reduced_dynamic[] = { "mode=dynamic", "reduce-range=true", NULL };
     static const char *const tied[][5] = { { "mode=weights", NULL }, { "mode=weights", "bits=4", "block=32", NULL },
                                            { "mode=weights", "bits=4", "format=nbits", "block=32", NULL } };
-    struct CMUnitTest tests[MANY(mode_rows) + 2 * MANY(laws) + MANY(tied) + 12];
+    struct CMUnitTest tests[MANY(mode_rows) + 2 * MANY(quantize_modes) + MANY(tied) + 9];
     size_t n = 0;
     for (size_t i = 0; i < MANY(mode_rows); i++) tests[n++] = ROW(mode_rows[i].name, mode_row, &mode_rows[i]);
-    for (size_t i = 0; i < MANY(laws); i++) tests[n++] = ROW("same bytes, one thread and two", same_bytes, laws[i]);
-    for (size_t i = 0; i < MANY(laws); i++) tests[n++] = ROW("a second time", second_time, laws[i]);
+    for (size_t i = 0; i < MANY(quantize_modes); i++) tests[n++] = ROW("same bytes, one thread and two", same_bytes, quantize_modes[i]);
+    for (size_t i = 0; i < MANY(quantize_modes); i++) tests[n++] = ROW("a second time", second_time, quantize_modes[i]);
     for (size_t i = 0; i < MANY(tied); i++) tests[n++] = ROW("a tied table is stored once", tied_table_is_stored_once, tied[i]);
     tests[n++] = ROW("weights as DequantizeLinear", weights_row, "format=qdq");
     tests[n++] = ROW("weights as MatMulNBits", weights_row, "format=nbits");
@@ -525,8 +376,7 @@ int main(void)
     tests[n++] = ROW("7 bits, dynamic", seven_bits, reduced_dynamic);
     const struct CMUnitTest others[] = {
         cmocka_unit_test(grids_for_a_gpu), cmocka_unit_test(tables_by_option_and_name), cmocka_unit_test(table_and_back),
-        cmocka_unit_test(table_of_another_plan), cmocka_unit_test(refused), cmocka_unit_test(damaged_weights),
-        cmocka_unit_test(constant_activations),
+        cmocka_unit_test(table_of_another_plan),
     };
     for (size_t i = 0; i < MANY(others); i++) tests[n++] = others[i];
     return _cmocka_run_group_tests("quantize modes", tests, n, NULL, NULL);
