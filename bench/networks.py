@@ -51,64 +51,35 @@ class Network:
     batch: int = 50
 
 
+def cifar(key, prepare):
+    return Network(key, f"cifar10/{key}.onnx", "classify", "input", "image", prepare, ("cifar10/train20k.npz", 500), "cifar10/dev.npz")
+
+
+def mnist(key, name, prepare, batch=50):
+    return Network(key, f"mnist/{key}.onnx", "classify", name, "image", prepare, ("mnist/train.npz", 500), "mnist/test.npz", 0, batch)
+
+
+PICTURES, STORIES = "imagenet/sample300.npz", "stories260k"
 NETWORKS = {
     n.key: n
     for n in [
-        Network(
-            "resnet20_bn",
-            "cifar10/resnet20_bn.onnx",
-            "classify",
-            "input",
-            "image",
-            normal,
-            ("cifar10/train20k.npz", 500),
-            "cifar10/dev.npz",
-        ),
-        Network(
-            "resnet56_bn",
-            "cifar10/resnet56_bn.onnx",
-            "classify",
-            "input",
-            "image",
-            normal,
-            ("cifar10/train20k.npz", 500),
-            "cifar10/dev.npz",
-        ),
-        Network(
-            "resnet8_nhwc",
-            "cifar10/resnet8_nhwc.onnx",
-            "classify",
-            "input",
-            "image",
-            plain,
-            ("cifar10/train20k.npz", 500),
-            "cifar10/dev.npz",
-        ),
-        Network("lenet5", "mnist/lenet5.onnx", "classify", "image", "image", unit, ("mnist/train.npz", 500), "mnist/test.npz"),
-        Network("lenet300", "mnist/lenet300.onnx", "classify", "image", "image", unit, ("mnist/train.npz", 500), "mnist/test.npz"),
-        Network("mnist_8", "mnist/mnist_8.onnx", "classify", "Input3", "image", channel, ("mnist/train.npz", 500), "mnist/test.npz", 0, 1),
+        cifar("resnet20_bn", normal),
+        cifar("resnet56_bn", normal),
+        cifar("resnet8_nhwc", plain),
+        mnist("lenet5", "image", unit),
+        mnist("lenet300", "image", unit),
+        mnist("mnist_8", "Input3", channel, 1),
         Network("kws", "kws/dscnn_nhwc.onnx", "classify", "input", "mfcc", plain, ("kws/calib.npz", 200), "kws/dev.npz"),
-        Network(
-            "mobilenet_v2",
-            "imagenet/mobilenet_v2.onnx",
-            "classify",
-            "input",
-            "image",
-            normal,
-            ("imagenet/sample300.npz", 60),
-            "imagenet/sample300.npz",
-            60,
-            10,
-        ),
+        Network("mobilenet_v2", "imagenet/mobilenet_v2.onnx", "classify", "input", "image", normal, (PICTURES, 60), PICTURES, 60, 10),
         Network(
             "stories260K",
-            "stories260k/stories260K.onnx",
+            f"{STORIES}/stories260K.onnx",
             "text",
             "tokens",
             "tokens",
             np.asarray,
-            ("stories260k/calib.npz", 256),
-            "stories260k/stories.npz",
+            (f"{STORIES}/calib.npz", 256),
+            f"{STORIES}/stories.npz",
             0,
             26,
         ),
