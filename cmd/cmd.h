@@ -66,6 +66,7 @@ struct Command {
     X(command_lint) \
     X(command_infer) \
     X(command_eval) \
+    X(command_profile) \
     X(command_probe) \
     X(command_list) \
     X(command_help) \

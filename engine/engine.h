@@ -87,6 +87,8 @@ TypeInfo trace_type(const StepTrace *step, ValueId v);
 
 /* Peak bytes of activations of the plan used last. */
 size_t session_activation_bytes(const Session *s);
+/* Threads of the plan used last: one where it is too small for more. */
+int session_threads(const Session *s);
 
 /* Sets the threads of OpenMP (oneDNN) and BLAS for this process; 0: as many as cores it may use. Returns the number. */
 int engine_set_threads(int threads);

@@ -242,6 +242,11 @@ size_t session_activation_bytes(const Session *s)
     return s->last_bytes;
 }
 
+int session_threads(const Session *s)
+{
+    return s->last_threads;
+}
+
 /* Makes the session anew with the groups that hide none of these values. */
 static Status regroup(Session *s, const ValueId *values, int count, Err *err)
 {
@@ -367,6 +372,7 @@ Status session_run(Session *s, const Tensor *inputs, Tensor *outputs, Err *err)
     if (s->depth == 0) engine_set_threads(p->single ? 1 : s->threads);
     TRY(reserve_arena(s, p, err));
     s->last_bytes = p->arena_bytes;
+    s->last_threads = p->single ? 1 : s->threads;
     Tensor *aligned = alloc_zeroed((size_t)s->feed_count + 1, sizeof *aligned);
     if (aligned == NULL) return err_no_memory(err, "inputs");
     Status status = OK;

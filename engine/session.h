@@ -88,6 +88,7 @@ struct Session {
     Plan *plans[PLAN_CACHE];
     uint64_t tick;
     size_t last_bytes;
+    int last_threads;
     Work *work; /* of the run under way: the outermost session's */
     uint8_t *arena;
     size_t arena_bytes;

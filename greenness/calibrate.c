@@ -190,3 +190,18 @@ Status profile_measure(const SourceSettings *settings, const CalibrateOptions *o
     if (has_meter) source_close(&source);
     return status;
 }
+
+Status profile_measure_peaks(const CalibrateOptions *o, Profile *out, Err *err)
+{
+    *out = (Profile){ .cores = 1 };
+    profile_name_machine(out);
+    if (o->threads > 0) out->cores = o->threads;
+    PeakBuffers buffers = { .data = NULL };
+    int64_t done = 0;
+    progress_begin(o->log, "measuring peaks", PEAK_COUNT * REPEATS);
+    Status status = peaks_init(&buffers, out->cores, o->max_mem > 0 ? o->max_mem : MEMORY, err);
+    if (status == OK) status = measure_peaks(&buffers, o->seconds > 0 ? o->seconds : 1, o->log, &done, out, err);
+    progress_end(o->log);
+    peaks_release(&buffers);
+    return status;
+}

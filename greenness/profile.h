@@ -87,4 +87,7 @@ typedef struct CalibrateOptions {
  * ERR_MEMORY, ERR_INTERRUPTED. */
 Status profile_measure(const SourceSettings *settings, const CalibrateOptions *options, Profile *out, Err *err);
 
+/* The peaks alone, which need no energy; seconds 0: 1. */
+Status profile_measure_peaks(const CalibrateOptions *options, Profile *out, Err *err);
+
 #endif

@@ -140,6 +140,18 @@ for name, outputs in (("endless.onnx", []), ("endless_stack.onnx", [value("big",
          [value("x", [1])], [value("y", [1])] + [value("stacked", ["steps", 65536])] * len(outputs),
          {"most": np.int64(2**63 - 1), "yes": np.bool_(True), "wide": np.int64([65536])})
 
+# loop.onnx: five steps, the first two through one branch of an If and the others through another
+early = body("early", [helper.make_node("Add", ["s", "s"], ["a"], name="early")], [], [value("a", ["N", 4])])
+late = body("late", [helper.make_node("MatMul", ["s", "w"], ["b"], name="late")], [], [value("b", ["N", 4])])
+steps = [helper.make_node("Identity", ["c"], ["go"]), helper.make_node("Less", ["i", "two"], ["first"], name="less"),
+         helper.make_node("If", ["first"], ["s2"], name="branch", then_branch=early, else_branch=late)]
+save("loop.onnx", [helper.make_node("MatMul", ["x", "w"], ["h"], name="before"),
+                   helper.make_node("Loop", ["most", "yes", "h"], ["y"], name="loop",
+                                    body=body("step", steps, [scalar("i"), flag("c"), value("s", ["N", 4])],
+                                              [flag("go"), value("s2", ["N", 4])]))],
+     [value("x", ["N", 4])], [value("y", ["N", 4])],
+     {"w": np.eye(4, dtype=np.float32), "most": np.int64(5), "two": np.int64(2), "yes": np.bool_(True)})
+
 
 # quantized.onnx: what `pare lint` speaks of, a layer for each: fused, saturating pairs, a Relu in the way, a bias on its own grid, float
 class Quantized:
