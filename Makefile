@@ -39,7 +39,7 @@ FUZZERS := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 REPLAYS := $(FUZZERS:%=$(BUILD)/tests/fuzz/replay_%)
 
 .DEFAULT_GOAL := all
-.PHONY: all deps demo check check-built sanitize tsan tsan-built lint interop conformance bench-quantize docs fuzz install clean help
+.PHONY: all deps demo check check-built sanitize tsan tsan-built lint interop conformance bench-quantize bench-engine docs fuzz install clean help
 
 all: $(BUILD)/pare ## build the program, build/pare, and the library
 
@@ -84,6 +84,9 @@ conformance: $(BUILD)/pare $(BUILD)/tests/ops/test_conformance ## ONNX's test ca
 
 bench-quantize: $(BUILD)/pare ## the tables of docs/performance.md: pare beside ONNX Runtime and NNCF (hours; taken up where it was left)
 	@$(PYTHON) bench/quantize.py
+
+bench-engine: $(BUILD)/pare $(BUILD)/bench/serve ## latency, memory and load time beside ONNX Runtime, into docs/performance.md (an idle machine)
+	@$(PYTHON) bench/engine.py --write
 
 docs: $(BUILD)/pare ## generate docs/*.md, the schemas and the man page from the tables
 	@tools/docs.sh
