@@ -104,6 +104,9 @@ def feeds_of(name, model, net, batch):
     if name == "digits":
         with np.load(ROOT / "examples/digits/test.npz") as stored:
             return {k: stored[k][:batch] for k in stored.files if k != "label"}
+    if name == "gcn_cora":
+        with np.load(networks.ZOO / "gcn/cora.npz") as stored:
+            return {k: stored[k].astype(np.float32) for k in ("x", "adj")}
     if net is None:
         return noise(model, batch)
     if net.kind == "chars":
