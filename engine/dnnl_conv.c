@@ -109,73 +109,9 @@ static Status fold_norm(const KernelSite *s, const Node *n, Primitive *p, float 
     return OK;
 }
 
-/* --- what else may be computed along: Relu, Clip, and the addition of another tensor of the same shape */
-
-static bool clip_bounds(const KernelSite *s, const Node *n, float *low, float *high)
-{
-    *low = node_float(n, "min", -3.402823466e+38F);
-    *high = node_float(n, "max", 3.402823466e+38F);
-    for (int i = 1; i < n->input_count; i++) {
-        if (n->inputs[i] == 0) continue;
-        const Tensor *t = node_constant(s->graph, n, i);
-        if (t == NULL || t->type != DT_FLOAT || tensor_count(t) != 1) return false;
-        *(i == 1 ? low : high) = (float)tensor_get(t, 0);
-    }
-    return true;
-}
-
-/* The operand of an Add that is not what the site makes; 0 when it is no such Add. */
-static ValueId add_operand(const KernelSite *s, const Node *n)
-{
-    ValueId own = s->follower_count > 0 ? s->follower[s->follower_count - 1]->outputs[0] : s->node->outputs[0];
-    if (n->input_count != 2 || n->inputs[0] == n->inputs[1]) return 0;
-    return n->inputs[0] == own ? n->inputs[1] : n->inputs[1] == own ? n->inputs[0] : 0;
-}
-
 static bool conv_fuse(const KernelSite *s, const Node *n)
 {
-    float low, high;
-    if (n->domain.len != 0 || (n->op != NULL && n->op->until != 0 && n->op->until < 7)) return false;
-    if (str_is(n->type, "Relu")) return true;
-    if (str_is(n->type, "BatchNormalization")) return norm_fits(s, n);
-    if (str_is(n->type, "Clip")) return clip_bounds(s, n, &low, &high);
-    if (!str_is(n->type, "Add")) return false;
-    for (int i = 0; i < s->follower_count; i++) /* one addition only: it is the last input */
-        if (str_is(s->follower[i]->type, "Add")) return false;
-    ValueId other = add_operand(s, n);
-    return other != 0 && graph_value(s->graph, other)->tensor == NULL && s->input_count < KERNEL_OPERANDS;
-}
-
-/* Attributes for the followers. An addition becomes a binary operation with the input appended for it, in the destination's order. */
-static Status followers_attr(const KernelSite *s, const dnnl_memory_desc_t *sum, dnnl_primitive_attr_t *attr, int *add_at)
-{
-    dnnl_post_ops_t ops = NULL;
-    *add_at = -1;
-    *attr = NULL;
-    if (s->follower_count == 0) return OK;
-    TRY(dnnl_check(dnnl_primitive_attr_create(attr), "attributes", s->err));
-    Status status;
-    TRY_OUT(dnnl_check(dnnl_post_ops_create(&ops), "attributes", s->err));
-    for (int i = norm_of(s) != NULL ? 1 : 0; i < s->follower_count; i++) {
-        const Node *n = s->follower[i];
-        float low, high;
-        if (str_is(n->type, "Relu"))
-            TRY_OUT(dnnl_check(dnnl_post_ops_append_eltwise(ops, 1, dnnl_eltwise_relu, 0, 0), "Relu", s->err));
-        else if (str_is(n->type, "Clip") && clip_bounds(s, n, &low, &high))
-            TRY_OUT(dnnl_check(dnnl_post_ops_append_eltwise(ops, 1, dnnl_eltwise_clip, low, high), "Clip", s->err));
-        else {
-            TRY_OUT(dnnl_check(dnnl_post_ops_append_binary(ops, dnnl_binary_add, sum), "Add", s->err));
-            *add_at = dnnl_post_ops_len(ops) - 1;
-        }
-    }
-    TRY_OUT(dnnl_check(dnnl_primitive_attr_set_post_ops(*attr, ops), "attributes", s->err));
-out:
-    if (ops != NULL) dnnl_post_ops_destroy(ops);
-    if (status != OK) {
-        dnnl_primitive_attr_destroy(*attr);
-        *attr = NULL;
-    }
-    return status;
+    return n->domain.len == 0 && str_is(n->type, "BatchNormalization") ? norm_fits(s, n) : site_follows(s, n);
 }
 
 /* The descriptor of the convolution with these memory orders. */
@@ -265,7 +201,7 @@ static Status convolution(KernelSite *s, bool transposed, void **state)
         md[3] = sum;
         dnnl_primitive_desc_destroy(desc);
         desc = NULL;
-        TRY_OUT(followers_attr(s, &sum, &attr, &add_at));
+        TRY_OUT(followers_attr(s, norm != NULL ? 1 : 0, &sum, &attr, &add_at));
     }
     TRY_OUT(conv_desc(s, &g, transposed, md, attr, &desc));
     TRY_OUT(conv_args(s, p, desc, &weights_plain, scaled, add_at));

@@ -17,6 +17,6 @@ extern const Kernel kernel_reorder; /* run and release for such a state; never f
 const char *kernel_detail(const Kernel *kernel, const void *state);
 
 extern const Kernel kernels_conv[], kernels_pool[], kernels_pointwise[], kernels_quantize[], kernels_integer[], kernels_integer_sums[],
-    kernels_recurrent[];
+    kernels_recurrent[], kernels_packed[];
 
 #endif

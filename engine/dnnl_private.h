@@ -71,6 +71,14 @@ Status device_pack(Device *d, ValueId v, uint64_t variant, const void *data, con
 /* Sees to it that device->scratch has at least `bytes`; asked for when a kernel is prepared, read when it runs. */
 Status device_scratch(Device *d, size_t bytes, Err *err);
 
+/* Whether `next` may be computed along as a post-operation: an activation, or one addition of a tensor that is made. */
+bool site_follows(const KernelSite *s, const Node *next);
+/* Whether an addition is among the followers: its operand is the last input. */
+bool site_adds(const KernelSite *s);
+/* Attributes for the followers from `from` on; NULL where there are none. An addition becomes a binary operation at place *add_at (-1:
+ * none), whose operand lies as `sum`. */
+Status followers_attr(const KernelSite *s, int from, const dnnl_memory_desc_t *sum, dnnl_primitive_attr_t *attr, int *add_at);
+
 static inline bool site_float(const KernelSite *s, int i)
 {
     return i < s->input_count && s->in[i].type == DT_FLOAT && shape_known(&s->in[i].shape);

@@ -35,7 +35,8 @@ typedef struct KernelSite {
 typedef struct Kernel {
     const char *name, *op; /* op: type of the ai.onnx operator */
     bool (*accept)(const KernelSite *site);
-    /* Layouts in take and make belong to the state. ERR_UNSUPPORTED: the library has no such primitive; the plain forward is used. */
+    /* Layouts in take and make belong to the state. ERR_UNSUPPORTED: the library has no such primitive; the next row is asked,
+     * at last the plain forward. */
     Status (*prepare)(KernelSite *site, void **state);
     Status (*run)(void *state, const void *const *in, void *const *out, Err *err);
     void (*release)(void *state);
@@ -46,8 +47,8 @@ typedef struct Kernel {
 
 /* Lists of rows, each ended by a row whose name is NULL; the whole NULL terminated. Earlier rows are preferred. */
 const Kernel *const *kernels_all(void);
-/* The first row that accepts the site, or NULL. */
-const Kernel *kernel_find(const KernelSite *site);
+/* The first row that accepts the site, or NULL; the first one behind row `after` when that is not NULL. */
+const Kernel *kernel_find(const KernelSite *site, const Kernel *after);
 
 size_t layout_bytes(const Layout *l);
 bool layout_eq(const Layout *a, const Layout *b); /* NULL is row-major and equal to itself alone */

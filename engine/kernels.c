@@ -6,20 +6,21 @@
 #include "engine/products.h"
 
 static const Kernel *const lists[] = { kernels_conv, kernels_pool, kernels_pointwise, kernels_quantize,
-                                       kernels_product, kernels_integer, kernels_integer_sums, kernels_recurrent, NULL };
+                                       kernels_packed, kernels_product, kernels_integer, kernels_integer_sums, kernels_recurrent, NULL };
 
 const Kernel *const *kernels_all(void)
 {
     return lists;
 }
 
-const Kernel *kernel_find(const KernelSite *site)
+const Kernel *kernel_find(const KernelSite *site, const Kernel *after)
 {
     const Op *op = site->node->op;
     if (site->node->domain.len != 0 && !str_is(site->node->domain, INTEGER_DOMAIN)) return NULL;
     if (op != NULL && op->until != 0 && op->until < 7) return NULL; /* a form older than any kernel */
     for (const Kernel *const *list = lists; *list != NULL; list++)
         for (const Kernel *k = *list; k->name != NULL; k++)
-            if (str_is(site->node->type, k->op) && k->accept(site)) return k;
+            if (after != NULL) after = k == after ? NULL : after;
+            else if (str_is(site->node->type, k->op) && k->accept(site)) return k;
     return NULL;
 }

@@ -210,7 +210,7 @@ static Status add_kernel(Builder *b, NodeId id, const Kernel *kernel, KernelSite
     *done = false;
     fuse_followers(b, kernel, site);
     Status status = kernel->prepare(site, &state);
-    if (status == ERR_UNSUPPORTED) { /* the library has no such primitive: each node by itself, by its plain forward */
+    if (status == ERR_UNSUPPORTED) { /* the library has no such primitive: each node by itself */
         for (int i = 0; i < site->follower_count; i++)
             for (NodeId n = 1; n <= b->session->graph->node_count; n++)
                 if (graph_node(b->session->graph, n) == site->follower[i]) b->fused[n] = false;
@@ -342,12 +342,10 @@ static Status add_node(Builder *b, NodeId id)
     for (int i = 0; i < n->capture_count; i++) TRY(add_constant(b, n->captures[i]));
     if (can_view(b->plan, n)) return add_view(b, id);
     KernelSite site;
-    if (!s->options.plain && site_init(b, n, &site)) {
-        const Kernel *kernel = kernel_find(&site);
-        if (kernel != NULL) {
-            TRY(add_kernel(b, id, kernel, &site, &done));
-            if (done) return OK;
-        }
+    const Kernel *kernel = NULL;
+    while (!s->options.plain && site_init(b, n, &site) && (kernel = kernel_find(&site, kernel)) != NULL) {
+        TRY(add_kernel(b, id, kernel, &site, &done));
+        if (done) return OK;
     }
     return add_plain(b, id);
 }

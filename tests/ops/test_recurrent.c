@@ -111,7 +111,7 @@ static bool is_taken(const Graph *g)
         site.in[i] = (TypeInfo){ v->type, v->shape };
         site.constant[i] = v->tensor;
     }
-    return kernel_find(&site) != NULL;
+    return kernel_find(&site, NULL) != NULL;
 }
 
 static void run(const Graph *g, bool plain, int threads, Tensor *outputs)

@@ -1,0 +1,143 @@
+/* MatMul and Gemm with constant weights by oneDNN's 1x1 convolution over a row of pixels: rows are pixels, channels innermost, so both sides
+ * stay row-major while the weights are packed once, and bias, activation and a shortcut are computed along. Faster than a BLAS, which packs
+ * both operands in every call: 1.2 to 1.6 times at 32 rows, 5 times at one row. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "engine/dnnl_private.h"
+#include "engine/ops/common.h"
+
+#define ROWS_MOST ((int64_t)1 << 31)
+
+typedef struct Matrix {
+    int64_t rows, channels, filters;
+    bool turned; /* weights [filters, channels] */
+} Matrix;
+
+static bool matrix_of(const KernelSite *s, Matrix *m)
+{
+    bool gemm = str_is(s->node->type, "Gemm");
+    const Shape *x = &s->in[0].shape, *w = &s->in[1].shape;
+    if (w->rank != 2 || x->rank < 1 || (gemm && x->rank != 2)) return false;
+    m->turned = gemm && node_int(s->node, "transB", 0) != 0;
+    m->channels = w->dims[m->turned ? 1 : 0];
+    m->filters = w->dims[m->turned ? 0 : 1];
+    int64_t count;
+    if (!shape_count(x, &count) || m->channels < 1 || m->filters < 1 || x->dims[x->rank - 1] != m->channels || count < 1) return false;
+    m->rows = count / m->channels;
+    return m->rows < ROWS_MOST / (m->channels > m->filters ? m->channels : m->filters);
+}
+
+/* One entry for each filter, spread over the rows. */
+static bool is_row(const Tensor *t, int64_t filters)
+{
+    return t != NULL && t->type == DT_FLOAT && t->shape.rank >= 1 && tensor_count(t) == filters && t->shape.dims[t->shape.rank - 1] == filters;
+}
+
+static bool product_accept(const KernelSite *s)
+{
+    Matrix m;
+    if (!site_float(s, 0) || !site_float(s, 1) || s->constant[1] == NULL || s->out[0].type != DT_FLOAT || !matrix_of(s, &m)) return false;
+    if (!str_is(s->node->type, "Gemm")) return true;
+    if (node_int(s->node, "transA", 0) != 0 || node_float(s->node, "alpha", 1) != 1) return false;
+    bool addend = s->input_count > 2 && s->value[2] != 0;
+    return !addend || (node_float(s->node, "beta", 1) == 1 && is_row(s->constant[2], m.filters));
+}
+
+/* The constant that an addition right behind the product adds to each row, or NULL. */
+static const Tensor *row_added(const KernelSite *s, const Node *n)
+{
+    Matrix m;
+    if (!str_is(n->type, "Add") || n->input_count != 2 || !matrix_of(s, &m)) return NULL;
+    ValueId own = s->node->outputs[0];
+    if ((n->inputs[0] == own) == (n->inputs[1] == own)) return NULL;
+    const Tensor *t = node_constant(s->graph, n, n->inputs[0] == own ? 1 : 0);
+    return is_row(t, m.filters) ? t : NULL;
+}
+
+static const Tensor *bias_of(const KernelSite *s)
+{
+    if (str_is(s->node->type, "Gemm") && s->node->input_count > 2 && s->value[2] != 0) return s->constant[2];
+    return s->follower_count > 0 ? row_added(s, s->follower[0]) : NULL;
+}
+
+static bool product_fuse(const KernelSite *s, const Node *n)
+{
+    if (s->follower_count == 0 && !(str_is(s->node->type, "Gemm") && s->node->input_count > 2) && row_added(s, n) != NULL) return true;
+    return site_follows(s, n);
+}
+
+static bool md_rows(dnnl_memory_desc_t *md, int64_t rows, int64_t channels)
+{
+    dnnl_dims_t dims = { 1, channels, 1, rows };
+    return dnnl_memory_desc_init_by_tag(md, 4, dims, dnnl_f32, dnnl_nhwc) == dnnl_success;
+}
+
+static Status product_args(KernelSite *s, Primitive *p, const Matrix *m, dnnl_primitive_desc_t desc, const dnnl_memory_desc_t md[4], int add_at)
+{
+    const dnnl_memory_desc_t *weights = dnnl_primitive_desc_query_md(desc, dnnl_query_weights_md, 0);
+    dnnl_dims_t dims = { m->filters, m->channels, 1, 1 };
+    dnnl_dims_t strides = { m->turned ? m->channels : 1, m->turned ? 1 : m->filters, 1, 1 };
+    dnnl_memory_desc_t plain;
+    const void *packed;
+    TRY(dnnl_check(dnnl_memory_desc_init_by_strides(&plain, 4, dims, dnnl_f32, strides), "weights", s->err));
+    TRY(device_pack(s->device, s->value[1], 0, s->constant[1]->data, &plain, weights, &packed, s->err));
+    TRY(primitive_arg(p, DNNL_ARG_SRC, &md[0], ARG_IN, 0, NULL, s->err));
+    TRY(primitive_arg(p, DNNL_ARG_WEIGHTS, weights, ARG_FIXED, 0, packed, s->err));
+    const Tensor *bias = bias_of(s);
+    if (bias != NULL) {
+        p->owned = alloc_array((size_t)m->filters, sizeof(float));
+        if (p->owned == NULL) return err_no_memory(s->err, "a bias");
+        memcpy(p->owned, bias->data, (size_t)m->filters * sizeof(float));
+        TRY(primitive_arg(p, DNNL_ARG_BIAS, &md[2], ARG_FIXED, 0, p->owned, s->err));
+    }
+    for (int i = 1; i < s->node->input_count; i++) s->unused[i] = true;
+    if (add_at >= 0)
+        TRY(primitive_arg(p, DNNL_ARG_ATTR_MULTIPLE_POST_OP(add_at) | DNNL_ARG_SRC_1, &md[3], ARG_IN, s->input_count - 1, NULL, s->err));
+    return primitive_arg(p, DNNL_ARG_DST, &md[3], ARG_OUT, 0, NULL, s->err);
+}
+
+static Status product_prepare(KernelSite *s, void **state)
+{
+    Matrix m;
+    dnnl_memory_desc_t md[4] = { { 0 } };
+    dnnl_dims_t ones = { 1, 1 }, none = { 0, 0 };
+    if (!matrix_of(s, &m) || !md_rows(&md[0], m.rows, m.channels) || !md_rows(&md[3], m.rows, m.filters) ||
+        !md_any(&md[1], dnnl_f32, 4, (const int64_t[]){ m.filters, m.channels, 1, 1 }) || !md_plain(&md[2], dnnl_f32, 1, &m.filters))
+        return err_set(s->err, ERR_UNSUPPORTED, "an empty product");
+    Primitive *p = NULL;
+    dnnl_primitive_desc_t desc = NULL;
+    dnnl_primitive_attr_t attr = NULL;
+    dnnl_convolution_desc_t d;
+    const char *name = "ref";
+    int add_at;
+    const Tensor *bias = bias_of(s);
+    int skipped = bias != NULL && s->follower_count > 0 && row_added(s, s->follower[0]) == bias ? 1 : 0;
+    Status status;
+    TRY_OUT(primitive_new(s->device, &p, s->err));
+    TRY_OUT(followers_attr(s, skipped, &md[3], &attr, &add_at));
+    TRY_OUT(dnnl_check(dnnl_convolution_forward_desc_init(&d, dnnl_forward_inference, dnnl_convolution_direct, &md[0], &md[1],
+                                                          bias != NULL ? &md[2] : NULL, &md[3], ones, none, none),
+                       "matrix product", s->err));
+    TRY_OUT(dnnl_check(dnnl_primitive_desc_create(&desc, &d, attr, s->device->engine, NULL), "matrix product", s->err));
+    dnnl_primitive_desc_query(desc, dnnl_query_impl_info_str, 0, &name);
+    if (strncmp(name, "jit", 3) != 0) {
+        status = err_set(s->err, ERR_UNSUPPORTED, "oneDNN has no fast 1x1 convolution here");
+        goto out;
+    }
+    TRY_OUT(product_args(s, p, &m, desc, md, add_at));
+    TRY_OUT(primitive_create(p, desc, s->err));
+out:
+    if (desc != NULL) dnnl_primitive_desc_destroy(desc);
+    if (attr != NULL) dnnl_primitive_attr_destroy(attr);
+    if (status != OK) primitive_release(p);
+    else *state = p;
+    return status;
+}
+
+const Kernel kernels_packed[] = {
+    { "packed", "MatMul", product_accept, product_prepare, primitive_run, primitive_release, product_fuse },
+    { "packed", "Gemm", product_accept, product_prepare, primitive_run, primitive_release, product_fuse },
+    { .name = NULL },
+};
