@@ -1,5 +1,5 @@
-/* One side of bench/latency.py and bench/engine.py: holds a network and its inputs ready and, for each number read from standard input, runs
- * the network that many times and prints the seconds it took; 0: the seconds from the model's file to the first result. */
+/* One side of bench/latency.py and bench/engine.py: holds a network and its inputs ready and, for each number read from standard input,
+ * runs the network that many times and prints the seconds it took; 0: the seconds from the model's file to the first result. */
 #include <stdio.h>
 #include <stdlib.h>
 

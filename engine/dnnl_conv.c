@@ -36,8 +36,8 @@ static bool geometry(const KernelSite *s, bool transposed, Geometry *g)
 static bool conv_accept(const KernelSite *s)
 {
     bool bias = s->input_count > 2 && s->value[2] != 0;
-    return site_float(s, 0) && site_float(s, 1) && (!bias || site_float(s, 2)) && s->in[0].shape.rank >= 3 && s->in[0].shape.rank <= 5 &&
-           s->out[0].type == DT_FLOAT;
+    return site_is_float(s, 0) && site_is_float(s, 1) && (!bias || site_is_float(s, 2)) && s->in[0].shape.rank >= 3 &&
+           s->in[0].shape.rank <= 5 && s->out[0].type == DT_FLOAT;
 }
 
 /* Dimensions of the weights for the library: [G, K/G, C/G, kernel...] when grouped, [K, C, kernel...] otherwise. ConvTranspose stores

@@ -31,12 +31,14 @@ static bool activation_of(const KernelSite *s, const Node *n, dnnl_alg_kind_t *k
     if (str_is(n->type, "Relu")) *kind = dnnl_eltwise_relu;
     else if (str_is(n->type, "Sigmoid")) *kind = dnnl_eltwise_logistic;
     else if (str_is(n->type, "Tanh")) *kind = dnnl_eltwise_tanh;
+    else if (str_is(n->type, "Swish")) *kind = dnnl_eltwise_swish;
     else if (str_is(n->type, "LeakyRelu")) *kind = dnnl_eltwise_relu;
     else if (str_is(n->type, "Gelu") && str_is(node_string(n, "approximate", "none"), "none")) *kind = dnnl_eltwise_gelu_erf;
     else if (str_is(n->type, "Gelu") && str_is(node_string(n, "approximate", "none"), "tanh")) *kind = dnnl_eltwise_gelu_tanh;
     else if (str_is(n->type, "Clip") && clip_bounds(s, n, alpha, beta)) *kind = dnnl_eltwise_clip;
     else return false;
     if (str_is(n->type, "LeakyRelu")) *alpha = node_float(n, "alpha", 0.01F);
+    if (str_is(n->type, "Swish")) *alpha = node_float(n, "alpha", 1);
     return true;
 }
 

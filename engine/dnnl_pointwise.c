@@ -7,6 +7,8 @@
 #include "engine/dnnl_private.h"
 #include "engine/ops/common.h"
 
+#define SMOOTH_FROM 256 /* elements */
+
 static bool any_given(const KernelSite *s)
 {
     for (int i = 0; i < s->input_count; i++)
@@ -44,7 +46,7 @@ out:
 
 static bool relu_accept(const KernelSite *s)
 {
-    return site_float(s, 0) && s->given[0] != NULL;
+    return site_is_float(s, 0) && s->given[0] != NULL;
 }
 
 static Status activation(KernelSite *s, dnnl_alg_kind_t kind, float alpha, float beta, void **state)
@@ -64,6 +66,35 @@ static Status relu_prepare(KernelSite *s, void **state)
 static Status leaky_prepare(KernelSite *s, void **state)
 {
     return activation(s, dnnl_eltwise_relu, node_float(s->node, "alpha", 0.01F), 0, state);
+}
+
+/* Functions that a plain loop is slow at: in row-major order, too, where there is something to do. */
+static bool smooth_accept(const KernelSite *s)
+{
+    int64_t count;
+    return site_is_float(s, 0) && (s->given[0] != NULL || (shape_count(&s->in[0].shape, &count) && count >= SMOOTH_FROM)) &&
+           (s->node->op == NULL || s->node->op->until == 0);
+}
+
+static Status sigmoid_prepare(KernelSite *s, void **state)
+{
+    return activation(s, dnnl_eltwise_logistic, 0, 0, state);
+}
+
+static Status tanh_prepare(KernelSite *s, void **state)
+{
+    return activation(s, dnnl_eltwise_tanh, 0, 0, state);
+}
+
+static Status swish_prepare(KernelSite *s, void **state)
+{
+    return activation(s, dnnl_eltwise_swish, node_float(s->node, "alpha", 1), 0, state);
+}
+
+static Status gelu_prepare(KernelSite *s, void **state)
+{
+    bool exact = str_is(node_string(s->node, "approximate", "none"), "none");
+    return activation(s, exact ? dnnl_eltwise_gelu_erf : dnnl_eltwise_gelu_tanh, 0, 0, state);
 }
 
 static bool clip_accept(const KernelSite *s)
@@ -90,10 +121,10 @@ static Status clip_prepare(KernelSite *s, void **state)
 
 static bool batch_accept(const KernelSite *s)
 {
-    if (!site_float(s, 0) || s->in[0].shape.rank < 2 || s->in[0].shape.rank > 5) return false;
+    if (!site_is_float(s, 0) || s->in[0].shape.rank < 2 || s->in[0].shape.rank > 5) return false;
     if (norm_is_training(s->node) || norm_is_pointwise(s->node)) return false;
     for (int i = 1; i < 5; i++)
-        if (!site_float(s, i) || s->in[i].shape.rank != 1 || s->in[i].shape.dims[0] != s->in[0].shape.dims[1]) return false;
+        if (!site_is_float(s, i) || s->in[i].shape.rank != 1 || s->in[i].shape.dims[0] != s->in[0].shape.dims[1]) return false;
     for (int i = 1; i < s->output_count; i++)
         if (s->node->outputs[i] != 0) return false;
     return true;
@@ -127,7 +158,7 @@ out:
 
 static bool binary_accept(const KernelSite *s)
 {
-    return s->input_count == 2 && site_float(s, 0) && site_float(s, 1) && any_given(s) && shape_eq(&s->in[0].shape, &s->in[1].shape);
+    return s->input_count == 2 && site_is_float(s, 0) && site_is_float(s, 1) && any_given(s) && shape_eq(&s->in[0].shape, &s->in[1].shape);
 }
 
 static Status binary_prepare(KernelSite *s, void **state)
@@ -158,7 +189,7 @@ out:
 static bool softmax_accept(const KernelSite *s)
 {
     int rank = s->in[0].shape.rank;
-    if (!site_float(s, 0) || rank < 1 || rank > 5) return false;
+    if (!site_is_float(s, 0) || rank < 1 || rank > 5) return false;
     int64_t axis = node_int(s->node, "axis", s->opset < 13 ? 1 : -1);
     if (axis < 0) axis += rank;
     return axis >= 0 && axis < rank && (s->opset >= 13 || axis == rank - 1);
@@ -184,6 +215,10 @@ static Status softmax_prepare(KernelSite *s, void **state)
 
 const Kernel kernels_pointwise[] = {
     ROW("Relu", relu_accept, relu_prepare),
+    ROW("Sigmoid", smooth_accept, sigmoid_prepare),
+    ROW("Tanh", smooth_accept, tanh_prepare),
+    ROW("Swish", smooth_accept, swish_prepare),
+    ROW("Gelu", smooth_accept, gelu_prepare),
     ROW("LeakyRelu", relu_accept, leaky_prepare),
     ROW("Clip", clip_accept, clip_prepare),
     ROW("BatchNormalization", batch_accept, batch_prepare),

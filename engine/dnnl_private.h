@@ -79,9 +79,4 @@ bool site_adds(const KernelSite *s);
  * none), whose operand lies as `sum`. */
 Status followers_attr(const KernelSite *s, int from, const dnnl_memory_desc_t *sum, dnnl_primitive_attr_t *attr, int *add_at);
 
-static inline bool site_float(const KernelSite *s, int i)
-{
-    return i < s->input_count && s->in[i].type == DT_FLOAT && shape_known(&s->in[i].shape);
-}
-
 #endif

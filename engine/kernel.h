@@ -32,6 +32,12 @@ typedef struct KernelSite {
     Err *err;
 } KernelSite;
 
+/* A float32 input whose shape is known. */
+static inline bool site_is_float(const KernelSite *s, int i)
+{
+    return i < s->input_count && s->in[i].type == DT_FLOAT && shape_known(&s->in[i].shape);
+}
+
 typedef struct Kernel {
     const char *name, *op; /* op: type of the ai.onnx operator */
     bool (*accept)(const KernelSite *site);

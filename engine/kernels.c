@@ -4,9 +4,11 @@
 #include "engine/dnnl_glue.h"
 #include "engine/ops/integer.h"
 #include "engine/products.h"
+#include "engine/rows.h"
 
 static const Kernel *const lists[] = { kernels_conv, kernels_pool, kernels_pointwise, kernels_quantize,
-                                       kernels_packed, kernels_product, kernels_integer, kernels_integer_sums, kernels_recurrent, NULL };
+                                       kernels_packed, kernels_product, kernels_rows, kernels_integer, kernels_integer_sums,
+                                       kernels_recurrent, NULL };
 
 const Kernel *const *kernels_all(void)
 {

@@ -7,6 +7,7 @@
 #include "base/bytes.h"
 #include "engine/blas_glue.h"
 #include "engine/integer_groups.h"
+#include "engine/patterns.h"
 #include "engine/unfuse.h"
 #include "engine/work.h"
 #include "graph/edit.h"
@@ -139,13 +140,14 @@ static bool has_groups(const Graph *g)
     return false;
 }
 
-/* Integer groups become operators, but for what is watched; the main graph is kept as it was for when something else is. */
+/* Integer groups and patterns become operators, but for what is watched; the main graph is kept as it was for when something else is. */
 static Status make_groups(Session *s, const bool *watched, Err *err)
 {
     int made;
-    if (s->options.plain || !has_groups(s->graph)) return OK;
+    if (s->options.plain) return OK;
     if (s->depth == 0) TRY(graph_clone(s->graph, &s->source, err));
-    return integer_groups(s->graph, watched, &made, err);
+    TRY(patterns(s->graph, watched, &made, err));
+    return has_groups(s->graph) ? integer_groups(s->graph, watched, &made, err) : OK;
 }
 
 /* `watched`: by value, or NULL; takes g over. */

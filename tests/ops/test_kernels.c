@@ -1,6 +1,8 @@
 /* Every kernel row against the plain forward, over a table of named shapes. */
 #include "test.h"
 
+#include <ctype.h>
+
 #include "build_graph.h"
 #include "engine/kernel.h"
 
@@ -30,7 +32,7 @@ static void set_attribute(Graph *g, NodeId n, const char *text)
     char name[32];
     const char *value = strchr(text, '=') + 1;
     snprintf(name, sizeof name, "%.*s", (int)(value - text - 1), text);
-    if (value[0] >= 'A' && value[0] <= 'Z') {
+    if (isalpha((unsigned char)value[0])) {
         assert_ok(graph_set_string(g, n, name, str_of(value), &err), &err);
         return;
     }
@@ -42,7 +44,7 @@ static void set_attribute(Graph *g, NodeId n, const char *text)
     int count = 0;
     for (const char *at = value; at != NULL && count < 8; at = strchr(at, ',') != NULL ? strchr(at,
                                                                                                 ',') + 1 : NULL) list[count++] = atoll(at);
-    bool plural = name[strlen(name) - 1] == 's' || strcmp(name, "kernel_shape") == 0;
+    bool plural = (name[strlen(name) - 1] == 's' && strcmp(name, "axis") != 0) || strcmp(name, "kernel_shape") == 0;
     if (plural) assert_ok(graph_set_ints(g, n, name, list, count, &err), &err);
     else assert_ok(graph_set_int(g, n, name, list[0], &err), &err);
 }
@@ -173,6 +175,19 @@ static const Row rows[] = {
     { "gemm, transA", "Gemm", X(5, 3), W(5, 9), B(3, 1), A("transA=1") },
     { "gemm, factors", "Gemm", X(3, 5), W(5, 9), B(3, 9), A("alpha=0.5", "beta=2.0") },
     { "gemm, no addend", "Gemm", X(3, 5), W(5, 9) },
+    { "gemm of one row, transB", "Gemm", X(1, 33), W(11, 33), B(11), A("transB=1"), .behind = "Relu" },
+    { "gemm, one addend for each row", "Gemm", X(3, 5), W(5, 9), B(3, 1) },
+    { "product and activations", "MatMul", X(2, 3, 17), W(17, 10), .behind = "Sigmoid+Tanh" },
+    { "product, shortcut, Clip", "MatMul", X(37, 17), W(17, 10), .behind = "Add+Clip" },
+    { "normalised rows", "LayerNormalization", X(3, 7, 19), W(19), B(19) },
+    { "normalised rows, no shift", "LayerNormalization", X(5, 8), W(8) },
+    { "normalised rows, two axes", "LayerNormalization", X(3, 7, 5), W(7, 5), B(7, 5), A("axis=1") },
+    { "rows by their root mean square", "SimplifiedLayerNormalization", X(3, 7, 19), W(19) },
+    { "sigmoid", "Sigmoid", X(3, 7, 19) },
+    { "tanh", "Tanh", X(3, 7, 19) },
+    { "gelu", "Gelu", X(3, 7, 19), .opset = 20 },
+    { "gelu by tanh", "Gelu", X(3, 7, 19), A("approximate=tanh"), .opset = 20 },
+    { "swish", "Swish", X(3, 7, 19), A("alpha=1.5"), .opset = 24 },
     { "gemm, fed", "Gemm", X(3, 5), W(5, 9), B(1), .fed = true },
 };
 
