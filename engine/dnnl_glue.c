@@ -117,6 +117,36 @@ static bool is_plain(const dnnl_memory_desc_t *md)
     return md_plain(&plain, md->data_type, md->ndims, md->dims) && dnnl_memory_desc_equal(&plain, md) != 0;
 }
 
+/* Steps along an axis of one entry say nothing. */
+static bool is_plain_but_for_ones(const dnnl_memory_desc_t *md)
+{
+    int64_t step = 1;
+    if (md->format_kind != dnnl_blocked || md->format_desc.blocking.inner_nblks != 0 || md->offset0 != 0) return false;
+    for (int i = md->ndims - 1; i >= 0; i--) {
+        if (md->dims[i] == 1) continue;
+        if (md->padded_dims[i] != md->dims[i] || md->format_desc.blocking.strides[i] != step) return false;
+        step *= md->dims[i];
+    }
+    return true;
+}
+
+Status layout_transpose(const TypeInfo *type, const Layout *from, const int64_t *perm, Layout **out, Err *err)
+{
+    dnnl_memory_desc_t md, turned;
+    int rank = type->shape.rank, to[DNNL_MAX_NDIMS];
+    *out = NULL;
+    if (from != NULL) md = from->md;
+    else if (md_type(type->type) == dnnl_data_type_undef || !md_plain(&md, md_type(type->type), rank, type->shape.dims))
+        return err_set(err, ERR_UNSUPPORTED, "a tensor that oneDNN cannot describe");
+    for (int i = 0; i < rank; i++) to[perm[i]] = i;
+    TRY(dnnl_check(dnnl_memory_desc_permute_axes(&turned, &md, to), "transposed order", err));
+    if (is_plain_but_for_ones(&turned)) return OK;
+    *out = malloc(sizeof **out);
+    if (*out == NULL) return err_no_memory(err, "an order of elements");
+    (*out)->md = turned;
+    return OK;
+}
+
 void site_take(KernelSite *s, Primitive *p, int i, const dnnl_memory_desc_t *md)
 {
     p->take[i].md = *md;

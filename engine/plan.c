@@ -133,6 +133,47 @@ static Status add_view(Builder *b, NodeId id)
     return OK;
 }
 
+/* A Transpose moves nothing: the same elements in another order, which the readers take as it is or have changed. *done: it was one. */
+static Status add_transpose(Builder *b, NodeId id, bool *done)
+{
+    Plan *p = b->plan;
+    const Node *n = graph_node(b->session->graph, id);
+    *done = false;
+    if (b->session->options.plain || n->domain.len != 0 || !str_is(n->type, "Transpose") || n->inputs[0] == 0) return OK;
+    const TypeInfo *x = &p->types[n->inputs[0]], *y = &p->types[n->outputs[0]];
+    int64_t perm[MAX_RANK], count = 0;
+    const int64_t *given = node_ints(n, "perm", &count);
+    bool seen[MAX_RANK] = { false };
+    int rank = x->shape.rank;
+    if (!shape_known(&x->shape) || !shape_known(&y->shape) || (given != NULL && count != rank) || p->slot_of[n->inputs[0]] < 0) return OK;
+    for (int i = 0; i < rank; i++) {
+        perm[i] = given != NULL ? given[i] : rank - 1 - i;
+        if (perm[i] < 0 || perm[i] >= rank || seen[perm[i]]) return OK;
+        seen[perm[i]] = true;
+    }
+    Layout *layout;
+    int from = p->slot_of[n->inputs[0]];
+    Status status = layout_transpose(x, p->slots[from].layout, perm, &layout, b->err);
+    if (status == ERR_UNSUPPORTED) return OK;
+    TRY(status);
+    Step *step = step_add(b, id, 1, 1);
+    if (step == NULL) {
+        free(layout);
+        return err_no_memory(b->err, "plan");
+    }
+    step->owned = layout;
+    step->alias = true;
+    step->in[0] = from;
+    int at = (int)p->step_count - 1;
+    TRY(slot_make(b, n->outputs[0], layout, at, &p->steps[at].out[0]));
+    Slot *made = &p->slots[p->steps[at].out[0]];
+    made->kind = SLOT_ALIAS;
+    made->alias = from;
+    slot_use(p, from, at);
+    *done = true;
+    return OK;
+}
+
 /* A view whose input and output have the same, known number of bytes. */
 static bool can_view(const Plan *p, const Node *n)
 {
@@ -341,6 +382,8 @@ static Status add_node(Builder *b, NodeId id)
     for (int i = 0; i < n->input_count; i++) TRY(add_constant(b, n->inputs[i]));
     for (int i = 0; i < n->capture_count; i++) TRY(add_constant(b, n->captures[i]));
     if (can_view(b->plan, n)) return add_view(b, id);
+    TRY(add_transpose(b, id, &done));
+    if (done) return OK;
     KernelSite site;
     const Kernel *kernel = NULL;
     while (!s->options.plain && site_init(b, n, &site) && (kernel = kernel_find(&site, kernel)) != NULL) {
@@ -424,6 +467,7 @@ void plan_free(Plan *p)
     if (p == NULL) return;
     for (size_t i = 0; i < p->step_count; i++) {
         if (p->steps[i].kernel != NULL) p->steps[i].kernel->release(p->steps[i].state);
+        free(p->steps[i].owned);
         free(p->steps[i].in);
     }
     free(p->steps);

@@ -36,6 +36,7 @@ typedef struct Step {
     void *state;
     int *in, *out; /* slots, -1 where left out; out -1: nobody reads it */
     int in_count, out_count; /* inputs, and behind them what the node's subgraphs capture */
+    Layout *owned; /* the order of a Transpose's output; NULL: row-major, or none */
     bool alias;    /* nothing to compute: the output is the input's memory */
 } Step;
 
