@@ -50,6 +50,7 @@ Status run_for_command(Call *c, Recipe *recipe, const char *model, Err *err)
 {
     const RunCommand *o = c->options;
     Report *report = NULL;
+    Footprint footprint;
     RunOptions options = {
         .model = model, .output = o->output, .dry_run = o->dry_run, .force = o->force, .no_measure = o->no_measure,
         .want_report = o->report != NULL, .steps = o->steps, .keep_last_good = o->keep_last_good, .threads = (int)o->common.threads,
@@ -57,6 +58,8 @@ Status run_for_command(Call *c, Recipe *recipe, const char *model, Err *err)
     };
     c->out_to_stderr = o->output != NULL && outfile_is_stdout(o->output);
     if (o->report != NULL && !o->dry_run) TRY(report_check_folder(o->report, err));
+    TRY(footprint_parse(&o->footprint, &footprint, err));
+    options.footprint = &footprint;
     TRY(read_goals(c, recipe, err));
     TRY(read_seed(o->seed, &options, err));
     Status status = run_recipe(recipe, &options, &report, err);

@@ -9,7 +9,8 @@ typedef struct RunCommand {
     CommonOptions common;
     const char *output, *report, *cache_dir;
     bool json, dry_run, force, steps, no_measure, keep_last_good, no_cache;
-    const char *seed;
+    const char *seed, *emissions, *boamps, *history;
+    FootprintTexts footprint;
     const char *goals[GOAL_COUNT]; /* as text, in the order of goal_options */
     const char *data, *evaluation, *layer; /* pass only */
 } RunCommand;
@@ -18,7 +19,14 @@ typedef struct RunCommand {
 #define RUN_TEXT(key, member, text) { .name = key, .type = OPT_STRING, .field = offsetof(RunCommand, member), .help = text }
 #define RUN_OPTIONS \
     RUN_TEXT("output", output, "the network to write, or - for standard output; also -o"), \
-    RUN_TEXT("report", report, "folder to write report.json and report.md into"), \
+    RUN_TEXT("report", report, "folder to write report.json, report.html and report.md into"), \
+    RUN_TEXT("emissions", emissions, "CSV file to append a row of CodeCarbon's columns to: what this run itself used"), \
+    RUN_TEXT("boamps", boamps, "JSON file to write in the form of BoAmps: an inference of the result"), \
+    RUN_TEXT("history", history, "file of one line a run to append this run to, for 'pare history'"), \
+    RUN_TEXT("grid", footprint.grid, "electricity that carbon is taken with: a country, or grams of CO2 equivalents a kWh (default: world)"), \
+    RUN_TEXT("grids", footprint.grids, "grids to stand beside it in the report, parted by commas"), \
+    RUN_TEXT("pue", footprint.pue, "watts that the data centre draws for each watt of computing (default 1)"), \
+    RUN_TEXT("embodied", footprint.embodied, "what making the machine emitted, KG:YEARS or KG:YEARS:SHARE, for the software carbon intensity"), \
     RUN_FLAG("dry-run", dry_run, "check recipe, patterns and data, predict size and MACs, write nothing"), \
     RUN_FLAG("json", json, "print the report as JSON"), \
     RUN_FLAG("steps", steps, "measure after every pass"), \

@@ -134,7 +134,7 @@ void html_quantity(double value, const char *unit, char text[HTML_NUMBER])
     }
     char number[HTML_NUMBER];
     html_number(value / scales[at].factor, 3, number);
-    snprintf(text, HTML_NUMBER, "%.24s%s%s%.16s", number, unit[0] != '\0' || scales[at].prefix[0] != '\0' ? " " : "", scales[at].prefix, unit);
+    snprintf(text, HTML_NUMBER, "%.24s%s%s%.16s", number, unit[0] != '\0' || scales[at].prefix[0] != '\0' ? "\xC2\xA0" : "", scales[at].prefix, unit);
 }
 
 void html_change(double before, double after, char text[HTML_NUMBER])

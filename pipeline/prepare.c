@@ -252,5 +252,5 @@ Status run_prepare(Run *run, Err *err)
         memcpy(run->report->before.sha256, run->source.hash, HASH_TEXT);
         return OK;
     }
-    return state_sizes(&run->report->before, &run->source, &run->gauge, run->measuring, err);
+    return state_sizes(&run->report->before, &run->source, &run->gauge, run->measuring, run->report->arena, err);
 }

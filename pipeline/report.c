@@ -5,9 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/file.h"
+#include "pipeline/html_report.h"
 #include "pipeline/text.h"
 
 void report_state_init(ReportState *s)
@@ -31,6 +33,11 @@ Report *report_new(void)
         return NULL;
     }
     r->format = 1;
+    r->cost.energy_j.value = r->cost.carbon_g.value = r->cost.predicted_j = r->cost.pays_back = NAN;
+    time_t now = time(NULL);
+    struct tm utc;
+    if (gmtime_r(&now, &utc) != NULL) strftime(r->created, sizeof r->created, "%Y-%m-%dT%H:%M:%SZ", &utc);
+    r->carbon = (ReportCarbon){ .grid = carbon_world, .pue = carbon_pue, .embodied = { NAN, NAN, NAN } };
     r->convention = counts_convention;
     r->data.calibration_samples = r->data.evaluation_samples = -1;
     report_state_init(&r->before);
@@ -56,9 +63,16 @@ void report_free(Report *r)
         free_entries(s->notes, s->note_count);
         record_release(&s->record);
         free(s->state.fidelity);
+        free(s->state.by_layer);
     }
     free(r->before.fidelity);
     free(r->after.fidelity);
+    free(r->before.by_layer);
+    free(r->after.by_layer);
+    free(r->carbon.scenarios);
+    free(r->carbon.sci);
+    cJSON_Delete(r->comparisons);
+    cJSON_Delete(r->peaks);
     free(r->steps);
     free(r->goals);
     free(r->source);
@@ -100,6 +114,23 @@ static const char *safe_name(Str name, Arena *arena)
     Str copy = b.failed ? (Str){ NULL, 0 } : arena_str(arena, (Str){ b.data != NULL ? b.data : "", b.len });
     strbuf_release(&b);
     return copy.data;
+}
+
+Status report_state_layers(ReportState *s, const Counts *c, Arena *arena, Err *err)
+{
+    free(s->by_layer);
+    s->by_layer_count = 0;
+    s->by_layer = calloc((size_t)c->layer_count + 1, sizeof *s->by_layer);
+    if (s->by_layer == NULL) return err_no_memory(err, "the report");
+    for (int i = 0; i < c->layer_count; i++) {
+        const LayerCount *l = &c->layers[i];
+        if (l->parameters == 0 && l->cost.macs == 0) continue;
+        ReportLayer row = { .name = safe_name(l->name, arena), .type = safe_name(l->type, arena), .parameters = l->parameters,
+                            .macs = l->cost.macs, .bytes = -1, .milliseconds = NAN, .mac_type = l->mac_type == DT_INT8 ? "int8" : "float32" };
+        if (row.name == NULL || row.type == NULL) return err_no_memory(err, "the report");
+        s->by_layer[s->by_layer_count++] = row;
+    }
+    return OK;
 }
 
 Status report_state_evaluation(ReportState *s, const Evaluation *e, Arena *arena, Err *err)
@@ -195,17 +226,20 @@ Status report_check_folder(const char *folder, Err *err)
 Status report_write(const Report *r, const char *folder, Err *err)
 {
     struct stat info;
-    StrBuf markdown = { 0 };
+    StrBuf markdown = { 0 }, page = { 0 };
     if (mkdir(folder, 0777) != 0 && (errno != EEXIST || stat(folder, &info) != 0 || !S_ISDIR(info.st_mode))) {
         return err_set(err, ERR_IO, "report folder %s: %s", folder, errno == EEXIST ? "a file of that name is there" : strerror(errno));
     }
     cJSON *json = report_json(r);
     char *text = json != NULL ? cJSON_Print(json) : NULL;
     report_print_markdown(r, &markdown);
+    if (json != NULL) html_report(json, &page);
     Status status = OK;
-    if (text == NULL || markdown.failed) status = err_no_memory(err, "the report");
+    if (text == NULL || markdown.failed || page.failed) status = err_no_memory(err, "the report");
     if (status == OK) status = write_text(folder, "report.json", text, strlen(text), err);
     if (status == OK) status = write_text(folder, "report.md", markdown.data, markdown.len, err);
+    if (status == OK) status = write_text(folder, "report.html", page.data, page.len, err);
+    strbuf_release(&page);
     strbuf_release(&markdown);
     cJSON_free(text);
     cJSON_Delete(json);

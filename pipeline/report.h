@@ -5,6 +5,7 @@
 
 #include "base/hash.h"
 #include "graph/pass.h"
+#include "greenness/carbon.h"
 #include "greenness/compare.h"
 #include "greenness/counts.h"
 #include "greenness/measure.h"
@@ -22,6 +23,13 @@ typedef struct ReportFidelity {
     double sqnr_db, cosine, max_abs, top1_agreement;
     int64_t positions;
 } ReportFidelity;
+
+/* One layer, as greenness/counts.h counts it. */
+typedef struct ReportLayer {
+    const char *name, *type, *mac_type;
+    int64_t parameters, macs, bytes; /* bytes: moved in one inference; -1 where not told */
+    double milliseconds;             /* of one inference; NaN where not measured */
+} ReportLayer;
 
 /* One network at one moment. */
 typedef struct ReportState {
@@ -41,6 +49,8 @@ typedef struct ReportState {
     double accuracy, accuracy_low, accuracy_high, cross_entropy;
     ReportFidelity *fidelity; /* against the network as loaded */
     int fidelity_count;
+    ReportLayer *by_layer;     /* before and after only; owned */
+    int by_layer_count;
 } ReportState;
 
 typedef struct ReportEntry {
@@ -63,7 +73,28 @@ typedef struct ReportStep {
 typedef struct ReportCost {
     double seconds, cpu_seconds; /* of the passes alone */
     int64_t peak_memory;         /* of the whole process, VmHWM */
+    Sourced energy_j, carbon_g;  /* of the passes */
+    double predicted_j;          /* said of the whole while a long pass ran; NaN: none */
+    double pays_back;            /* inferences after which it has saved the energy that it took; NaN: no saving was shown */
+    char pays_back_note[160];    /* why not */
 } ReportCost;
+
+/* Carbon of one inference of the first and the last network on one grid. */
+typedef struct ReportScenario {
+    GridFactor grid;
+    double before_g, after_g;
+} ReportScenario;
+
+/* From energy to carbon: which grid, and over several. */
+typedef struct ReportCarbon {
+    GridFactor grid;
+    double pue;
+    Embodied embodied;           /* NaN where not given */
+    Sci *sci;                    /* of one inference: before and after; owned */
+    int sci_count;
+    ReportScenario *scenarios;   /* owned */
+    int scenario_count;
+} ReportCarbon;
 
 typedef struct ReportData {
     const char *calibration, *evaluation, *fidelity; /* what was used: a path, "random inputs ..." */
@@ -87,6 +118,10 @@ typedef struct Report {
     GoalResult *goals;
     int goal_count;
     ReportCost cost;
+    ReportCarbon carbon;
+    cJSON *comparisons;      /* pair by pair, form of pipeline/html_report.h; NULL: none */
+    cJSON *peaks;            /* of this machine, a second: mac_f32, mac_int8, byte_l2, byte_dram; NULL: not measured */
+    char created[24];        /* UTC, "2025-01-31T12:00:00Z" */
     ReportData data;
     MachineInfo machine;
     const char *convention;
@@ -97,6 +132,8 @@ Report *report_new(void); /* NULL when out of memory */
 void report_free(Report *r);
 void report_state_init(ReportState *s); /* nothing measured */
 void report_state_counts(ReportState *s, const Counts *c);
+/* Layers of their own, with weights or MACs; names are made safe. */
+Status report_state_layers(ReportState *s, const Counts *c, Arena *arena, Err *err);
 Status report_state_evaluation(ReportState *s, const Evaluation *e, Arena *arena, Err *err);
 void report_state_latency(ReportState *s, const Latency *l);
 /* Takes the record's entries apart into changed, skipped and notes; takes the record over. */
@@ -109,7 +146,7 @@ cJSON *report_schema(void);
 /* For the terminal: before, after, change; provenance; what each pass did; goals. */
 void report_print(const Report *r, StrBuf *b);
 void report_print_markdown(const Report *r, StrBuf *b);
-/* folder/report.json and folder/report.md; the folder is made when missing. */
+/* folder/report.json, report.html and report.md; the folder is made when missing. */
 Status report_write(const Report *r, const char *folder, Err *err);
 /* Whether it could write there, so that no hour of work and no network is spent on a report that cannot be kept. */
 Status report_check_folder(const char *folder, Err *err);

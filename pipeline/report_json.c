@@ -60,6 +60,16 @@ static const Field fidelity_fields[] = {
     F(ReportFidelity, FIELD_INT, positions, "positions compared"),
     FIELD_END,
 };
+static const Field layer_fields[] = {
+    F(ReportLayer, FIELD_TEXT, name, "of its node, else of its first output"),
+    F(ReportLayer, FIELD_TEXT, type, "operator"),
+    F(ReportLayer, FIELD_TEXT, mac_type, "type its products are taken in"),
+    F(ReportLayer, FIELD_INT, parameters, "elements of its weights"),
+    F(ReportLayer, FIELD_INT, macs, "multiply-accumulates of one inference"),
+    F(ReportLayer, FIELD_INT, bytes, "moved in one inference: operands read once, results written once"),
+    F(ReportLayer, FIELD_NUMBER, milliseconds, "of one inference"),
+    FIELD_END,
+};
 static const Field state_fields[] = {
     F(ReportState, FIELD_INT, file_bytes, "all files of the network"),
     F(ReportState, FIELD_INT, deflated_bytes, "the same, each through zlib at level 9"),
@@ -86,6 +96,7 @@ static const Field state_fields[] = {
     F(ReportState, FIELD_NUMBER, accuracy_high, "upper end"),
     F(ReportState, FIELD_NUMBER, cross_entropy, "nats a prediction"),
     FL(ReportState, fidelity, fidelity_count, ReportFidelity, fidelity_fields, "outputs against those of the network as loaded"),
+    FL(ReportState, by_layer, by_layer_count, ReportLayer, layer_fields, "layers with weights or MACs; empty for steps"),
     FIELD_END,
 };
 static const Field entry_fields[] = {
@@ -118,6 +129,46 @@ static const Field cost_fields[] = {
     F(ReportCost, FIELD_NUMBER, seconds, "wall time of the passes"),
     F(ReportCost, FIELD_NUMBER, cpu_seconds, "CPU time of the passes"),
     F(ReportCost, FIELD_INT, peak_memory, "most resident memory of the whole run, bytes"),
+    FO(ReportCost, energy_j, sourced_fields, "of the passes"),
+    FO(ReportCost, carbon_g, sourced_fields, "of the passes"),
+    F(ReportCost, FIELD_NUMBER, predicted_j, "what was said of the whole while a long pass ran"),
+    F(ReportCost, FIELD_NUMBER, pays_back, "inferences after which it has saved the energy that it took; null: no saving was shown"),
+    F(ReportCost, FIELD_CHARS, pays_back_note, "why not"),
+    FIELD_END,
+};
+static const Field grid_fields[] = {
+    F(GridFactor, FIELD_TEXT, region, "country, 'world', or 'as given'"),
+    F(GridFactor, FIELD_TEXT, code, "ISO 3166 alpha-3"),
+    F(GridFactor, FIELD_NUMBER, g_per_kwh, "grams of CO2 equivalents a kWh"),
+    F(GridFactor, FIELD_CINT, year, "mean of; 0: not known"),
+    F(GridFactor, FIELD_TEXT, basis, "what is counted"),
+    F(GridFactor, FIELD_TEXT, source, "publication"),
+    FIELD_END,
+};
+static const Field embodied_fields[] = {
+    F(Embodied, FIELD_NUMBER, total_kg, "what making the machine emitted, kg of CO2 equivalents; null: not given, and left out"),
+    F(Embodied, FIELD_NUMBER, lifetime_years, "over which that is spread"),
+    F(Embodied, FIELD_NUMBER, share, "part of the machine that is reserved"),
+    FIELD_END,
+};
+static const Field sci_fields[] = {
+    F(Sci, FIELD_NUMBER, energy_g, "E I: of the electricity of one inference"),
+    F(Sci, FIELD_NUMBER, embodied_g, "M: the share of making the machine"),
+    F(Sci, FIELD_NUMBER, total_g, "(E I + M) / R, R: one inference"),
+    FIELD_END,
+};
+static const Field scenario_fields[] = {
+    FO(ReportScenario, grid, grid_fields, "electricity"),
+    F(ReportScenario, FIELD_NUMBER, before_g, "grams of CO2 equivalents of one inference before"),
+    F(ReportScenario, FIELD_NUMBER, after_g, "and after"),
+    FIELD_END,
+};
+static const Field carbon_fields[] = {
+    FO(ReportCarbon, grid, grid_fields, "electricity that carbon is taken with"),
+    F(ReportCarbon, FIELD_NUMBER, pue, "watts drawn for each watt of computing; 1: none added"),
+    FO(ReportCarbon, embodied, embodied_fields, "of the machine"),
+    FL(ReportCarbon, sci, sci_count, Sci, sci_fields, "software carbon intensity, before and after"),
+    FL(ReportCarbon, scenarios, scenario_count, ReportScenario, scenario_fields, "the same energies on several grids"),
     FIELD_END,
 };
 static const Field data_fields[] = {
@@ -149,6 +200,10 @@ static const Field report_fields[] = {
     F(Report, FIELD_CHARS, kept, "the step whose network was written in place of the last one"),
     FL(Report, goals, goal_count, GoalResult, goal_fields, "in a fixed order"),
     FO(Report, cost, cost_fields, "of compressing"),
+    FO(Report, carbon, carbon_fields, "from energy to carbon"),
+    F(Report, FIELD_JSON, comparisons, "ratios pair by pair, with the null band"),
+    F(Report, FIELD_JSON, peaks, "of this machine, a second: multiply-adds in float32 and int8, bytes of the second-level cache and of memory"),
+    F(Report, FIELD_CHARS, created, "when, UTC"),
     FO(Report, data, data_fields, "what was measured and calibrated on"),
     F(Report, FIELD_JSON, recipe, "as it was run"),
     F(Report, FIELD_CHARS, recipe_sha256, "of the recipe's canonical JSON"),

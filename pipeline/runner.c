@@ -6,6 +6,7 @@
 
 #include "base/file.h"
 #include "graph/edit.h"
+#include "pipeline/footprint.h"
 #include "pipeline/run.h"
 #include "pipeline/version.h"
 
@@ -36,7 +37,7 @@ static Status measure_step(Run *run, int i, Err *err)
     Status status = sign(run, signed_graph, err);
     if (status == OK) status = state_reload(signed_graph, run->options->max_mem, NULL, m, err);
     graph_free(signed_graph);
-    if (status == OK) status = state_sizes(state, m, &run->gauge, run->measuring, err);
+    if (status == OK) status = state_sizes(state, m, &run->gauge, run->measuring, NULL, err);
     if (status == OK && run->measuring) status = state_evaluate(state, m, &run->source, &run->gauge, run->report->arena, err);
     return status;
 }
@@ -197,7 +198,7 @@ static Status measure_result(Run *run, Err *err)
         memcpy(after->sha256, run->result.hash, HASH_TEXT);
         return OK;
     }
-    TRY(state_sizes(after, &run->result, &run->gauge, run->measuring, err));
+    TRY(state_sizes(after, &run->result, &run->gauge, run->measuring, run->report->arena, err));
     if (!run->measuring) return OK;
     TRY(state_evaluate(after, &run->result, &run->source, &run->gauge, run->report->arena, err));
     return time_all(run, true, err);
@@ -238,6 +239,9 @@ static Status run_all(Run *run, Err *err)
     TRY(stages_commit(&run->stages, err));
     if (run->result.graph != NULL) TRY(measure_result(run, err));
     run->report->cost.peak_memory = peak_memory();
+    Footprint plain;
+    TRY(footprint_parse(&(FootprintTexts){ NULL }, &plain, err));
+    TRY(footprint_report(run->options->footprint != NULL ? run->options->footprint : &plain, run->report, err));
     return judge(run, err);
 }
 

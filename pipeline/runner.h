@@ -2,6 +2,7 @@
 #ifndef PARE_PIPELINE_RUNNER_H
 #define PARE_PIPELINE_RUNNER_H
 
+#include "pipeline/footprint.h"
 #include "pipeline/recipe.h"
 #include "pipeline/report.h"
 
@@ -18,6 +19,7 @@ typedef struct RunOptions {
     uint64_t seed;
     uint64_t max_mem;    /* 0: no limit */
     const char *cache_dir;
+    const Footprint *footprint; /* NULL: the world, PUE 1, nothing embodied */
     Log *log;
 } RunOptions;
 

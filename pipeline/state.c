@@ -123,7 +123,7 @@ Status state_reload(Graph *g, uint64_t max_mem, Log *log, Model *out, Err *err)
     return status;
 }
 
-Status state_sizes(ReportState *s, Model *m, const Gauge *q, bool deflate, Err *err)
+Status state_sizes(ReportState *s, Model *m, const Gauge *q, bool deflate, Arena *arena, Err *err)
 {
     Counts counts;
     if (m->hash[0] == '\0') TRY(model_hash(m, err));
@@ -142,8 +142,9 @@ Status state_sizes(ReportState *s, Model *m, const Gauge *q, bool deflate, Err *
     if (status == ERR_DATA && !q->given) status = counts_of(m->graph, NULL, &counts, &why); /* our shapes, not the user's */
     if (status != OK) return err_set(err, status, "%s", why.text);
     report_state_counts(s, &counts);
+    if (arena != NULL) status = report_state_layers(s, &counts, arena, err);
     counts_release(&counts);
-    return OK;
+    return status;
 }
 
 Status state_evaluate(ReportState *s, const Model *m, const Model *reference, Gauge *q, Arena *arena, Err *err)

@@ -29,8 +29,8 @@ void gauge_release(Gauge *q);
 
 /* Saves into an unlinked temporary place and loads from there, as a stranger would. */
 Status state_reload(Graph *g, uint64_t max_mem, Log *log, Model *out, Err *err);
-/* Bytes, hash and counts; deflated size when asked. */
-Status state_sizes(ReportState *s, Model *m, const Gauge *q, bool deflate, Err *err);
+/* Bytes, hash and counts; deflated size when asked; layer by layer where an arena for the names is given. */
+Status state_sizes(ReportState *s, Model *m, const Gauge *q, bool deflate, Arena *arena, Err *err);
 /* Accuracy, and with a reference fidelity to it. */
 Status state_evaluate(ReportState *s, const Model *m, const Model *reference, Gauge *q, Arena *arena, Err *err);
 /* All networks interleaved. A network that cannot be timed gets a note in its state, and is left out. */

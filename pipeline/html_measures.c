@@ -1,0 +1,283 @@
+/* Six measures and accuracy, number by number, and their ratios in one picture. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "pipeline/html.h"
+#include "pipeline/html_chart.h"
+#include "pipeline/html_sections.h"
+
+/* Rows beneath a measure. */
+typedef struct SubRow {
+    MeasureId of;
+    const char *title, *unit, *path, *plus; /* plus: a second number to add */
+    double factor;
+    bool exact; /* written digit by digit */
+} SubRow;
+
+static const SubRow sub_rows[] = {
+    { MEASURE_TIME, "CPU time, all threads", "s", "cpu_seconds", NULL, 1, false },
+    { MEASURE_SIZE, "deflated", "B", "deflated_bytes", NULL, 1, false },
+    { MEASURE_SIZE, "parameters", "", "parameters", NULL, 1, true },
+    { MEASURE_SIZE, "of them non-zero", "", "nonzeros", NULL, 1, true },
+    { MEASURE_SIZE, "bits a weight", "", "weight_bits", NULL, 1, false },
+    { MEASURE_OPERATIONS, "in float32", "MAC", "macs.float32", NULL, 1, false },
+    { MEASURE_OPERATIONS, "in int8", "MAC", "macs.int8", NULL, 1, false },
+    { MEASURE_OPERATIONS, "elementwise", "", "elementwise", NULL, 1, true },
+    { MEASURE_OPERATIONS, "exp, division \xE2\x80\xA6", "", "transcendental", NULL, 1, true },
+    { MEASURE_OPERATIONS, "bytes moved, at least", "B", "weight_bytes", "activation_bytes", 1, false },
+    { MEASURE_ENERGY, "above idle", "J", "net_j", NULL, 1, false },
+    { MEASURE_ENERGY, "of 1,000 inferences", "J", "energy_j", NULL, 1000, false },
+    { MEASURE_CARBON, "of 1,000 inferences", "g CO\xE2\x82\x82" "e", "carbon_g", NULL, 1000, false },
+    { MEASURE_CARBON, "SCI, an inference", "g CO\xE2\x82\x82" "e", "sci.total_g", NULL, 1, false },
+};
+
+static void number_cell(const Range *r, const char *unit, bool exact, StrBuf *b)
+{
+    char value[HTML_NUMBER], low[HTML_NUMBER], high[HTML_NUMBER];
+    if (exact) html_number(r->value, 15, value);
+    else html_quantity(r->value, unit, value);
+    strbuf_add(b, "<td class=\"num\">");
+    html_text(b, value);
+    if (range_has_interval(r)) {
+        char range[3 * HTML_NUMBER];
+        html_quantity(r->low, unit, low);
+        html_quantity(r->high, unit, high);
+        snprintf(range, sizeof range, "%s \xE2\x80\xA6 %s", low, high);
+        html_element(b, "span", "range", range);
+    }
+    strbuf_add(b, "</td>");
+}
+
+static void change_cell(const View *v, int k, MeasureId id, StrBuf *b)
+{
+    char text[HTML_NUMBER];
+    Claim claim = measure_claim(v, k, id);
+    html_change(measure_of(v->networks[0], id).value, measure_of(v->networks[k], id).value, text);
+    const char *mood = claim == CLAIM_LESS ? "num good" : claim == CLAIM_MORE ? "num bad" : "num";
+    html_element(b, "td", mood, claim == CLAIM_UNSURE ? "within noise" : claim == CLAIM_NONE ? "" : text);
+}
+
+static Range sub_range(const cJSON *network, const SubRow *row)
+{
+    Range r = view_range(network, row->path);
+    if (row->plus != NULL) r.value += view_number(network, row->plus);
+    return (Range){ r.value * row->factor, r.low * row->factor, r.high * row->factor };
+}
+
+static void sub_row(const View *v, const SubRow *row, StrBuf *b)
+{
+    bool any = false, zero = true;
+    for (int k = 0; k < v->count; k++) {
+        Range r = sub_range(v->networks[k], row);
+        any = any || isfinite(r.value);
+        zero = zero && !(r.value != 0);
+    }
+    if (!any || zero) return;
+    strbuf_add(b, "<tr class=\"sub\">");
+    html_element(b, "th", NULL, row->title);
+    Range first = sub_range(v->networks[0], row);
+    for (int k = 0; k < v->count; k++) {
+        char text[HTML_NUMBER];
+        Range r = sub_range(v->networks[k], row);
+        number_cell(&r, row->unit, row->exact, b);
+        if (k == 0) continue;
+        html_change(first.value, r.value, text);
+        bool unsure = measure_infos[row->of].compared != NULL && measure_claim(v, k, row->of) == CLAIM_UNSURE;
+        html_element(b, "td", "num", unsure ? "within noise" : text);
+    }
+    strbuf_add(b, "</tr>\n");
+}
+
+static void measure_row(const View *v, MeasureId id, StrBuf *b)
+{
+    const MeasureInfo *m = &measure_infos[id];
+    const char *from = NULL, *source = NULL;
+    for (int k = v->count - 1; k >= 0 && from == NULL; k--) {
+        from = measure_provenance(v->networks[k], id);
+        source = measure_source(v->networks[k], id);
+    }
+    strbuf_add(b, "<tr><th>");
+    html_text(b, m->title);
+    if (from != NULL) {
+        char name[32];
+        snprintf(name, sizeof name, "badge %s", from);
+        strbuf_add(b, " ");
+        html_element(b, "span", name, from);
+    } else {
+        const char *why = id == MEASURE_TIME ? view_text(v->networks[v->count - 1], "latency_note") : source;
+        html_element(b, "p", "note", why != NULL ? why : "not measured");
+    }
+    strbuf_add(b, "</th>");
+    for (int k = 0; k < v->count; k++) {
+        Range r = measure_of(v->networks[k], id);
+        number_cell(&r, m->unit, false, b);
+        if (k > 0) change_cell(v, k, id, b);
+    }
+    strbuf_add(b, "</tr>\n");
+    for (size_t i = 0; i < sizeof sub_rows / sizeof *sub_rows; i++) {
+        if (sub_rows[i].of == id) sub_row(v, &sub_rows[i], b);
+    }
+}
+
+static void percent_cell(const Range *r, StrBuf *b)
+{
+    char value[HTML_NUMBER] = "\xE2\x80\x93", range[HTML_NUMBER];
+    if (isfinite(r->value)) snprintf(value, sizeof value, "%.2f %%", r->value);
+    strbuf_add(b, "<td class=\"num\">");
+    html_text(b, value);
+    if (range_has_interval(r)) {
+        snprintf(range, sizeof range, "%.2f \xE2\x80\xA6 %.2f %%", r->low, r->high);
+        html_element(b, "span", "range", range);
+    }
+    strbuf_add(b, "</td>");
+}
+
+static void accuracy_row(const View *v, StrBuf *b)
+{
+    bool any = false;
+    for (int k = 0; k < v->count; k++) any = any || isfinite(view_accuracy(v->networks[k]).value);
+    if (!any) return;
+    strbuf_add(b, "<tr>");
+    strbuf_add(b, "<th>Accuracy <span class=\"badge measured\">measured</span></th>");
+    Range first = view_accuracy(v->networks[0]);
+    for (int k = 0; k < v->count; k++) {
+        Range r = view_accuracy(v->networks[k]);
+        percent_cell(&r, b);
+        if (k == 0) continue;
+        char text[HTML_NUMBER];
+        double change = r.value - first.value;
+        bool clear = first.low > r.high || r.low > first.high;
+        snprintf(text, sizeof text, "%s%.2f points", change < 0 ? "\xE2\x88\x92" : "+", fabs(change));
+        html_element(b, "td", clear ? (change < 0 ? "num bad" : "num good") : "num", isfinite(change) ? text : "");
+    }
+    strbuf_add(b, "</tr>\n");
+}
+
+/* How much outputs are those of the reference, where that was measured. */
+static void fidelity_rows(const View *v, StrBuf *b)
+{
+    const cJSON *item;
+    cJSON_ArrayForEach(item, view_list(v->networks[v->count - 1], "fidelity")) {
+        char text[160], number[HTML_NUMBER];
+        const char *output = view_text(item, "output");
+        double same = view_number(item, "top1_agreement"), sqnr = view_number(item, "sqnr_db");
+        snprintf(text, sizeof text, "output '%.100s' as the original's", output != NULL ? output : "?");
+        strbuf_add(b, "<tr class=\"sub\">");
+        html_element(b, "th", NULL, text);
+        for (int k = 0; k < v->count - 1; k++) strbuf_add(b, k == 0 ? "<td></td>" : "<td></td><td></td>");
+        if (isfinite(same)) snprintf(text, sizeof text, "%.2f %% same class", 100 * same);
+        else snprintf(text, sizeof text, "cosine %.5f", view_number(item, "cosine"));
+        html_element(b, "td", "num", text);
+        html_number(sqnr, 3, number);
+        snprintf(text, sizeof text, "%s dB SQNR", number);
+        html_element(b, "td", "num", isfinite(sqnr) ? text : view_number(item, "max_abs") == 0 ? "equal" : "");
+        strbuf_add(b, "</tr>\n");
+    }
+}
+
+/* ---- all ratios in one picture ---- */
+
+typedef struct Bar {
+    const char *title;
+    double ratio, low, high;
+    Claim claim;
+} Bar;
+
+/* Interval of a ratio: the comparison's, else bounds from both intervals (wider than needed, never narrower). */
+static Bar bar_of(const View *v, int k, MeasureId id)
+{
+    const MeasureInfo *m = &measure_infos[id];
+    Range before = measure_of(v->networks[0], id), after = measure_of(v->networks[k], id);
+    Bar bar = { .title = m->title, .ratio = after.value / before.value, .low = NAN, .high = NAN, .claim = measure_claim(v, k, id) };
+    const cJSON *comparison = m->compared != NULL && id != MEASURE_POWER ? view_comparison(v, k, m->compared) : NULL;
+    if (comparison != NULL) {
+        bar.ratio = view_number(comparison, "ratio.median");
+        bar.low = view_number(comparison, "ratio.low");
+        bar.high = view_number(comparison, "ratio.high");
+    } else if (range_has_interval(&before) && range_has_interval(&after)) {
+        bar.low = after.low / before.high;
+        bar.high = after.high / before.low;
+    }
+    return bar;
+}
+
+static int ratio_bars(const View *v, int k, Bar bars[MEASURE_COUNT + 2])
+{
+    int count = 0;
+    for (int id = 0; id < MEASURE_COUNT; id++) {
+        Bar bar = bar_of(v, k, (MeasureId)id);
+        if (bar.ratio > 0 && isfinite(bar.ratio)) bars[count++] = bar;
+    }
+    return count;
+}
+
+static void draw_bar(Chart *c, const Bar *bar, double y)
+{
+    char text[HTML_NUMBER];
+    double one = scale_at(&c->x, 1), at = scale_at(&c->x, bar->ratio);
+    const char *fill = bar->claim == CLAIM_LESS ? "f-good" : bar->claim == CLAIM_MORE ? "f-bad" : "f-before";
+    chart_text(c, "", 0, y + 4, bar->title);
+    chart_rect(c, fill, fmin(one, at), y - 7, fabs(at - one), 14);
+    if (isfinite(bar->low) && isfinite(bar->high) && bar->low > 0) {
+        double low = scale_at(&c->x, bar->low), high = scale_at(&c->x, bar->high);
+        chart_line(c, "s-ink", low, y, high, y);
+        chart_line(c, "s-ink", low, y - 4, low, y + 4);
+        chart_line(c, "s-ink", high, y - 4, high, y + 4);
+    }
+    html_number(bar->ratio, 3, text);
+    char label[HTML_NUMBER + 8];
+    snprintf(label, sizeof label, "\xC3\x97 %s", text);
+    chart_text(c, "end strong", CHART_WIDTH, y + 4, label);
+}
+
+static void ratio_chart(const View *v, int k, StrBuf *b)
+{
+    Bar bars[MEASURE_COUNT + 2];
+    int count = ratio_bars(v, k, bars);
+    if (count == 0) return;
+    double low = 1, high = 1;
+    for (int i = 0; i < count; i++) {
+        low = fmin(low, fmin(bars[i].ratio, bars[i].low > 0 ? bars[i].low : bars[i].ratio));
+        high = fmax(high, fmax(bars[i].ratio, isfinite(bars[i].high) ? bars[i].high : bars[i].ratio));
+    }
+    Chart c;
+    char title[320], name[128], reference[128];
+    html_shorten(v->names[k], 24, name, sizeof name);
+    html_shorten(v->names[0], 24, reference, sizeof reference);
+    snprintf(title, sizeof title, "What is left: %s / %s", name, reference);
+    chart_begin(&c, b, v->count > 2 ? title : "What is left: after / before",
+                "Ratio of each measure, after to before, on a logarithmic axis", count * 28 + 58);
+    c.left = 92;
+    c.right = CHART_WIDTH - 52;
+    c.x = scale_around(fmin(low, 0.8), fmax(high, 1.25), true);
+    chart_axis_x(&c, "", "after / before, logarithmic");
+    for (int i = 0; i < count; i++) draw_bar(&c, &bars[i], c.top + 14 + i * 28);
+    double one = scale_at(&c.x, 1);
+    chart_line(&c, "one", one, c.top - 4, one, c.bottom);
+    chart_end(&c, "Left of the dashed line is less than before. Whiskers: 95 % interval; grey: no difference beyond noise.");
+}
+
+void html_measures(const View *v, StrBuf *b)
+{
+    if (v->count == 0) return;
+    strbuf_add(b, "<h2 id=\"measures\">Six measures, and accuracy</h2>\n<div class=\"scroll\"><table class=\"compact\">\n<thead><tr><th></th>");
+    for (int k = 0; k < v->count; k++) {
+        html_element(b, "th", "num", v->count == 2 ? (k == 0 ? "before" : view_true(v->root, "dry_run") ? "predicted" : "after") : v->names[k]);
+        if (k > 0) html_element(b, "th", "num", "change");
+    }
+    strbuf_add(b, "</tr></thead>\n<tbody>\n");
+    for (int id = 0; id < MEASURE_COUNT; id++) measure_row(v, (MeasureId)id, b);
+    accuracy_row(v, b);
+    fidelity_rows(v, b);
+    strbuf_add(b, "</tbody></table></div>\n<p class=\"note\">One inference at batch ");
+    char batch[HTML_NUMBER];
+    double given = view_number(v->networks[0], "batch");
+    html_number(isfinite(given) ? given : 1, 6, batch);
+    html_text(b, batch);
+    strbuf_add(b, " unless a row says otherwise. Ranges are 95 % intervals.</p>\n");
+    if (v->count < 2) return;
+    strbuf_add(b, "<div class=\"charts\">\n");
+    for (int k = 1; k < v->count; k++) ratio_chart(v, k, b);
+    strbuf_add(b, "</div>\n");
+}
