@@ -45,6 +45,12 @@ void outfile_abort(OutFile *f); /* removes the temporary file; NULL is fine */
 /* Removes the temporary files of every OutFile still open: for the interrupt path of cmd/. Async-signal-safe. */
 void outfile_abort_all(void);
 
+/* Appends whole lines in one write under a lock, so that runs side by side do not mix; a line that a crash cut off before stays one of its
+ * own. `header` (may be NULL) is written first into a new or empty file, and is what another file has to begin with: ERR_DATA. */
+Status file_append(const char *path, const char *header, const char *lines, Err *err);
+/* Whether it could be appended to as it is now; OK for a file that is not there. */
+Status file_append_check(const char *path, const char *header, Err *err);
+
 /* True when both paths name the same existing file (device and inode). */
 bool file_same(const char *a, const char *b);
 /* The folder part of a path, "." when none; malloc'ed, NULL when out of memory. */

@@ -67,6 +67,7 @@ struct Command {
     X(command_infer) \
     X(command_eval) \
     X(command_profile) \
+    X(command_history) \
     X(command_probe) \
     X(command_list) \
     X(command_help) \

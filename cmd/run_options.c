@@ -4,6 +4,8 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "pipeline/exports.h"
+#include "pipeline/history.h"
 
 static Status read_goals(const Call *c, Recipe *recipe, Err *err)
 {
@@ -29,10 +31,30 @@ static Status read_seed(const char *text, RunOptions *options, Err *err)
     return OK;
 }
 
+/* Everything that is to be written besides the network could be: asked before the work. */
+static Status check_places(const RunCommand *o, Err *err)
+{
+    if (o->report != NULL) TRY(report_check_folder(o->report, err));
+    if (o->emissions != NULL) TRY(export_emissions_check(o->emissions, err));
+    if (o->boamps != NULL) TRY(export_check("boamps", o->boamps, err));
+    return o->history != NULL ? export_check("history", o->history, err) : OK;
+}
+
+static Status write_files(const RunCommand *o, const Report *report, Err *err)
+{
+    if (o->report != NULL) TRY(report_write(report, o->report, err));
+    if (o->emissions != NULL) TRY(export_emissions(report, o->emissions, err));
+    if (o->boamps != NULL) TRY(export_boamps(report, o->boamps, err));
+    if (o->history == NULL) return OK;
+    HistoryEntry entry;
+    history_of_report(report, &entry);
+    return history_append(o->history, &entry, err);
+}
+
 static Status show_report(Call *c, const Report *report, Err *err)
 {
     const RunCommand *o = c->options;
-    if (o->report != NULL && !report->dry_run) TRY(report_write(report, o->report, err));
+    if (!report->dry_run) TRY(write_files(o, report, err));
     if (o->json) {
         cJSON *json = report_json(report);
         char *text = json != NULL ? cJSON_Print(json) : NULL;
@@ -57,7 +79,7 @@ Status run_for_command(Call *c, Recipe *recipe, const char *model, Err *err)
         .max_mem = c->max_mem, .cache_dir = run_cache_dir(o, c->arena), .log = c->log,
     };
     c->out_to_stderr = o->output != NULL && outfile_is_stdout(o->output);
-    if (o->report != NULL && !o->dry_run) TRY(report_check_folder(o->report, err));
+    if (!o->dry_run) TRY(check_places(o, err));
     TRY(footprint_parse(&o->footprint, &footprint, err));
     options.footprint = &footprint;
     TRY(read_goals(c, recipe, err));

@@ -1,4 +1,4 @@
-/* Charts as inline SVG: scales, axes, marks. Inside pipeline/html*.c only. Coordinates are those of the picture, y downward; classes are of
+/* Charts as inline SVG: scales, axes, marks. For pages only. Coordinates are those of the picture, y downward; classes are of
  * the style sheet; all text is escaped. A chart is 440 wide, so that its letters are still read on a phone. */
 #ifndef PARE_PIPELINE_HTML_CHART_H
 #define PARE_PIPELINE_HTML_CHART_H

@@ -1,0 +1,111 @@
+#include "cmd/cmd.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "pipeline/history.h"
+
+typedef struct HistoryOptions {
+    CommonOptions common;
+    bool json, gate;
+    const char *name, *html;
+} HistoryOptions;
+
+static const Opt history_options[] = {
+    { .name = "name", .type = OPT_STRING, .field = offsetof(HistoryOptions, name),
+      .help = "the network, by the name of its file (default: that of the last run)" },
+    { .name = "gate", .type = OPT_FLAG, .field = offsetof(HistoryOptions, gate),
+      .help = "exit code 5 when the last run is worse than those before it, beyond the noise" },
+    { .name = "json", .type = OPT_FLAG, .field = offsetof(HistoryOptions, json), .help = "one JSON object instead of text" },
+    { .name = "html", .type = OPT_STRING, .field = offsetof(HistoryOptions, html), .unit = "file", .help = "write a page with a plot of each number" },
+    COMMON_OPTIONS(HistoryOptions),
+    OPT_END,
+};
+
+/* Whether what reads our letters takes UTF-8, as the locale's variables say. */
+static bool takes_utf8(void)
+{
+    static const char *const names[] = { "LC_ALL", "LC_CTYPE", "LANG" };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const char *value = getenv(names[i]);
+        if (value == NULL || value[0] == '\0') continue;
+        return strstr(value, "UTF-8") != NULL || strstr(value, "utf8") != NULL || strstr(value, "UTF8") != NULL;
+    }
+    return false;
+}
+
+static Status write_page(const History *h, const char *path, const char *to, Err *err)
+{
+    StrBuf page = { 0 };
+    OutFile *file = NULL;
+    history_html(h, path, &page);
+    Status status = page.failed ? err_no_memory(err, "the page") : outfile_open(to, &file, err);
+    if (status == OK) {
+        status = outfile_write(file, page.data, page.len, err);
+        if (status == OK) status = outfile_commit(file, err);
+        else outfile_abort(file);
+    }
+    strbuf_release(&page);
+    return status;
+}
+
+static Status judge(const History *h, Err *err)
+{
+    char names[256] = "";
+    for (int id = 0; id < HISTORY_COUNT; id++) {
+        HistoryTrend t;
+        history_trend(h, (HistoryId)id, &t);
+        if (t.change != HISTORY_WORSE) continue;
+        size_t used = strlen(names);
+        snprintf(names + used, sizeof names - used, "%s%s", used > 0 ? ", " : "", history_infos[id].title);
+    }
+    return names[0] != '\0' ? err_set(err, ERR_GOAL, "worse than before, beyond the noise: %s", names) : OK;
+}
+
+static Status run(Call *c, Err *err)
+{
+    const HistoryOptions *o = c->options;
+    const char *path = c->args[0], *no_color = getenv("NO_COLOR");
+    History h;
+    TRY(history_read(path, &h, err));
+    size_t all = h.count;
+    history_keep(&h, o->name);
+    Status status = OK;
+    if (all > 0 && h.count == 0) status = err_set(err, ERR_DATA, "%s: no run of '%s' among its %zu", path, o->name, all);
+    if (status == OK && o->json) {
+        cJSON *json = history_json(&h, path);
+        char *text = json != NULL ? cJSON_Print(json) : NULL;
+        cJSON_Delete(json);
+        if (text != NULL) strbuf_printf(&c->out, "%s\n", text);
+        else status = err_no_memory(err, "the JSON text");
+        cJSON_free(text);
+    } else if (status == OK && !o->common.quiet) {
+        history_print(&h, path, isatty(STDOUT_FILENO) && (no_color == NULL || no_color[0] == '\0'), takes_utf8(), &c->out);
+    }
+    if (status == OK && o->html != NULL) status = write_page(&h, path, o->html, err);
+    if (status == OK && o->gate) status = judge(&h, err);
+    history_release(&h);
+    return status;
+}
+
+const Command command_history = {
+    .name = "history",
+    .args = "FILE",
+    .summary = "the trend of a network over its builds, and whether the last one is worse",
+    .details = "  pare run recipe.json model.onnx -o small.onnx --history runs.jsonl   append a line to the file\n"
+               "  pare history runs.jsonl                                              print each number's trend\n"
+               "  pare history runs.jsonl --gate                                       for a build server: exit code 5 when worse\n"
+               "  pare history runs.jsonl --html trend.html                            plot it\n\n"
+               "Worse is: a size or count over 0.5 % above the run before; a time or measured energy whose interval does not meet that of\n"
+               "the run before and which is further from the median of up to 16 earlier runs on the same machine than three times their\n"
+               "spread, 2 % at least; an accuracy whose interval does not meet that of the best run before. Power, and energy and carbon\n"
+               "that are only modelled from time, are shown and not judged. Lines that are cut off or of something else are skipped and\n"
+               "named.\n",
+    .options = history_options,
+    .options_size = sizeof(HistoryOptions),
+    .min_args = 1,
+    .max_args = 1,
+    .run = run,
+};
