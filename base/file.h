@@ -36,6 +36,8 @@ bool outfile_is_stdout(const char *path);
 bool outfile_is_stream(const char *path);
 Status outfile_write(OutFile *f, const void *data, size_t size, Err *err);
 uint64_t outfile_bytes(const OutFile *f);
+/* Opens, writes and commits in one. */
+Status outfile_put(const char *path, const void *data, size_t size, Err *err);
 /* Renames into place. On failure the old file is untouched and the temporary one is gone. Frees f in every case. */
 Status outfile_commit(OutFile *f, Err *err);
 /* Two files that belong together: `prepare` flushes to disk and closes without the rename, so that all can fail before any is renamed;

@@ -174,3 +174,13 @@ void outfile_abort_all(void)
         if (name != NULL) unlink(name);
     }
 }
+
+Status outfile_put(const char *path, const void *data, size_t size, Err *err)
+{
+    OutFile *file;
+    TRY(outfile_open(path, &file, err));
+    Status status = outfile_write(file, data, size, err);
+    if (status == OK) return outfile_commit(file, err);
+    outfile_abort(file);
+    return status;
+}

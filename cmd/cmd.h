@@ -67,6 +67,8 @@ struct Command {
     X(command_infer) \
     X(command_eval) \
     X(command_profile) \
+    X(command_measure) \
+    X(command_compare) \
     X(command_history) \
     X(command_probe) \
     X(command_list) \

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "greenness/profile.h"
+#include "pipeline/comparison.h"
 #include "pipeline/docs.h"
 #include "pipeline/report.h"
 
@@ -34,16 +35,18 @@ static Status run(Call *c, Err *err)
     else if (strcmp(kind, "man") == 0) man_page(&c->out);
     else if (strcmp(kind, "recipe-schema") == 0) return print_schema(recipe_schema(), &c->out, err);
     else if (strcmp(kind, "report-schema") == 0) return print_schema(report_schema(), &c->out, err);
+    else if (strcmp(kind, "measure-schema") == 0) return print_schema(comparison_schema(), &c->out, err);
     else if (strcmp(kind, "profile-schema") == 0) return print_schema(profile_schema(), &c->out, err);
     else
-        return err_set(err, ERR_USAGE, "docs: '%s' is none of passes, ops, formats, man, recipe-schema, report-schema, profile-schema",
+        return err_set(err, ERR_USAGE, "docs: '%s' is none of passes, ops, formats, man, recipe-schema, report-schema, measure-schema, "
+                                       "profile-schema",
                        kind);
     return OK;
 }
 
 const Command command_docs = {
     .name = "docs",
-    .args = "passes|ops|formats|man|recipe-schema|report-schema|profile-schema",
+    .args = "passes|ops|formats|man|recipe-schema|report-schema|measure-schema|profile-schema",
     .summary = "print a generated page of docs/ (for 'make docs')",
     .details = "  pare docs passes > docs/passes.md\n",
     .options = docs_options,

@@ -1,11 +1,10 @@
-#include "cmd/cmd.h"
+#include "cmd/source_options.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/file.h"
-#include "greenness/profile.h"
 #include "pipeline/probe.h"
 
 #define LOOK_SECONDS 0.1
@@ -13,8 +12,9 @@
 typedef struct ProbeOptions {
     CommonOptions common;
     bool json, calibrate;
-    const char *output, *profile, *meter_log, *sensor, *sysroot;
-    double meter_offset, watts_per_core, seconds;
+    const char *output;
+    double seconds;
+    SourceOptions source;
 } ProbeOptions;
 
 static const Opt probe_options[] = {
@@ -25,18 +25,7 @@ static const Opt probe_options[] = {
       .help = "where the machine profile goes; also -o" },
     { .name = "seconds", .type = OPT_FLOAT, .field = offsetof(ProbeOptions, seconds), .fallback = "0", .min = 0, .max = 3600,
       .help = "time for the calibration; 0: 10 without energy, 60 with" },
-    { .name = "profile", .type = OPT_STRING, .field = offsetof(ProbeOptions, profile), .unit = "file",
-      .help = "a machine profile made before, here or elsewhere" },
-    { .name = "meter-log", .type = OPT_STRING, .field = offsetof(ProbeOptions, meter_log), .unit = "file",
-      .help = "log of an external meter: lines of time (seconds since 1970) and watts, parted by commas" },
-    { .name = "meter-offset", .type = OPT_FLOAT, .field = offsetof(ProbeOptions, meter_offset), .fallback = "0", .min = -1e9, .max = 1e9,
-      .unit = "seconds", .help = "how far the meter's clock is ahead of this machine's" },
-    { .name = "sensor", .type = OPT_STRING, .field = offsetof(ProbeOptions, sensor),
-      .help = "the board sensor that feeds the processor, as hwmon3/power1 or by its label" },
-    { .name = "watts-per-core", .type = OPT_FLOAT, .field = offsetof(ProbeOptions, watts_per_core), .fallback = "0", .min = 0, .max = 1000,
-      .unit = "watts", .help = "for the estimate from CPU time: thermal design power / cores; 0: 12" },
-    { .name = "sysroot", .type = OPT_STRING, .field = offsetof(ProbeOptions, sysroot), .unit = "folder",
-      .help = "a copy of /sys and /proc to look at instead of this machine's" },
+    SOURCE_OPTIONS(ProbeOptions),
     COMMON_OPTIONS(ProbeOptions),
     OPT_END,
 };
@@ -81,7 +70,7 @@ static Status calibrate(Call *c, const SourceSettings *settings, Err *err)
 {
     const ProbeOptions *o = c->options;
     if (o->output == NULL) return err_set(err, ERR_USAGE, "probe: --calibrate needs --output=FILE for the machine profile");
-    if (o->sysroot != NULL) return err_set(err, ERR_USAGE, "probe: --calibrate runs on this machine and takes no --sysroot");
+    if (o->source.sysroot != NULL) return err_set(err, ERR_USAGE, "probe: --calibrate runs on this machine and takes no --sysroot");
     OutFile *file = NULL;
     Profile p;
     TRY(outfile_open(o->output, &file, err)); /* before the minute it takes */
@@ -102,12 +91,8 @@ static Status run(Call *c, Err *err)
 {
     const ProbeOptions *o = c->options;
     Profile profile;
-    SourceSettings settings = { .sysroot = o->sysroot, .meter_path = o->meter_log, .meter_offset = o->meter_offset, .sensor = o->sensor,
-                                .watts_per_core = o->watts_per_core };
-    if (o->profile != NULL) {
-        TRY(profile_load(o->profile, &profile, err));
-        settings.profile = &profile;
-    }
+    SourceSettings settings;
+    TRY(source_settings(&o->source, &profile, &settings, err));
     if (o->calibrate) return calibrate(c, &settings, err);
     if (o->output != NULL) return err_set(err, ERR_USAGE, "probe: --output is for --calibrate");
     Probe probe;
@@ -115,8 +100,8 @@ static Status run(Call *c, Err *err)
     const Source *meter = &probe.lines[0].source;
     if (o->json) TRY(print_json(probe_json(&probe), &c->out, err));
     else probe_print(&probe, &c->out);
-    if (o->meter_log != NULL && meter->readiness != SOURCE_READY)
-        return err_set(err, meter->readiness == SOURCE_ABSENT ? ERR_IO : ERR_DATA, "%s: %s", o->meter_log, meter->reason);
+    if (o->source.meter_log != NULL && meter->readiness != SOURCE_READY)
+        return err_set(err, meter->readiness == SOURCE_ABSENT ? ERR_IO : ERR_DATA, "%s: %s", o->source.meter_log, meter->reason);
     return OK;
 }
 

@@ -25,7 +25,7 @@ Sourced carbon_of_grid(const Sourced *joules, const GridFactor *grid, double pue
     if (grid == NULL) grid = &carbon_world;
     if (!(pue > 0)) pue = carbon_pue;
     out.value = joules->value / 3.6e6 * grid->g_per_kwh * pue;
-    if (grid->source == NULL)
+    if (grid->year == 0)
         snprintf(out.source, sizeof out.source, "modelled: %s energy x %g g/kWh (as given), PUE %.4g", energy, grid->g_per_kwh, pue);
     else
         snprintf(out.source, sizeof out.source, "modelled: %s energy x %g g/kWh (%s %d, %s, %s), PUE %.4g", energy, grid->g_per_kwh,

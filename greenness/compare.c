@@ -45,6 +45,16 @@ const char *stop_text(StopReason r)
     return texts[r];
 }
 
+void compared_init(Compared *n)
+{
+    static const Ratio none = { .median = NAN, .low = NAN, .high = NAN, .without_outliers = NAN, .p = NAN };
+    static const Interval nowhere = { NAN, NAN, NAN };
+    static const Sourced nothing = { .value = NAN };
+    *n = (Compared){ .batch = 1, .seconds = nowhere, .cpu_seconds = nowhere, .energy_j = nowhere, .net_j = nowhere, .watts = nowhere,
+                     .carbon_g = nothing, .sci = { NAN, NAN, NAN }, .green_algorithms_j = nothing, .time_tdp_j = nothing, .time = none,
+                     .cpu = none, .energy = none, .net = none };
+}
+
 void comparison_release(Comparison *c)
 {
     for (int i = 0; c->networks != NULL && i < c->count; i++) free(c->networks[i].pairs);
@@ -191,6 +201,7 @@ out:
 static Status allocate(Protocol *p, Err *err)
 {
     p->out->networks = alloc_zeroed((size_t)p->count, sizeof *p->out->networks);
+    for (int i = 0; p->out->networks != NULL && i < p->count; i++) compared_init(&p->out->networks[i]);
     if (p->out->networks != NULL) p->out->count = p->count;
     p->call_seconds = alloc_zeroed((size_t)p->count, sizeof *p->call_seconds);
     p->calls = alloc_zeroed((size_t)p->count, sizeof *p->calls);
@@ -229,7 +240,8 @@ static Status run_protocol(Protocol *p, Err *err)
 
 Status compare_networks(const Contestant *contestants, int count, const CompareOptions *options, Comparison *out, Err *err)
 {
-    *out = (Comparison){ .idle_before_w = NAN, .idle_after_w = NAN, .idle_seconds = NAN, .threads = options->threads, .seed = options->seed };
+    *out = (Comparison){ .idle_before_w = NAN, .idle_after_w = NAN, .idle_seconds = NAN, .threads = options->threads,
+                         .seed = options->seed };
     if (count < 1 || count > COMPARE_MOST)
         return err_set(err, ERR_USAGE, "%d networks to compare, expected 1 to %d", count, COMPARE_MOST);
     Protocol p = { .contestants = contestants, .count = count, .options = options, .instruments = { .options = options }, .out = out };

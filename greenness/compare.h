@@ -48,8 +48,8 @@ typedef struct CompareOptions {
 
 #define VERDICT_LIST(X) \
     X(VERDICT_NONE, "not measured") \
-    X(VERDICT_LESS, "less") \
-    X(VERDICT_MORE, "more") \
+    X(VERDICT_LESS, "lower") \
+    X(VERDICT_MORE, "higher") \
     X(VERDICT_INCONCLUSIVE, "inconclusive")
 
 typedef enum Verdict {
@@ -147,5 +147,6 @@ typedef struct Comparison {
  * meter log that was named cannot be used. What a network returns is passed on with its name. `out` is filled when OK. */
 Status compare_networks(const Contestant *contestants, int count, const CompareOptions *options, Comparison *out, Err *err);
 void comparison_release(Comparison *c);
+void compared_init(Compared *n); /* nothing measured */
 
 #endif

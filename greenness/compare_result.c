@@ -98,7 +98,8 @@ static Status ratios_of(Protocol *p, Quantity q, Columns *c, Err *err)
     TRY(null_band_of(c->before, c->after, p->rounds, p->rounds, p->options->seed, null, err));
     for (int slot = 1; slot <= p->count; slot++) {
         Compared *n = &out->networks[slot < p->count ? slot : 0];
-        Ratio own, *ratio = slot == p->count ? &own : q == TIME ? &n->time : q == CPU ? &n->cpu : q == ENERGY ? &n->energy : &n->net;
+        Ratio own = { .pairs = 0 }; /* of the first network against itself only the points are kept */
+        Ratio *ratio = slot == p->count ? &own : q == TIME ? &n->time : q == CPU ? &n->cpu : q == ENERGY ? &n->energy : &n->net;
         column(p, slot, q, c->after);
         TRY(ratio_of(c->before, c->after, p->rounds, resamples, p->options->seed, ratio, c->outlier, err));
         ratio->verdict = ratio_verdict(ratio, null);
@@ -116,8 +117,6 @@ static Status ratios_of(Protocol *p, Quantity q, Columns *c, Err *err)
     }
     return OK;
 }
-
-static const Ratio no_ratio = { .median = NAN, .low = NAN, .high = NAN, .without_outliers = NAN, .p = NAN };
 
 /* What energies say of carbon, and what two calculators would have said. */
 static void fill_derived(const Protocol *p, Compared *n)
@@ -178,7 +177,6 @@ static Status fill_networks(Protocol *p, Columns *c, Err *err)
         Compared *n = &p->out->networks[i];
         n->name = p->contestants[i].name;
         n->batch = p->contestants[i].batch;
-        n->time = n->cpu = n->energy = n->net = no_ratio;
         n->pairs = alloc_zeroed((size_t)p->rounds, sizeof *n->pairs);
         if (n->pairs == NULL) return err_no_memory(err, "pairs");
         n->pair_count = p->rounds;

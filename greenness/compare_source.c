@@ -102,16 +102,16 @@ Status protocol_open_source(Protocol *p, const SourceKind *after, Err *err)
     }
     for (;;) {
         TRY(source_open_after(after, &p->options->source, s, err));
-        double least = least_length(s), needed = least * (CLAIM_PAIRS * (p->count + 1) + 2);
+        int windows = CLAIM_PAIRS * (p->count + 1) + 2; /* with the two of the idle machine */
+        double least = least_length(s), needed = least * windows, budget = ceil(needed + p->budget - protocol_left(p)) + 1;
         if (needed <= protocol_left(p)) return take(p, err);
         if (s->kind == &source_meter) {
             double interval = s->update_seconds;
             source_close(s);
-            return err_set(err, ERR_USAGE, "a meter that tells its power every %.3g s needs windows of %.3g s, %d of them: give --budget=%.0f",
-                           interval, least, CLAIM_PAIRS * (p->count + 1) + 2, ceil(needed + p->budget - protocol_left(p)) + 1);
+            return err_set(err, ERR_USAGE, "a meter that tells its power every %.3g s needs %d windows of %.3g s: "
+                           "give --budget=%.0f", interval, windows, least, budget);
         }
-        warn(&p->out->warnings, "%s was not used: its windows of %.3g s need a budget of %.0f s", s->kind->title, least,
-             ceil(needed + p->budget - protocol_left(p)) + 1);
+        warn(&p->out->warnings, "%s was not used: its windows of %.3g s need a budget of %.0f s", s->kind->title, least, budget);
         after = s->kind;
         source_close(s);
     }

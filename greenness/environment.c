@@ -102,9 +102,9 @@ static bool control_group(const char *root, char *path, size_t size)
 /* "nr_throttled 12" in cpu.stat. */
 static int64_t quota_throttled(const char *root)
 {
-    char path[TREE_PATH], text[2048];
-    if (!control_group(root, path, sizeof path - 16)) return -1;
-    strcat(path, "/cpu.stat");
+    char folder[TREE_PATH - 16], path[TREE_PATH], text[2048];
+    if (!control_group(root, folder, sizeof folder)) return -1;
+    snprintf(path, sizeof path, "%s/cpu.stat", folder);
     int fd = tree_open(root, path);
     if (fd < 0) return -1;
     ssize_t n = read(fd, text, sizeof text - 1);

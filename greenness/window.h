@@ -24,8 +24,8 @@ double instruments_now(const Instruments *m); /* the monotonic clock */
 double instruments_cpu(const Instruments *m);
 void instruments_sleep(const Instruments *m, double seconds);
 
-/* `calls` of a network; one more, not timed, goes before where a window has four or more: what the others pushed out of the caches comes back.
- * `call_seconds`: about what one takes, to know when the source must be polled. */
+/* `calls` of a network; one more, not timed, goes before where a window has four or more: what the others pushed out of the
+ * caches comes back. `call_seconds`: about what one takes, to know when the source must be polled. */
 Status window_run(Instruments *m, const Contestant *c, int64_t calls, double call_seconds, Window *out, Err *err);
 /* The process sleeps, its threads are parked. */
 Status window_idle(Instruments *m, double seconds, Window *out, Err *err);

@@ -34,7 +34,7 @@ static Status random_inputs(Gauge *q, const Graph *g, const ValueId *feeds, Err 
     if (shapes == NULL) return err_no_memory(err, "input shapes");
     open_shapes(g, feeds, q->input_count, shapes);
     Err why;
-    Status status = dataset_random(g, shapes, RANDOM_SAMPLES, q->seed, &q->random, &why);
+    Status status = dataset_random(g, shapes, q->samples > RANDOM_SAMPLES ? q->samples : RANDOM_SAMPLES, q->seed, &q->random, &why);
     free(shapes);
     if (status == ERR_MEMORY) return err_set(err, status, "%s", why.text);
     if (status != OK) {

@@ -17,6 +17,7 @@ typedef struct Gauge {
     Dataset *random;       /* owned */
     const char *fidelity_name;
     bool given;            /* fidelity inputs are the user's: what fails on them fails the run */
+    int64_t samples;       /* random ones, when more than the usual few are needed */
     Tensor *inputs;        /* one call at batch 1, owned */
     int input_count;
     Kept original;         /* outputs of the loaded network on the evaluation data, for the comparison with the result */

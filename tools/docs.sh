@@ -13,4 +13,5 @@ put formats formats.md
 put recipe-schema recipe.schema.json
 put report-schema report.schema.json
 put profile-schema profile.schema.json
+put measure-schema measure.schema.json
 put man pare.1

@@ -1,0 +1,34 @@
+#include "cmd/measure_options.h"
+#include "greenness/compare.h"
+
+#define GOAL(i, key, text) { .name = key, .type = OPT_STRING, .field = offsetof(MeasureCommand, goals[i]), .help = text }
+
+static const Opt compare_options[] = {
+    MEASURE_OPTIONS,
+    { .name = "junit", .type = OPT_STRING, .field = offsetof(MeasureCommand, junit), .unit = "file",
+      .help = "file to write the goals into as JUnit XML, for build servers" },
+    GOAL(0, "max-accuracy-drop", "goal: percentage points of accuracy that may be lost"),
+    GOAL(1, "max-size", "goal: bytes of the network: 120000, 120k, 1.5M or 32% of the first"),
+    GOAL(2, "max-macs", "goal: multiply-accumulates: 40M or 50% of the first"),
+    GOAL(3, "max-latency-ratio", "goal: run time over the first network's"),
+    GOAL(4, "max-energy-ratio", "goal: energy over the first network's"),
+    COMMON_OPTIONS(MeasureCommand),
+    OPT_END,
+};
+
+const Command command_compare = {
+    .name = "compare",
+    .args = "MODEL MODEL...",
+    .summary = "measure networks side by side, by any maker, and say what can be told from noise",
+    .details = "  pare compare before.onnx after.onnx --data test.npz            six measures, accuracy, ratios with intervals\n"
+               "  pare compare a.onnx b.onnx c.onnx --budget=60                  more of them, longer\n"
+               "  pare compare a.onnx b.onnx --max-latency-ratio=0.8 --junit=goals.xml\n\n"
+               "The others are compared with the first one: their outputs first, then windows of all in random order, the first one twice\n"
+               "in every round. A saving is claimed only where the 95 % interval of the ratio excludes 1 and lies outside of what the\n"
+               "first network against itself reads; else the verdict is 'inconclusive'. A missed goal gives exit code 5.\n",
+    .options = compare_options,
+    .options_size = sizeof(MeasureCommand),
+    .min_args = 2,
+    .max_args = COMPARE_MOST,
+    .run = measure_for_command,
+};

@@ -1,0 +1,62 @@
+#include "cmd/measure_options.h"
+
+#include "pipeline/comparison.h"
+
+static Status read_goals(const Call *c, Goals *goals, Err *err)
+{
+    const MeasureCommand *o = c->options;
+    goals_init(goals);
+    for (int i = 0; i < GOAL_COUNT; i++) {
+        if (o->goals[i] == NULL) continue;
+        Status status = goals_set(goals, goal_options[i].name, o->goals[i], c->arena, err);
+        if (status != OK) return err_prefix(err, "%s", c->command->name);
+    }
+    return OK;
+}
+
+static Status show(Call *c, const ComparisonReport *report, Err *err)
+{
+    const MeasureCommand *o = c->options;
+    if (o->report != NULL) TRY(comparison_write(report, o->report, err));
+    if (o->junit != NULL) TRY(comparison_write_junit(report, o->junit, err));
+    if (o->json) {
+        cJSON *json = comparison_json(report);
+        char *text = json != NULL ? cJSON_Print(json) : NULL;
+        cJSON_Delete(json);
+        if (text == NULL) return err_no_memory(err, "the report");
+        strbuf_printf(&c->out, "%s\n", text);
+        cJSON_free(text);
+    } else if (!o->common.quiet) {
+        comparison_print(report, &c->out);
+    }
+    return OK;
+}
+
+Status measure_for_command(Call *c, Err *err)
+{
+    const MeasureCommand *o = c->options;
+    ComparisonReport *report = NULL;
+    Profile profile;
+    Goals goals;
+    Footprint footprint;
+    ComparisonOptions options = {
+        .paths = c->args, .count = c->arg_count, .data = o->data, .batch = o->batch, .goals = &goals, .threads = (int)o->common.threads,
+        .max_mem = c->max_mem, .log = c->log, .measure = { .budget = o->budget, .seed = (uint64_t)o->seed },
+        .footprint = &footprint,
+    };
+    TRY(read_goals(c, &goals, err));
+    TRY(footprint_parse(&o->footprint, &footprint, err));
+    TRY(source_settings(&o->source, &profile, &options.measure.source, err));
+    if (o->report != NULL) TRY(report_check_folder(o->report, err));
+    Status status = compare_files(&options, &report, err);
+    if (report != NULL) {
+        Err show_err;
+        Status shown = show(c, report, &show_err);
+        if (shown != OK) {
+            *err = show_err;
+            status = shown;
+        }
+    }
+    comparison_report_free(report);
+    return status;
+}

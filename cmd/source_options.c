@@ -1,0 +1,11 @@
+#include "cmd/source_options.h"
+
+Status source_settings(const SourceOptions *o, Profile *profile, SourceSettings *out, Err *err)
+{
+    *out = (SourceSettings){ .sysroot = o->sysroot, .meter_path = o->meter_log, .meter_offset = o->meter_offset, .sensor = o->sensor,
+                             .watts_per_core = o->watts_per_core };
+    if (o->profile == NULL) return OK;
+    TRY(profile_load(o->profile, profile, err));
+    out->profile = profile;
+    return OK;
+}

@@ -1,0 +1,362 @@
+/* Loads networks of any maker, compares their outputs, measures them side by side, judges them. */
+#include "pipeline/comparison.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "pipeline/state.h"
+#include "pipeline/text.h"
+#include "pipeline/version.h"
+
+/* One network while it is measured. */
+typedef struct Side {
+    Model model;
+    Dataset *data;     /* opened with this network's names; NULL: random, or the first one's */
+    Gauge gauge;
+    Tensor *inputs;    /* of one call at the batch asked for */
+    Tensor *outputs;
+    Session *session;
+    Work work;         /* of one call */
+    int64_t batch;
+} Side;
+
+typedef struct Contest {
+    const ComparisonOptions *options;
+    ComparisonReport *report;
+    Side *sides;
+    int threads;
+} Contest;
+
+static Status call_side(void *context, Err *err)
+{
+    Side *s = context;
+    Status status = session_run(s->session, s->inputs, s->outputs, err);
+    for (int i = 0; i < session_graph(s->session)->output_count; i++) tensor_release(&s->outputs[i]);
+    return status;
+}
+
+/* ---- inputs ---- */
+
+/* Data by this network's own names, else, by position, the first one's. */
+static Status open_data(Contest *c, int i, Err *err)
+{
+    Side *s = &c->sides[i], *first = &c->sides[0];
+    const ComparisonOptions *o = c->options;
+    s->gauge = (Gauge){ .threads = c->threads, .seed = o->measure.seed, .max_mem = o->max_mem, .log = o->log, .samples = o->batch };
+    if (o->data != NULL) {
+        DataOptions options = { .max_mem = o->max_mem, .want_labels = true };
+        Err why;
+        Status status = dataset_open(o->data, s->model.graph, &options, &s->data, &why);
+        int feeds = graph_feeds(s->model.graph, &(ValueId){ 0 }, 0);
+        bool stands_in = i > 0 && status == ERR_DATA && feeds == first->gauge.input_count;
+        if (status != OK && !stands_in) return err_set(err, status, "%s", why.text);
+        s->gauge.evaluation = s->data != NULL ? s->data : first->data;
+    }
+    return gauge_init(&s->gauge, s->model.graph, NULL, err);
+}
+
+static Status read_batch(Contest *c, int i, Err *err)
+{
+    Side *s = &c->sides[i];
+    int64_t want = c->options->batch > 0 ? c->options->batch : 1;
+    if (s->gauge.fidelity == NULL) return OK;
+    bool batched = dataset_batched(s->gauge.fidelity);
+    s->batch = batched ? dataset_batch(s->gauge.fidelity, want) : 1;
+    if (c->options->batch > 0 && s->batch != want)
+        return err_set(err, ERR_USAGE, "%s: a batch of %lld is asked for, and %s takes %lld", c->report->files[i].path, (long long)want,
+                       s->data != NULL && dataset_samples(s->data) < want ? "the data" : "the network", (long long)s->batch);
+    s->inputs = calloc((size_t)s->gauge.input_count + 1, sizeof *s->inputs);
+    s->outputs = calloc((size_t)s->model.graph->output_count + 1, sizeof *s->outputs);
+    if (s->inputs == NULL || s->outputs == NULL) return err_no_memory(err, "the inputs");
+    return dataset_read(s->gauge.fidelity, 0, batched ? s->batch : dataset_samples(s->gauge.fidelity), s->inputs, NULL, err);
+}
+
+/* What models of energy want to know of one call. */
+static Status count_work(Side *s, Err *err)
+{
+    Counts counts;
+    Shape *shapes = calloc((size_t)s->gauge.input_count + 1, sizeof *shapes);
+    if (shapes == NULL) return err_no_memory(err, "input shapes");
+    for (int i = 0; i < s->gauge.input_count; i++) shapes[i] = s->inputs[i].shape;
+    Status status = counts_of(s->model.graph, shapes, &counts, err);
+    free(shapes);
+    if (status != OK) return status;
+    s->work = (Work){ .macs_float = (double)counts.macs_float, .macs_int8 = (double)counts.macs_int8,
+                      .elementwise = (double)(counts.elementwise + counts.transcendental),
+                      .bytes = (double)(counts.weight_bytes + counts.activation_bytes) };
+    counts_release(&counts);
+    return OK;
+}
+
+/* ---- what is counted, and how far apart the outputs are ---- */
+
+static Status evaluate_side(Contest *c, int i, Err *err)
+{
+    Side *s = &c->sides[i], *first = &c->sides[0];
+    ComparisonFile *f = &c->report->files[i];
+    Dataset *data = s->gauge.fidelity;
+    Evaluation e = { 0 };
+    bool alone = c->report->file_count == 1 && (s->gauge.evaluation == NULL || !dataset_has_labels(s->gauge.evaluation));
+    if (data == NULL || alone) return OK;
+    EvaluateOptions options = { .threads = c->threads, .max_mem = c->options->max_mem, .log = c->options->log };
+    if (i == 0) options.keep = &first->gauge.original;
+    else options.reference_outputs = &first->gauge.original;
+    Err why;
+    Status status = evaluate(s->model.graph, i > 0 ? first->model.graph : NULL, data, &options, &e, &why);
+    if (status != OK && !s->gauge.given && status != ERR_INTERRUPTED && status != ERR_MEMORY) {
+        snprintf(f->state.latency_note, sizeof f->state.latency_note, "%.250s", why.text);
+        return OK;
+    }
+    if (status != OK) return err_set(err, status, "%s: %s", f->path, why.text);
+    status = report_state_evaluation(&f->state, &e, c->report->arena, err);
+    evaluation_release(&e);
+    return status;
+}
+
+static Status load_side(Contest *c, int i, Err *err)
+{
+    Side *s = &c->sides[i];
+    ComparisonFile *f = &c->report->files[i];
+    TRY(model_open(f->path, c->options->max_mem, &s->model, err));
+    Status status = open_data(c, i, err);
+    if (status == OK) status = state_sizes(&f->state, &s->model, &s->gauge, true, c->report->arena, err);
+    if (status != OK) return err_prefix(err, "%s", f->path);
+    f->bytes_moved = (double)(f->state.weight_bytes + f->state.activation_bytes);
+    f->intensity = f->bytes_moved > 0 ? (2.0 * (double)f->state.macs.total + (double)f->state.elementwise) / f->bytes_moved : NAN;
+    TRY(read_batch(c, i, err));
+    TRY(evaluate_side(c, i, err));
+    if (s->gauge.fidelity == NULL) {
+        snprintf(f->state.latency_note, sizeof f->state.latency_note, "%s", s->gauge.note);
+    } else if (f->state.latency_note[0] == '\0') {
+        SessionOptions options = { .threads = c->threads, .max_mem = c->options->max_mem, .log = c->options->log };
+        Err why;
+        if (session_new(s->model.graph, &options, &s->session, &why) != OK)
+            snprintf(f->state.latency_note, sizeof f->state.latency_note, "%.250s", why.text);
+        else TRY(count_work(s, err));
+    }
+    return OK;
+}
+
+/* ---- measuring ---- */
+
+static Status measure(Contest *c, Err *err)
+{
+    ComparisonReport *r = c->report;
+    Contestant contestants[COMPARE_MOST];
+    int which[COMPARE_MOST], ready = 0;
+    CompareOptions options = c->options->measure;
+    options.threads = c->threads;
+    options.memory_bytes = peak_memory();
+    options.log = c->options->log;
+    options.grid = &c->options->footprint->grid;
+    options.pue = c->options->footprint->pue;
+    options.embodied = c->options->footprint->embodied.total_kg > 0 ? &c->options->footprint->embodied : NULL;
+    if (c->sides[0].session == NULL) { /* there is nothing to compare the others with */
+        snprintf(r->note, sizeof r->note, "%s", r->files[0].state.latency_note);
+        return OK;
+    }
+    for (int i = 0; i < r->file_count; i++) {
+        Side *s = &c->sides[i];
+        if (s->session == NULL) continue;
+        r->files[i].state.compared = ready;
+        which[ready] = i;
+        contestants[ready++] = (Contestant){ r->files[i].name, s, call_side, s->batch, s->work };
+    }
+    TRY(compare_networks(contestants, ready, &options, &r->measured, err));
+    for (int k = 0; k < ready; k++) {
+        ComparisonFile *f = &r->files[which[k]];
+        f->measured = r->measured.networks[k];
+        report_state_compared(&f->state, &r->measured, k);
+    }
+    r->comparisons = comparison_pairs(&r->measured, which);
+    return r->comparisons != NULL ? OK : err_no_memory(err, "the report");
+}
+
+static Status add_carbon(Contest *c, Err *err)
+{
+    ComparisonReport *r = c->report;
+    const Footprint *f = c->options->footprint;
+    if (r->measured.count == 0) return OK;
+    const Compared *first = &r->measured.networks[0], *last = &r->measured.networks[r->measured.count - 1];
+    r->scenarios = calloc((size_t)f->grid_count + 1, sizeof *r->scenarios);
+    r->sci = calloc((size_t)r->measured.count, sizeof *r->sci);
+    if (r->scenarios == NULL || r->sci == NULL) return err_no_memory(err, "the report");
+    for (int i = 0; i < r->measured.count; i++) r->sci[r->sci_count++] = r->measured.networks[i].sci;
+    for (int i = -1; i < f->grid_count; i++) {
+        const GridFactor *g = i < 0 ? &f->grid : &f->grids[i];
+        bool again = i >= 0 && strcmp(g->region, f->grid.region) == 0 && g->year == f->grid.year && g->g_per_kwh == f->grid.g_per_kwh;
+        double grams = g->g_per_kwh / 3.6e6 * f->pue;
+        if (again) continue;
+        r->scenarios[r->scenario_count++] = (ComparisonScenario){ *g, first->energy_j.median * grams, last->energy_j.median * grams };
+    }
+    return OK;
+}
+
+/* ---- goals ---- */
+
+static Status check_goals(const Contest *c, Err *err)
+{
+    const Goals *g = c->options->goals;
+    if (g == NULL || !goals_any(g)) return OK;
+    if (c->options->count < 2) return err_set(err, ERR_USAGE, "goals compare a network with the first one: give two");
+    const Dataset *d = c->sides[0].gauge.evaluation;
+    if (goals_need_accuracy(g) && (d == NULL || !dataset_has_labels(d)))
+        return err_set(err, ERR_USAGE, "max-accuracy-drop needs --data with labels");
+    return OK;
+}
+
+/* Ratios of time and energy are those of the pairs, not of two medians. */
+static GoalNumbers numbers_of(const ComparisonFile *f, double time, double energy)
+{
+    const ReportState *s = &f->state;
+    return (GoalNumbers){ s->file_bytes >= 0 ? (double)s->file_bytes : NAN, s->macs.total >= 0 ? (double)s->macs.total : NAN, s->accuracy,
+                          time, energy };
+}
+
+static Status judge(Contest *c, Err *err)
+{
+    ComparisonReport *r = c->report;
+    const Goals *g = c->options->goals;
+    int missed = 0;
+    char names[512] = "";
+    if (g == NULL || !goals_any(g)) return OK;
+    r->goals = calloc((size_t)r->file_count * GOAL_COUNT, sizeof *r->goals);
+    if (r->goals == NULL) return err_no_memory(err, "the goals");
+    GoalNumbers before = numbers_of(&r->files[0], 1, 1);
+    for (int i = 1; i < r->file_count; i++) {
+        const ComparisonFile *f = &r->files[i];
+        bool timed = f->state.compared > 0;
+        GoalNumbers after = numbers_of(f, timed ? f->measured.time.median : NAN, timed ? f->measured.energy.median : NAN);
+        GoalResult results[GOAL_COUNT];
+        int count = goals_judge(g, &before, &after, results);
+        for (int k = 0; k < count; k++) {
+            char found[64] = "not measured";
+            size_t used = strlen(names);
+            r->goals[r->goal_count++] = (ComparisonGoal){ i, results[k] };
+            if (results[k].met) continue;
+            if (isfinite(results[k].found)) goal_number(&results[k], results[k].found, found);
+            snprintf(names + used, sizeof names - used, "%s%s of %s is %s, allowed %s", missed++ > 0 ? "; " : "", results[k].name, f->name,
+                     found, results[k].limit);
+        }
+    }
+    return missed > 0 ? err_set(err, ERR_GOAL, missed == 1 ? "goal missed: %s" : "goals missed: %s", names) : OK;
+}
+
+/* ---- the whole ---- */
+
+/* The last part of the path, or all of it where another network's is the same. */
+static const char *short_name(const ComparisonOptions *o, int i)
+{
+    const char *slash = strrchr(o->paths[i], '/'), *name = slash != NULL && slash[1] != '\0' ? slash + 1 : o->paths[i];
+    for (int k = 0; k < o->count; k++) {
+        const char *other = strrchr(o->paths[k], '/');
+        if (k != i && strcmp(other != NULL && other[1] != '\0' ? other + 1 : o->paths[k], name) == 0) return o->paths[i];
+    }
+    return name;
+}
+
+static Status describe(Contest *c, Err *err)
+{
+    const ComparisonOptions *o = c->options;
+    ComparisonReport *r = c->report;
+    time_t now = time(NULL);
+    struct tm utc;
+    r->format = 1;
+    r->convention = counts_convention;
+    r->versions = version_json();
+    r->arena = arena_new();
+    r->files = calloc(COMPARE_MOST, sizeof *r->files);
+    r->data.calibration_samples = r->data.evaluation_samples = -1;
+    r->seed = (int64_t)o->measure.seed;
+    if (gmtime_r(&now, &utc) != NULL) strftime(r->created, sizeof r->created, "%Y-%m-%dT%H:%M:%SZ", &utc);
+    if (r->arena == NULL || r->files == NULL || r->versions == NULL) return err_no_memory(err, "the report");
+    machine_info(&r->machine);
+    for (int i = 0; i < o->count; i++) {
+        ComparisonFile *f = &r->files[i];
+        r->file_count = i + 1;
+        report_state_init(&f->state);
+        f->peak_memory = -1;
+        f->bytes_moved = f->intensity = NAN;
+        f->path = arena_str(r->arena, str_of(o->paths[i])).data;
+        f->name = arena_str(r->arena, str_of(short_name(o, i))).data;
+        if (f->path == NULL || f->name == NULL) return err_no_memory(err, "the report");
+        compared_init(&f->measured);
+    }
+    return OK;
+}
+
+static Status describe_data(Contest *c, Err *err)
+{
+    ReportData *d = &c->report->data;
+    const Side *s = &c->sides[0];
+    d->fidelity = s->gauge.fidelity_name;
+    c->report->batch = s->batch;
+    if (s->data == NULL) return OK;
+    d->evaluation = c->options->data;
+    d->evaluation_samples = dataset_samples(s->data);
+    return dataset_hash(s->data, d->evaluation_sha256, err);
+}
+
+static Status run(Contest *c, Err *err)
+{
+    const ComparisonOptions *o = c->options;
+    if (o->count < 1 || o->count > COMPARE_MOST)
+        return err_set(err, ERR_USAGE, "%d networks to compare, expected 1 to %d", o->count, COMPARE_MOST);
+    TRY(describe(c, err));
+    c->sides = calloc(COMPARE_MOST, sizeof *c->sides);
+    if (c->sides == NULL) return err_no_memory(err, "the networks");
+    for (int i = 0; i < o->count && !o->no_fork; i++) c->report->files[i].peak_memory = comparison_peak_memory(o->paths[i], o);
+    c->threads = c->report->machine.threads = engine_set_threads(o->threads); /* after the forks */
+    for (int i = 0; i < o->count; i++) {
+        TRY(load_side(c, i, err));
+        if (i == 0) TRY(check_goals(c, err));
+    }
+    TRY(describe_data(c, err));
+    TRY(measure(c, err));
+    TRY(add_carbon(c, err));
+    return judge(c, err);
+}
+
+static void side_release(Side *s)
+{
+    for (int i = 0; s->inputs != NULL && i < s->gauge.input_count; i++) tensor_release(&s->inputs[i]);
+    free(s->inputs);
+    free(s->outputs);
+    session_free(s->session);
+    gauge_release(&s->gauge);
+    dataset_free(s->data);
+    model_release(&s->model);
+}
+
+Status compare_files(const ComparisonOptions *options, ComparisonReport **out, Err *err)
+{
+    Contest c = { .options = options, .report = calloc(1, sizeof *c.report) };
+    *out = NULL;
+    if (c.report == NULL) return err_no_memory(err, "the report");
+    Status status = run(&c, err);
+    for (int i = 0; c.sides != NULL && i < options->count; i++) side_release(&c.sides[i]);
+    free(c.sides);
+    if (status == OK || status == ERR_GOAL) *out = c.report;
+    else comparison_report_free(c.report);
+    return status;
+}
+
+void comparison_report_free(ComparisonReport *r)
+{
+    if (r == NULL) return;
+    for (int i = 0; i < r->file_count; i++) {
+        free(r->files[i].state.fidelity);
+        free(r->files[i].state.by_layer);
+    }
+    free(r->files);
+    free(r->goals);
+    free(r->scenarios);
+    free(r->sci);
+    cJSON_Delete(r->comparisons);
+    cJSON_Delete(r->versions);
+    comparison_release(&r->measured);
+    arena_unref(r->arena);
+    free(r);
+}

@@ -1,0 +1,29 @@
+# the networks run on a machine that tells nothing; only what does not depend on time is printed
+mkdir -p fs/proc
+cp "$DATA/tiny.onnx" before.onnx
+cp "$DATA/quantized.onnx" other.onnx
+keys() { grep -oE '^	"[a-z_]+"|^			"[a-z_]+"|^				"[a-z_]+"' | tr -d '\t"' | sort -u | tr '\n' ' '; echo; }
+rows() { sed -E -e 's/[0-9.]+ \[[^]]*\]/N [I]/g' -e 's/(inconclusive|lower|higher)/VERDICT/g' | grep -E "^( *[a-zA-Z' ,0-9]+  )" | sed -E 's/  +/ | /g' |
+    grep -vE '^(power|  of 1|carbon|peak|by )'; }
+"$PARE" compare before.onnx before.onnx --data "$DATA/tiny.npz" --sysroot=fs --budget=0.5 --threads=1 | rows | grep -E '^(file|param|non|MACs|accuracy|outputs|bits)'
+"$PARE" compare before.onnx before.onnx --data "$DATA/tiny.npz" --sysroot=fs --budget=0.5 --threads=1 --json >report.json
+echo "exit $?"
+keys <report.json
+grep -E '"(id|provenance|proportional|measured|region|batch|boundary|idle_before_w)"' report.json | sort -u | grep -v '{'
+t measure before.onnx --data "$DATA/tiny.npz" --sysroot=fs --budget=0.5 --threads=1 --report=out --quiet
+ls out
+grep -cE '^\| (run time|CPU time|energy|carbon of 1,000|accuracy)' out/report.md
+# gates
+q compare before.onnx before.onnx --data "$DATA/tiny.npz" --sysroot=fs --budget=0.5 --max-size=50% --max-macs=100% --max-accuracy-drop=0 --max-latency-ratio=1000 --junit=goals.xml
+cat goals.xml
+q compare before.onnx before.onnx --data "$DATA/tiny.npz" --sysroot=fs --budget=0.5 --max-size=100% --max-energy-ratio=1000
+q compare before.onnx before.onnx --max-accuracy-drop=1 --sysroot=fs
+q compare before.onnx before.onnx --max-size=much
+# what is refused
+q compare before.onnx
+q measure before.onnx --batch=7 --data "$DATA/tiny_calib.npz" --sysroot=fs --budget=0.5
+q measure before.onnx --batch=100000 --data "$DATA/tiny.npz" --sysroot=fs
+q measure nowhere.onnx
+q measure before.onnx --grid=Atlantis
+q measure before.onnx --meter-log=nowhere.csv
+q compare before.onnx other.onnx --data "$DATA/tiny.npz" --sysroot=fs --budget=0.5
