@@ -26,9 +26,9 @@ Sourced carbon_of_grid(const Sourced *joules, const GridFactor *grid, double pue
     if (!(pue > 0)) pue = carbon_pue;
     out.value = joules->value / 3.6e6 * grid->g_per_kwh * pue;
     if (grid->year == 0)
-        snprintf(out.source, sizeof out.source, "modelled: %s energy x %g g/kWh (as given), PUE %.4g", energy, grid->g_per_kwh, pue);
+        snprintf(out.source, sizeof out.source, "modelled: %s energy x %g g/kWh (as given), PUE %.2f", energy, grid->g_per_kwh, pue);
     else
-        snprintf(out.source, sizeof out.source, "modelled: %s energy x %g g/kWh (%s %d, %s, %s), PUE %.4g", energy, grid->g_per_kwh,
+        snprintf(out.source, sizeof out.source, "modelled: %s energy x %g g/kWh (%s %d, %s, %s), PUE %.2f", energy, grid->g_per_kwh,
                  grid->region, grid->year, grid->basis, grid->source, pue);
     return out;
 }

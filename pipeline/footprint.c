@@ -74,21 +74,7 @@ Status footprint_parse(const FootprintTexts *texts, Footprint *out, Err *err)
     return read_grids(texts->grids != NULL ? texts->grids : DEFAULT_GRIDS, out, err);
 }
 
-Sourced footprint_carbon(const Footprint *f, const Sourced *joules)
-{
-    Sourced out = { .value = NAN };
-    if (isnan(joules->value)) {
-        snprintf(out.source, sizeof out.source, "not available: no energy figure");
-        return out;
-    }
-    const char *energy = strncmp(joules->source, "measured", 8) == 0 ? "measured" : "modelled";
-    const GridFactor *g = &f->grid;
-    out.value = joules->value / 3.6e6 * g->g_per_kwh * f->pue;
-    if (g->year == 0) snprintf(out.source, sizeof out.source, "modelled: %s energy x %g g/kWh (as given), PUE %.2f", energy, g->g_per_kwh, f->pue);
-    else snprintf(out.source, sizeof out.source, "modelled: %s energy x %g g/kWh (%s %d, %s, %s), PUE %.2f", energy, g->g_per_kwh, g->region,
-                  g->year, g->basis, g->source, f->pue);
-    return out;
-}
+Sourced footprint_carbon(const Footprint *f, const Sourced *joules) { return carbon_of_grid(joules, &f->grid, f->pue); }
 
 /* ---- the report ---- */
 

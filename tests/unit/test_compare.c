@@ -92,7 +92,7 @@ static void test_figures(void **state)
     assert_int_equal(before->time.verdict, VERDICT_NONE);
     assert_near(before->carbon_g.value, 1.4 / 3.6e6 * 445, 1e-6);
     assert_string_equal(before->carbon_g.source,
-                        "modelled: measured energy x 445 g/kWh (world 2024, CO2 at generation, IEA Electricity 2025), PUE 1");
+                        "modelled: measured energy x 445 g/kWh (world 2024, CO2 at generation, IEA Electricity 2025), PUE 1.00");
     assert_near(before->green_algorithms_j.value, 20e-3 * 12, 1e-9);
     assert_near(before->time_tdp_j.value, 20e-3 * 0.5 * 4, 1e-9);
     assert_int_equal(before->pair_count, c.rounds);

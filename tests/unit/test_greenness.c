@@ -150,10 +150,10 @@ static void test_energy_and_carbon(void **state)
     assert_near(energy_of_cpu_time(2, 3.5, "").value, 7, 1e-12);
     Sourced c = carbon_of_energy(&(Sourced){ .value = 3.6e6, .source = "measured: RAPL" }, 0);
     assert_near(c.value, carbon_world.g_per_kwh, 1e-9);
-    assert_string_equal(c.source, "modelled: measured energy x 445 g/kWh (world 2024, CO2 at generation, IEA Electricity 2025), PUE 1.0");
+    assert_string_equal(c.source, "modelled: measured energy x 445 g/kWh (world 2024, CO2 at generation, IEA Electricity 2025), PUE 1.00");
     c = carbon_of_energy(&e, 100);
     assert_near(c.value, e.value / 3.6e6 * 100, 1e-12);
-    assert_string_equal(c.source, "modelled: modelled energy x 100 g/kWh (as given), PUE 1.0");
+    assert_string_equal(c.source, "modelled: modelled energy x 100 g/kWh (as given), PUE 1.00");
     assert_true(isnan(carbon_of_energy(&(Sourced){ .value = NAN }, 0).value));
 }
 
