@@ -90,7 +90,8 @@ static int all_spots(const cJSON *before, const cJSON *after, Spot *spots, int r
     return count;
 }
 
-static void roof(Chart *c, double peak, double bandwidth, const char *name, const char *label)
+/* A slope of bandwidth up to a flat peak; `slope` may be NULL. */
+static void roof(Chart *c, double peak, double bandwidth, const char *label, const char *slope, bool above)
 {
     double knee = peak / bandwidth, left = fmax(c->x.low, c->y.low / bandwidth);
     if (!(peak > 0) || !(bandwidth > 0)) return;
@@ -98,8 +99,10 @@ static void roof(Chart *c, double peak, double bandwidth, const char *name, cons
     double points[6] = { scale_at(&c->x, left), scale_at(&c->y, at_left), scale_at(&c->x, fmin(fmax(knee, left), c->x.high)),
                          scale_at(&c->y, fmin(peak, c->x.high * bandwidth)), scale_at(&c->x, c->x.high),
                          scale_at(&c->y, fmin(peak, c->x.high * bandwidth)) };
-    chart_path(c, name, points, 3);
-    chart_text(c, "tick end", c->right, points[5] - 4, label);
+    chart_path(c, "s-thin", points, 3);
+    chart_text(c, "tick end", c->right, points[5] + (above ? -4 : 12), label);
+    if (slope == NULL || !(left < c->x.high) || points[1] <= points[3]) return;
+    chart_text(c, "tick", points[0] + 5, points[1] + 12, slope);
 }
 
 static void roofline(const View *v, const cJSON *before, const cJSON *after, StrBuf *b)
@@ -126,9 +129,9 @@ static void roofline(const View *v, const cJSON *before, const cJSON *after, Str
     c.y = scale_around(least, fmax(most, least * 4) * 1.4, true);
     chart_axis_x(&c, "", "multiply-adds a byte moved");
     chart_axis_y(&c, "", "multiply-adds a second");
-    roof(&c, peak32, memory, "s-thin", "float32, memory");
-    if (cache > memory) roof(&c, peak32, cache, "s-thin", "");
-    if (after != NULL && peak8 > peak32 * 1.05) roof(&c, peak8, cache > 0 ? cache : memory, "s-thin", "int8");
+    roof(&c, peak32, memory, "float32", "memory", false);
+    if (cache > memory) roof(&c, peak32, cache, "", "cache", false);
+    if (after != NULL && peak8 > peak32 * 1.05) roof(&c, peak8, cache > 0 ? cache : memory, "int8", NULL, true);
     for (int i = 0; i < count; i++)
         chart_dot(&c, spots[i].after ? "dot" : "ring", scale_at(&c.x, spots[i].x), scale_at(&c.y, spots[i].y), spots[i].after ? 5 : 4.5,
                   spots[i].name);

@@ -41,7 +41,7 @@ const char html_style[] =
     "th:last-child,td:last-child{padding-right:0}\n"
     "thead th{color:var(--muted);font-weight:600;border-bottom:2px solid var(--line);white-space:nowrap}\n"
     "tbody th{font-weight:600}th .badge{font-weight:400;margin-left:.5em}tr.sub th{font-weight:400;padding-left:1.1em;color:var(--muted)}tr.sub td{color:var(--muted)}\n"
-    ".num{text-align:right;white-space:nowrap}\n"
+    ".num{text-align:right;white-space:nowrap}.num+td:not(.num),.num+th:not(.num){padding-left:.9em}\n"
     "td .range{display:block;font-size:.82em;color:var(--muted)}\n"
     ".wide{min-width:15em;overflow-wrap:anywhere}\n"
     ".charts{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,440px),1fr));gap:16px;margin:.8em 0}\n"

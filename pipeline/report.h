@@ -51,6 +51,7 @@ typedef struct ReportState {
     int fidelity_count;
     ReportLayer *by_layer;     /* before and after only; owned */
     int by_layer_count;
+    int layer_threads;         /* that the layers were timed with */
 } ReportState;
 
 typedef struct ReportEntry {

@@ -7,6 +7,7 @@
 #include "base/file.h"
 #include "graph/edit.h"
 #include "pipeline/footprint.h"
+#include "pipeline/layer_times.h"
 #include "pipeline/run.h"
 #include "pipeline/version.h"
 
@@ -201,7 +202,11 @@ static Status measure_result(Run *run, Err *err)
     TRY(state_sizes(after, &run->result, &run->gauge, run->measuring, run->report->arena, err));
     if (!run->measuring) return OK;
     TRY(state_evaluate(after, &run->result, &run->source, &run->gauge, run->report->arena, err));
-    return time_all(run, true, err);
+    TRY(time_all(run, true, err));
+    if (!run->options->want_report) return OK;
+    TRY(layer_times(&run->report->before, &run->source, &run->gauge, run->report->arena, err));
+    TRY(layer_times(after, &run->result, &run->gauge, run->report->arena, err));
+    return after->layer_threads > 0 ? layer_peaks(&run->gauge, after->layer_threads, &run->report->peaks, err) : OK;
 }
 
 static Status judge(Run *run, Err *err)
