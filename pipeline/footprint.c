@@ -78,8 +78,14 @@ Sourced footprint_carbon(const Footprint *f, const Sourced *joules) { return car
 
 /* ---- the report ---- */
 
-static void set_carbon(const Footprint *f, ReportState *s)
+static void set_carbon(const Footprint *f, const Report *r, ReportState *s)
 {
+    if (isfinite(s->latency_ms.median)) {
+        EstimateInput in = { .seconds = s->latency_ms.median * 1e-3, .cores = r->machine.threads,
+                             .memory_gb = r->cost.peak_memory > 0 ? (double)r->cost.peak_memory / 1e9 : 0 };
+        s->green_algorithms_j = estimate_green_algorithms(&in);
+        s->time_tdp_j = estimate_time_tdp(in.seconds, 0, r->machine.threads);
+    }
     if (s->energy_j.source[0] != '\0' || isfinite(s->energy_j.value)) s->carbon_g = footprint_carbon(f, &s->energy_j);
 }
 
@@ -106,9 +112,9 @@ Status footprint_report(const Footprint *f, Report *r, Err *err)
     c->pue = f->pue;
     bool given = f->embodied.total_kg > 0;
     if (given) c->embodied = f->embodied;
-    set_carbon(f, &r->before);
-    set_carbon(f, &r->after);
-    for (int i = 0; i < r->step_count; i++) set_carbon(f, &r->steps[i].state);
+    set_carbon(f, r, &r->before);
+    set_carbon(f, r, &r->after);
+    for (int i = 0; i < r->step_count; i++) set_carbon(f, r, &r->steps[i].state);
     cost_of_passes(f, r);
     const ReportState *states[2] = { &r->before, &r->after };
     free(c->sci);

@@ -16,7 +16,7 @@ typedef struct SubRow {
 } SubRow;
 
 static const SubRow sub_rows[] = {
-    { MEASURE_TIME, "CPU time, all threads", "s", "cpu_seconds", NULL, 1, false },
+    { MEASURE_TIME, "CPU time, all threads", "s", "measured.cpu_seconds", NULL, 1, false },
     { MEASURE_SIZE, "deflated", "B", "deflated_bytes", NULL, 1, false },
     { MEASURE_SIZE, "parameters", "", "parameters", NULL, 1, true },
     { MEASURE_SIZE, "of them non-zero", "", "nonzeros", NULL, 1, true },
@@ -25,11 +25,16 @@ static const SubRow sub_rows[] = {
     { MEASURE_OPERATIONS, "in int8", "MAC", "macs.int8", NULL, 1, false },
     { MEASURE_OPERATIONS, "elementwise", "", "elementwise", NULL, 1, true },
     { MEASURE_OPERATIONS, "exp, division \xE2\x80\xA6", "", "transcendental", NULL, 1, true },
+    { MEASURE_SIZE, "peak memory", "B", "peak_memory", NULL, 1, false },
     { MEASURE_OPERATIONS, "bytes moved, at least", "B", "weight_bytes", "activation_bytes", 1, false },
-    { MEASURE_ENERGY, "above idle", "J", "net_j", NULL, 1, false },
+    { MEASURE_ENERGY, "above idle", "J", "measured.net_j", NULL, 1, false },
     { MEASURE_ENERGY, "of 1,000 inferences", "J", "energy_j", NULL, 1000, false },
+    { MEASURE_ENERGY, "estimate of Green Algorithms", "J", "green_algorithms_j", NULL, 1, false },
+    { MEASURE_ENERGY, "estimate of Green Algorithms", "J", "measured.green_algorithms_j", NULL, 1, false },
+    { MEASURE_ENERGY, "estimate by time \xC3\x97 TDP", "J", "time_tdp_j", NULL, 1, false },
+    { MEASURE_ENERGY, "estimate by time \xC3\x97 TDP", "J", "measured.time_tdp_j", NULL, 1, false },
     { MEASURE_CARBON, "of 1,000 inferences", "g CO\xE2\x82\x82" "e", "carbon_g", NULL, 1000, false },
-    { MEASURE_CARBON, "SCI, an inference", "g CO\xE2\x82\x82" "e", "sci.total_g", NULL, 1, false },
+    { MEASURE_CARBON, "SCI, an inference", "g CO\xE2\x82\x82" "e", "measured.sci.total_g", NULL, 1, false },
 };
 
 static void number_cell(const Range *r, const char *unit, bool exact, StrBuf *b)

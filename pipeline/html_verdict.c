@@ -211,6 +211,7 @@ void html_verdict(const View *v, StrBuf *b)
         if (k > 0) strbuf_add(b, k == 1 ? " \xE2\x86\x92 " : ", ");
         html_text(b, v->names[k]);
     }
+    if (v->left_out > 0) strbuf_printf(b, ", and %d more networks, which are not shown", v->left_out);
     if (dry) strbuf_add(b, " (a dry run: predicted, nothing was written)");
     strbuf_add(b, "</p>\n");
     if (v->count < 2) {

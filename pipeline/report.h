@@ -44,6 +44,7 @@ typedef struct ReportState {
     int64_t latency_runs;
     char latency_note[256]; /* why there is no latency */
     Sourced energy_j, power_w, carbon_g;
+    Sourced green_algorithms_j, time_tdp_j; /* what two calculators would say: models, to stand beside */
     int compared;             /* this network among Report.measured.networks; -1: it was not timed */
     int64_t samples, correct;
     double accuracy, accuracy_low, accuracy_high, cross_entropy;

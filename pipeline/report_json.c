@@ -59,6 +59,8 @@ const Field report_state_fields[] = {
     FO(ReportState, energy_j, report_sourced_fields, "of one call"),
     FO(ReportState, power_w, report_sourced_fields, "while running"),
     FO(ReportState, carbon_g, report_sourced_fields, "of one call"),
+    FO(ReportState, green_algorithms_j, report_sourced_fields, "joules of one call as Green Algorithms would estimate them: a model, beside the rest"),
+    FO(ReportState, time_tdp_j, report_sourced_fields, "joules of one call as time x thermal design power gives them: a model, beside the rest"),
     F(ReportState, FIELD_INT, samples, "labelled predictions"),
     F(ReportState, FIELD_INT, correct, "right ones"),
     F(ReportState, FIELD_NUMBER, accuracy, "share of right ones, 0 to 1"),
