@@ -73,6 +73,8 @@ static Status run(Call *c, Err *err)
     size_t all = h.count;
     history_keep(&h, o->name);
     Status status = OK;
+    if (all == 0 && h.skipped > 0)
+        status = err_set(err, ERR_DATA, "%s: no run in it; line %d: %s", path, h.skips[0].line, h.skips[0].reason);
     if (all > 0 && h.count == 0) status = err_set(err, ERR_DATA, "%s: no run of '%s' among its %zu", path, o->name, all);
     if (status == OK && o->json) {
         cJSON *json = history_json(&h, path);

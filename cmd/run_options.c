@@ -36,6 +36,7 @@ static Status check_places(const RunCommand *o, Err *err)
 {
     if (o->report != NULL) TRY(report_check_folder(o->report, err));
     if (o->emissions != NULL) TRY(export_emissions_check(o->emissions, err));
+    if (o->boamps != NULL && o->no_measure) return err_set(err, ERR_USAGE, "boamps: there is no energy to report with --no-measure");
     if (o->boamps != NULL) TRY(export_check("boamps", o->boamps, err));
     return o->history != NULL ? export_check("history", o->history, err) : OK;
 }
@@ -44,6 +45,7 @@ static Status write_files(const RunCommand *o, const Report *report, Err *err)
 {
     if (o->report != NULL) TRY(report_write(report, o->report, err));
     if (o->emissions != NULL) TRY(export_emissions(report, o->emissions, err));
+    if (o->boamps != NULL && o->no_measure) return err_set(err, ERR_USAGE, "boamps: there is no energy to report with --no-measure");
     if (o->boamps != NULL) TRY(export_boamps(report, o->boamps, err));
     if (o->history == NULL) return OK;
     HistoryEntry entry;

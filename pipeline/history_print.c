@@ -104,11 +104,11 @@ static void print_row(const History *h, HistoryId id, bool color, bool utf8, Tex
     strbuf_release(&bars);
 }
 
-static void print_skips(const History *h, const char *path, StrBuf *b)
+static void print_skips(const History *h, StrBuf *b)
 {
     for (int i = 0; i < h->skipped && i < HISTORY_SKIPS; i++)
-        strbuf_printf(b, "skipped: %s line %d: %s\n", path, h->skips[i].line, h->skips[i].reason);
-    if (h->skipped > HISTORY_SKIPS) strbuf_printf(b, "skipped: %d more lines\n", h->skipped - HISTORY_SKIPS);
+        strbuf_printf(b, "line %d skipped: %s\n", h->skips[i].line, h->skips[i].reason);
+    if (h->skipped > HISTORY_SKIPS) strbuf_printf(b, "%d more lines skipped\n", h->skipped - HISTORY_SKIPS);
 }
 
 void history_print(const History *h, const char *path, bool color, bool utf8, StrBuf *b)
@@ -126,7 +126,7 @@ void history_print(const History *h, const char *path, bool color, bool utf8, St
         table_print(&t, 0, true, b);
         table_release(&t);
     }
-    print_skips(h, path, b);
+    print_skips(h, b);
 }
 
 /* ---- JSON ---- */
