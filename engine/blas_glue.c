@@ -7,37 +7,60 @@
 
 #include "base/bytes.h"
 
-#define TILE 128 /* rows or columns of a product in double that one thread makes: never fewer for more threads */
+#define TILE 128            /* rows or columns of a product in double that one thread makes: never fewer for more threads */
+#define FLOAT_PIECES 16 /* in float, at most: the other matrix is packed for each */
+#define THREADS_PAY 1e6 /* multiplications: fewer are not worth a second thread */
 
-/* OpenBLAS cuts its work by the number of threads, and the sums with it: on one, the same bytes always. Nothing is
- * set where one is set already, for then the caller may be a thread of several. */
-static int leave_team(void)
+/* OpenBLAS cuts its work by the number of threads, and the sums with it: on one, the same bytes always. Products are cut here instead, by
+ * their shape. */
+static void on_one(void)
 {
-    int threads = openblas_get_num_threads();
-    if (threads > 1) openblas_set_num_threads(1);
-    return threads;
-}
-
-static void join_team(int threads)
-{
-    if (threads > 1) openblas_set_num_threads(threads);
+    if (openblas_get_num_threads() > 1) openblas_set_num_threads(1);
 }
 
 static CBLAS_TRANSPOSE trans(bool t) { return t ? CblasTrans : CblasNoTrans; }
+
+static double work_of(int m, int n, int k)
+{
+    return (double)m * (double)n * (double)k;
+}
+
+/* Rows or columns of a tile: a half, a quarter and so on of them all, the more the larger the tiles stay. */
+static int float_tile(int size)
+{
+    int pieces = 1;
+    while (pieces < FLOAT_PIECES && size / (2 * pieces) >= 96 + 32 * pieces) pieces *= 2;
+    return (size / pieces + 15) / 16 * 16;
+}
 
 void blas_sgemm(bool ta, bool tb, int m, int n, int k, float alpha, const float *a, int lda, const float *b, int ldb, float beta, float *c,
                 int ldc)
 {
     if (m == 0 || n == 0) return;
-    cblas_sgemm(CblasRowMajor, trans(ta), trans(tb), m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+    bool by_rows = m >= n;
+    int size = by_rows ? m : n, tile = work_of(m, n, k) < THREADS_PAY ? size : float_tile(size);
+    on_one();
+    if (tile >= size) {
+        cblas_sgemm(CblasRowMajor, trans(ta), trans(tb), m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+        return;
+    }
+#pragma omp parallel for schedule(dynamic)
+    for (int from = 0; from < size; from += tile) {
+        int some = size - from < tile ? size - from : tile;
+        const float *left = !by_rows ? a : ta ? a + from : a + (size_t)from * (size_t)lda;
+        const float *right = by_rows ? b : tb ? b + (size_t)from * (size_t)ldb : b + from;
+        cblas_sgemm(CblasRowMajor, trans(ta), trans(tb), by_rows ? some : m, by_rows ? n : some, k, alpha, left, lda, right, ldb, beta,
+                    by_rows ? c + (size_t)from * (size_t)ldc : c + from, ldc);
+    }
 }
 
 void blas_dgemm(bool ta, bool tb, int m, int n, int k, double alpha, const double *a, int lda, const double *b, int ldb, double beta,
                 double *c, int ldc)
 {
     bool by_rows = m >= n;
-    int size = by_rows ? m : n, threads = leave_team();
-#pragma omp parallel for schedule(dynamic) num_threads(threads) if (threads > 1 && size > TILE)
+    int size = by_rows ? m : n;
+    on_one();
+#pragma omp parallel for schedule(dynamic) if (size > TILE && work_of(m, n, k) >= THREADS_PAY)
     for (int from = 0; from < size; from += TILE) {
         int some = size - from < TILE ? size - from : TILE;
         const double *left = !by_rows ? a : ta ? a + from : a + (size_t)from * (size_t)lda;
@@ -45,15 +68,13 @@ void blas_dgemm(bool ta, bool tb, int m, int n, int k, double alpha, const doubl
         cblas_dgemm(CblasRowMajor, trans(ta), trans(tb), by_rows ? some : m, by_rows ? n : some, k, alpha, left, lda, right, ldb, beta,
                     by_rows ? c + (size_t)from * (size_t)ldc : c + from, ldc);
     }
-    join_team(threads);
 }
 
 void blas_dsyrk(bool rows, int n, int k, double alpha, const double *a, int lda, double beta, double *c, int ldc)
 {
     if (n == 0) return;
-    int threads = leave_team();
+    on_one();
     cblas_dsyrk(CblasRowMajor, CblasUpper, trans(!rows), n, k, alpha, a, lda, beta, c, ldc);
-    join_team(threads);
 }
 
 void blas_mirror(int n, double *c, int ldc)
@@ -83,14 +104,13 @@ Status blas_svd(int rows, int cols, const double *a, double *u, double *s, doubl
     lapack_int info = LAPACK_WORK_MEMORY_ERROR;
     if (work != NULL && superb != NULL) {
         memcpy(work, a, bytes);
-        int threads = leave_team();
+        on_one();
         info = LAPACKE_dgesdd(LAPACK_COL_MAJOR, 'S', cols, rows, work, cols, s, vt, cols, u, k);
         if (info > 0) {
             memcpy(work, a, bytes);
             info = LAPACKE_dgesvd(LAPACK_COL_MAJOR, 'S', 'S', cols, rows, work, cols, s, vt, cols, u, k, superb);
         }
-        join_team(threads);
-    }
+        }
     free(work);
     free(superb);
     return lapack_status(info, "singular value decomposition", rows, cols, err);
@@ -106,14 +126,13 @@ Status blas_svd_float(int rows, int cols, const float *a, float *u, float *s, fl
     lapack_int info = LAPACK_WORK_MEMORY_ERROR;
     if (work != NULL && superb != NULL) {
         memcpy(work, a, bytes);
-        int threads = leave_team();
+        on_one();
         info = LAPACKE_sgesdd(LAPACK_COL_MAJOR, 'S', cols, rows, work, cols, s, vt, cols, u, k);
         if (info > 0) {
             memcpy(work, a, bytes);
             info = LAPACKE_sgesvd(LAPACK_COL_MAJOR, 'S', 'S', cols, rows, work, cols, s, vt, cols, u, k, superb);
         }
-        join_team(threads);
-    }
+        }
     free(work);
     free(superb);
     return lapack_status(info, "singular value decomposition", rows, cols, err);
@@ -124,9 +143,8 @@ Status blas_cholesky(int n, double *a, int *failed, Err *err)
     *failed = 0;
     if (n == 0) return OK;
     /* the lower triangle by rows is the upper one by columns */
-    int threads = leave_team();
+    on_one();
     lapack_int info = LAPACKE_dpotrf(LAPACK_COL_MAJOR, 'U', n, a, n);
-    join_team(threads);
     if (info > 0) {
         *failed = (int)info;
         return OK;
@@ -147,9 +165,8 @@ Status blas_cholesky_solve(int n, int columns, const double *l, double *b, Err *
 Status blas_cholesky_inverse(int n, double *l, Err *err)
 {
     if (n == 0) return OK;
-    int threads = leave_team();
+    on_one();
     lapack_int info = LAPACKE_dpotri(LAPACK_COL_MAJOR, 'U', n, l, n);
-    join_team(threads);
     if (info > 0) return err_set(err, ERR_DATA, "inverse of a %d x %d matrix: it is singular (pivot %d)", n, n, (int)info - 1);
     TRY(lapack_status(info, "inverse", n, n, err));
     for (int i = 0; i < n; i++)
@@ -160,26 +177,23 @@ Status blas_cholesky_inverse(int n, double *l, Err *err)
 void blas_triangular_solve(bool lower, bool transposed, int n, int columns, const double *t, double *b)
 {
     if (n == 0 || columns == 0) return;
-    int threads = leave_team();
+    on_one();
     cblas_dtrsm(CblasRowMajor, CblasLeft, lower ? CblasLower : CblasUpper, trans(transposed), CblasNonUnit, n, columns, 1.0, t, n, b,
                 columns);
-    join_team(threads);
 }
 
 void blas_triangular_solve_right(bool lower, bool transposed, int rows, int n, const double *t, double *b)
 {
     if (n == 0 || rows == 0) return;
-    int threads = leave_team();
+    on_one();
     cblas_dtrsm(CblasRowMajor, CblasRight, lower ? CblasLower : CblasUpper, trans(transposed), CblasNonUnit, rows, n, 1.0, t, n, b, n);
-    join_team(threads);
 }
 
 Status blas_eigen(int n, double *a, double *w, Err *err)
 {
     if (n == 0) return OK;
-    int threads = leave_team();
+    on_one();
     lapack_int info = LAPACKE_dsyevd(LAPACK_COL_MAJOR, 'V', 'U', n, a, n, w);
-    join_team(threads);
     TRY(lapack_status(info, "eigenvalues", n, n, err));
     for (int i = 0; i < n; i++) /* eigenvectors came as columns of a column-major matrix */
         for (int j = i + 1; j < n; j++) {
@@ -197,7 +211,7 @@ Status blas_qr(int rows, int cols, const double *a, double *q, double *r, Err *e
     double *work = alloc_array((size_t)rows * (size_t)cols, sizeof *a);
     double *tau = alloc_array((size_t)k, sizeof *tau);
     lapack_int info = LAPACK_WORK_MEMORY_ERROR;
-    int threads = leave_team();
+    on_one();
     if (work != NULL && tau != NULL) {
         memcpy(work, a, (size_t)rows * (size_t)cols * sizeof *a);
         info = LAPACKE_dgeqrf(LAPACK_ROW_MAJOR, rows, cols, work, cols, tau);
@@ -208,13 +222,7 @@ Status blas_qr(int rows, int cols, const double *a, double *q, double *r, Err *e
         info = LAPACKE_dorgqr(LAPACK_ROW_MAJOR, rows, k, k, work, cols, tau);
         for (int i = 0; i < rows; i++) memcpy(q + (size_t)i * (size_t)k, work + (size_t)i * (size_t)cols, (size_t)k * sizeof *q);
     }
-    join_team(threads);
     free(work);
     free(tau);
     return lapack_status(info, "QR factorization", rows, cols, err);
-}
-
-void blas_set_threads(int threads)
-{
-    openblas_set_num_threads(threads < 1 ? 1 : threads);
 }

@@ -2,7 +2,11 @@
  *
  * Every matrix is row-major and dense; `lda` and so on are row lengths in elements, taken as the number of columns where they are not
  * given. Sizes are ints as the library's are: callers hold them below 2^31 elements per dimension. Sources: BLAS level 3; LAPACK
- * gesdd/gesvd, potrf/potrs/potri, syevd, geqrf/orgqr. */
+ * gesdd/gesvd, potrf/potrs/potri, syevd, geqrf/orgqr.
+ *
+ * All of it gives the same bytes for any number of threads: products are cut by their shape and the parts shared out among OpenMP's threads
+ * (none more inside a parallel region); factorizations and triangular solves run on one. OpenBLAS's own threads are switched off for
+ * the process. */
 #ifndef PARE_ENGINE_BLAS_GLUE_H
 #define PARE_ENGINE_BLAS_GLUE_H
 
@@ -21,9 +25,6 @@ void blas_dgemm(bool ta, bool tb, int m, int n, int k, double alpha, const doubl
 void blas_dsyrk(bool rows, int n, int k, double alpha, const double *a, int lda, double beta, double *c, int ldc);
 /* Copies the upper triangle of c[n,n] to the lower one. */
 void blas_mirror(int n, double *c, int ldc);
-
-/* All that is done in double gives the same bytes for any number of threads: products are cut by their shape, factorizations and
- * triangular solves run on one. */
 
 /* Thin SVD a[rows,cols] = u[rows,k] diag(s[k]) vt[k,cols], k = min(rows, cols), s descending. `a` is left alone. Divide and conquer;
  * falls back to QR iteration when that does not converge. ERR_DATA: NaN or infinity in a, or no convergence; ERR_MEMORY. */
@@ -48,8 +49,5 @@ Status blas_eigen(int n, double *a, double *w, Err *err);
 
 /* Thin QR a[rows,cols] = q[rows,k] r[k,cols], k = min(rows, cols); r upper trapezoidal. `a` is left alone. */
 Status blas_qr(int rows, int cols, const double *a, double *q, double *r, Err *err);
-
-/* Threads used inside one call, process wide; at least 1. */
-void blas_set_threads(int threads);
 
 #endif

@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "base/bytes.h"
-#include "engine/blas_glue.h"
 #include "engine/integer_groups.h"
 #include "engine/patterns.h"
 #include "engine/unfuse.h"
@@ -23,7 +22,6 @@ int engine_set_threads(int threads)
 {
     if (threads <= 0) threads = omp_get_num_procs();
     omp_set_num_threads(threads);
-    blas_set_threads(threads);
     return threads;
 }
 

@@ -1,6 +1,5 @@
 #include "quantize/rounding_private.h"
 
-#include "engine/blas_glue.h"
 
 #include <limits.h>
 #include <math.h>
@@ -166,7 +165,6 @@ Status round_matrix(const RoundSpec *spec, int64_t rows, int64_t width, const do
         goto out;
     }
     keep_grids(&run, todo, &todo_count, kept, &kept_count);
-    blas_set_threads(1);
     TRY_OUT(feedback_make(p, l, err));
     run.batch = batch_rows(p);
     run.keep = batch_starts(p);
@@ -179,7 +177,6 @@ Status round_matrix(const RoundSpec *spec, int64_t rows, int64_t width, const do
     }
     out->enlarged = enlarged(p, out);
 out:
-    blas_set_threads(threads < 1 ? 1 : threads);
     feedback_release(p);
     free(todo);
     free(kept);

@@ -11,7 +11,6 @@ static void add_tiles(double *c, const double *y, int64_t m, const double *x, in
 {
     int64_t down = (m + TILE - 1) / TILE, across = (n + TILE - 1) / TILE;
     if (m * n * rows < 4000000) threads = 1;
-    blas_set_threads(1);
 #pragma omp parallel for schedule(dynamic) num_threads(threads < 1 ? 1 : threads) if (threads > 1)
     for (int64_t t = 0; t < down * across; t++) {
         int64_t i = t / across * TILE, k = t % across * TILE;
@@ -19,7 +18,6 @@ static void add_tiles(double *c, const double *y, int64_t m, const double *x, in
         int64_t height = m - i < TILE ? m - i : TILE, width = n - k < TILE ? n - k : TILE;
         blas_dgemm(true, false, (int)height, (int)width, (int)rows, 1.0, y + i, (int)m, x + k, (int)n, 1.0, c + i * n + k, (int)n);
     }
-    blas_set_threads(threads < 1 ? 1 : threads);
 }
 
 void moments_square(double *h, const double *x, int64_t n, int64_t rows, int threads)

@@ -147,7 +147,6 @@ Status solve_support(const Factor *f, Str layer, int64_t rows, const double *tar
 {
     Status status = OK;
     if (threads < 1) threads = 1;
-    blas_set_threads(1);
 #pragma omp parallel num_threads(threads) if (threads > 1)
     {
         RowScratch s;
@@ -163,7 +162,6 @@ Status solve_support(const Factor *f, Str layer, int64_t rows, const double *tar
             if (err != NULL) *err = mine;
         }
     }
-    blas_set_threads(threads);
     return status;
 }
 

@@ -2,6 +2,7 @@
 #include "test.h"
 
 #include "engine/blas_glue.h"
+#include "engine/engine.h"
 
 #define MAX 40
 
@@ -127,6 +128,54 @@ static void test_eigen_and_qr(void **state)
     }
 }
 
+/* Products large enough to be shared out: right, and the same bytes from one thread and two. */
+static void test_threads(void **state)
+{
+    (void)state;
+    static const struct { const char *name; int m, n, k; bool ta, tb; } table[] = {
+        { "one row", 1, 2000, 600, false, false },       { "few columns", 700, 5, 300, false, true },
+        { "tall, a transposed", 601, 70, 37, true, false }, { "wide, b transposed", 33, 523, 300, false, true },
+        { "both transposed", 260, 259, 64, true, true },  { "too small to share", 300, 30, 11, false, false },
+    };
+    for (size_t t = 0; t < sizeof table / sizeof *table; t++) {
+        int m = table[t].m, n = table[t].n, k = table[t].k, lda = table[t].ta ? m : k, ldb = table[t].tb ? k : n;
+        double *a = malloc((size_t)m * (size_t)k * sizeof *a), *b = malloc((size_t)n * (size_t)k * sizeof *b);
+        double *c[2];
+        float *fa = malloc((size_t)m * (size_t)k * sizeof *fa), *fb = malloc((size_t)n * (size_t)k * sizeof *fb), *fc[2];
+        fill(a, m * k, (unsigned)t + 21);
+        fill(b, n * k, (unsigned)t + 41);
+        for (int i = 0; i < m * k; i++) fa[i] = (float)a[i];
+        for (int i = 0; i < n * k; i++) fb[i] = (float)b[i];
+        for (int i = 0; i < 2; i++) {
+            c[i] = malloc((size_t)m * (size_t)n * sizeof *c[i]);
+            fc[i] = malloc((size_t)m * (size_t)n * sizeof *fc[i]);
+            for (int j = 0; j < m * n; j++) fc[i][j] = (float)(c[i][j] = 1.0);
+            engine_set_threads(i + 1);
+            blas_dgemm(table[t].ta, table[t].tb, m, n, k, 2.0, a, lda, b, ldb, 0.5, c[i], n);
+            blas_sgemm(table[t].ta, table[t].tb, m, n, k, 2.0f, fa, lda, fb, ldb, 0.5f, fc[i], n);
+        }
+        assert_memory_equal(c[0], c[1], (size_t)m * (size_t)n * sizeof *c[0]);
+        assert_memory_equal(fc[0], fc[1], (size_t)m * (size_t)n * sizeof *fc[0]);
+        for (int i = 0; i < m; i++)
+            for (int j = 0; j < n; j++) {
+                double sum = 0.5;
+                for (int r = 0; r < k; r++)
+                    sum += 2.0 * a[table[t].ta ? r * m + i : i * k + r] * b[table[t].tb ? j * k + r : r * n + j];
+                if (fabs(c[0][i * n + j] - sum) > 1e-11 || fabs((double)fc[0][i * n + j] - sum) > 1e-4)
+                    fail_msg("%s: [%d,%d] is %g and %g, expected %g", table[t].name, i, j, c[0][i * n + j], (double)fc[0][i * n + j], sum);
+            }
+        for (int i = 0; i < 2; i++) {
+            free(c[i]);
+            free(fc[i]);
+        }
+        free(a);
+        free(b);
+        free(fa);
+        free(fb);
+    }
+    engine_set_threads(0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -134,6 +183,7 @@ int main(void)
         cmocka_unit_test(test_cholesky),
         cmocka_unit_test(test_triangular),
         cmocka_unit_test(test_eigen_and_qr),
+        cmocka_unit_test(test_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
