@@ -180,6 +180,7 @@ struct Work {
     int16_t *q;        /* [block,columns] */
     double *settled;   /* [width,count] errors of the blocks done */
     Choice *choice;    /* [columns] */
+    double *scale, *zero; /* [columns] the same as numbers */
     double *loss;      /* [columns] */
 };
 
@@ -192,6 +193,8 @@ void work_free(Work *w)
     free(w->q);
     free(w->settled);
     free(w->choice);
+    free(w->scale);
+    free(w->zero);
     free(w->loss);
     free(w);
 }
@@ -205,9 +208,10 @@ Work *work_new(const Problem *p, int count, int keep)
     *w = (Work){ .count = count, .keep = keep, .wanted = malloc(block * rows * sizeof(double)),
                  .error = malloc(block * columns * sizeof(double)), .handed = malloc(handed * columns * sizeof(double)),
                  .q = malloc(block * columns * sizeof(int16_t)), .settled = malloc(width * rows * sizeof(double)),
-                 .choice = malloc(columns * sizeof(Choice)), .loss = malloc(columns * sizeof(double)) };
+                 .choice = malloc(columns * sizeof(Choice)), .scale = malloc(columns * sizeof(double)),
+                 .zero = malloc(columns * sizeof(double)), .loss = malloc(columns * sizeof(double)) };
     if (w->wanted == NULL || w->error == NULL || w->handed == NULL || w->q == NULL || w->settled == NULL || w->choice == NULL ||
-        w->loss == NULL) {
+        w->scale == NULL || w->zero == NULL || w->loss == NULL) {
         work_free(w);
         return NULL;
     }
@@ -258,60 +262,39 @@ static void choose_candidates(const Problem *p, Work *w, const int64_t *rows, in
         }
         scales_fill(p, low, high, wanted_together(p, w, b, count, from, to), row_least(p, rows[b]), out);
     }
-}
-
-/* The integer for the value v at place k of one column, inside what its partners leave; those to come are asked what they want. A partner
- * in another block has another scale: each stays within its half of the limit. */
-static double round_paired(const Problem *p, const Work *w, int from, int to, int k, int column, int count, double v, double scale)
-{
-    int i = p->order[k], b = column / p->choices, low = p->low, high = p->high;
-    double q = rint(v / scale);
-    q = q < low ? low : q > high ? high : q;
-    for (int side = 0; side < 2; side++) {
-        int32_t other = p->partner[side * p->width + i];
-        if (other < 0) continue;
-        int at = p->place[other], u = 0;
-        if (at < from || at >= to) {
-            if (high > PAIR_LIMIT / 2) high = PAIR_LIMIT / 2;
-            if (low < -PAIR_LIMIT / 2) low = -PAIR_LIMIT / 2;
-        } else if (at > k) {
-            double wanted = w->wanted[(size_t)(at - from) * (size_t)count + (size_t)b] / scale;
-            wanted = wanted > p->high ? p->high : wanted < p->low ? p->low : wanted;
-            q -= copysign(rint(pair_split(q, wanted, p->weight[k], p->weight[at])), q);
-        } else {
-            u = w->q[(size_t)(at - from) * (size_t)w->columns + (size_t)column];
-        }
-        if (u > 0 && PAIR_LIMIT - u < high) high = PAIR_LIMIT - u;
-        if (u < 0 && -PAIR_LIMIT - u > low) low = -PAIR_LIMIT - u;
+    for (int c = 0; c < count * p->choices; c++) {
+        w->scale[c] = (double)w->choice[c].scale;
+        w->zero[c] = w->choice[c].zero;
     }
-    return q < low ? low : q > high ? high : q;
 }
 
-/* Place k of all columns; [from, to): the block's places; handed[columns] by the places of the block before it. */
+/* What the partner of place k of row b leaves it; [from, to): the block's places. */
+static PlacePartner partner_of(const Problem *p, const Work *w, int from, int to, int k, int side, int b, int count)
+{
+    int32_t other = p->partner != NULL ? p->partner[side * p->width + p->order[k]] : -1;
+    if (other < 0) return (PlacePartner){ .kind = PARTNER_NONE };
+    int at = p->place[other];
+    if (at < from || at >= to) return (PlacePartner){ .kind = PARTNER_APART };
+    if (at > k)
+        return (PlacePartner){ .kind = PARTNER_TO_COME, .wanted = w->wanted[(size_t)(at - from) * (size_t)count + (size_t)b],
+                               .share = pair_share(p->weight[k], p->weight[at]) };
+    return (PlacePartner){ .kind = PARTNER_ROUNDED,
+                           .q = w->q + (size_t)(at - from) * (size_t)w->columns + (size_t)b * (size_t)p->choices };
+}
+
+/* Place k of all columns; handed[columns] by the places of the block before it. */
 static void round_place(const Problem *p, Work *w, const int64_t *rows, int count, int from, int to, int k,
                         const double *handed)
 {
-    size_t columns = (size_t)w->columns;
-    double *error = w->error + (size_t)(k - from) * columns;
-    int16_t *out = w->q + (size_t)(k - from) * columns;
-    const double *want_row = w->wanted + (size_t)(k - from) * (size_t)count;
+    size_t line = (size_t)(k - from) * (size_t)w->columns;
     for (int b = 0; b < count; b++) {
-        double t = p->target[rows[b] * p->width + p->order[k]];
-        for (int c = 0; c < p->choices; c++) {
-            int column = b * p->choices + c;
-            Choice choice = w->choice[column];
-            double v = want_row[b] - handed[column], scale = (double)choice.scale, q;
-            if (p->partner != NULL) {
-                q = round_paired(p, w, from, to, k, column, count, v, scale);
-            } else {
-                q = rint(v / scale) + choice.zero;
-                q = q < p->low ? p->low : q > p->high ? p->high : q;
-            }
-            double made = (q - choice.zero) * scale, term = made - v;
-            out[column] = (int16_t)q;
-            error[column] = made - t;
-            w->loss[column] += p->weight[k] * term * term;
-        }
+        size_t first = (size_t)b * (size_t)p->choices;
+        place_round(&(PlaceRound){
+            .choices = p->choices, .low = p->low, .high = p->high, .target = p->target[rows[b] * p->width + p->order[k]],
+            .want = w->wanted[(size_t)(k - from) * (size_t)count + (size_t)b], .weight = p->weight[k], .handed = handed + first,
+            .scale = w->scale + first, .zero = w->zero + first,
+            .partner = { partner_of(p, w, from, to, k, 0, b, count), partner_of(p, w, from, to, k, 1, b, count) },
+            .q = w->q + line + first, .error = w->error + line + first, .loss = w->loss + first });
     }
 }
 
@@ -332,9 +315,7 @@ static void round_block(const Problem *p, Work *w, const int64_t *rows, int coun
             double *sum = panel + (size_t)(k - k0) * columns;
             for (int i = k0; p->feedback != NULL && i < k; i++) {
                 double f = p->feedback[(size_t)k * (size_t)p->width + (size_t)i];
-                const double *e = w->error + (size_t)(i - from) * columns;
-#pragma omp simd
-                for (size_t c = 0; c < columns; c++) sum[c] += f * e[c];
+                place_hand(sum, w->error + (size_t)(i - from) * columns, f, w->columns);
             }
             round_place(p, w, rows, count, from, to, k, sum);
         }

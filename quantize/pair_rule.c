@@ -26,12 +26,9 @@ double pair_together(double together, double a, double b)
     return a * b > 0.0 ? fmax(together, fabs(a) + fabs(b)) : together;
 }
 
-double pair_split(double a, double b, double weight_a, double weight_b)
+double pair_share(double weight_a, double weight_b)
 {
-    double excess = fabs(a) + fabs(b) - PAIR_LIMIT;
-    if (!(excess > 0.0) || a * b <= 0.0) return 0.0;
-    double share = weight_a + weight_b > 0.0 ? weight_b / (weight_a + weight_b) : 0.5;
-    return fmin(excess * share, fabs(a));
+    return weight_a + weight_b > 0.0 ? weight_b / (weight_a + weight_b) : 0.5;
 }
 
 /* Steps along (+1 at i, -1 at k); the best whole number of them that keeps both inside. */

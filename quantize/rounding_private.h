@@ -63,8 +63,8 @@ bool pair_safe(int a, int b);
 void pair_interval(const Problem *p, const int16_t *q, int i, int *low, int *high);
 /* The larger of `together` and |a| + |b| where the signs agree. */
 double pair_together(double together, double a, double b);
-/* The share of a pair's excess that the first gives up: |a| + |b| brought down to the limit at the least weight_a x^2 + weight_b y^2. */
-double pair_split(double a, double b, double weight_a, double weight_b);
+/* The share of a pair's excess over the limit that the first gives up where weight_a x^2 + weight_b y^2 is to be least. */
+double pair_share(double weight_a, double weight_b);
 /* Improves pairs that stand at the limit: one up, the other down. Returns how many changed. */
 int pair_exchange(const Problem *p, Line *line);
 
@@ -82,6 +82,36 @@ void work_free(Work *w);
 /* Rounds `count` rows with every candidate and keeps the `keep` best of each, best first, in lines[count,keep]: q, scales, zeros.
  * losses[count,choices] (may be NULL) receives what each candidate came to. */
 void work_round(const Problem *p, Work *w, const int64_t *rows, int count, Line *lines, double *losses);
+
+/* ---- rounding_place.c ---- */
+
+typedef enum PartnerKind {
+    PARTNER_NONE,
+    PARTNER_APART,   /* in another block, of another scale: each keeps to half the limit */
+    PARTNER_TO_COME, /* rounded after this one: asked what it wants */
+    PARTNER_ROUNDED, /* rounded before */
+} PartnerKind;
+
+typedef struct PlacePartner {
+    PartnerKind kind;
+    double wanted, share; /* to come: what it wants, and the share of the excess that this one gives up */
+    const int16_t *q;     /* rounded: [choices] */
+} PlacePartner;
+
+/* One place of one row. */
+typedef struct PlaceRound {
+    int choices, low, high;
+    double target, want, weight;  /* want: before what the places of the block hand on */
+    const double *handed, *scale, *zero; /* [choices] */
+    PlacePartner partner[2];
+    int16_t *q;           /* [choices]; so the others */
+    double *error, *loss; /* error is set, loss added to */
+} PlaceRound;
+
+/* Rounds it with every candidate, inside what its partners leave. */
+void place_round(const PlaceRound *r);
+/* sum[count] += f e */
+void place_hand(double *sum, const double *e, double f, int64_t count);
 
 /* ---- descent.c ---- */
 
