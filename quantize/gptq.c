@@ -96,7 +96,7 @@ static void factor_turned(Problem *p, double *l)
         }
     for (size_t k = 0; k < n; k++) {
         double pivot = sqrt(p->weight[k]);
-        for (size_t i = 0; i <= k; i++) l[k * n + i] /= pivot;
+        for (size_t i = 0; i <= k; i++) l[k * n + i] = pivot > 0.0 ? l[k * n + i] / pivot : 0.0; /* 0: an input that never varies */
     }
     p->feedback = l;
 }
