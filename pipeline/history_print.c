@@ -194,6 +194,13 @@ cJSON *history_json(const History *h, const char *path)
 
 /* ---- page ---- */
 
+/* "2025-01-31 12:00" */
+static void moment(const char *created, char text[24])
+{
+    snprintf(text, 24, "%.16s", created);
+    if (strlen(text) > 10 && text[10] == 'T') text[10] = ' ';
+}
+
 static void series_chart(const History *h, HistoryId id, StrBuf *b)
 {
     HistoryTrend t;
@@ -213,8 +220,10 @@ static void series_chart(const History *h, HistoryId id, StrBuf *b)
     c.top = 18;
     c.x = (Scale){ .low = 0, .high = (double)(h->count > 1 ? h->count - 1 : 1), .from = c.left + 12, .to = c.right - 12 };
     c.y = scale_around(low, fmax(high, low + 0.02 * fabs(low)), false);
+    c.bottom = c.height - 20;
     if (c.y.low < 0) c.y.low = 0;
-    chart_axis_y(&c, id == HISTORY_ACCURACY ? "%" : history_infos[id].unit, "");
+    if (id == HISTORY_ACCURACY && c.y.high > 100) c.y.high = 100 + 0.02 * (100 - c.y.low);
+    chart_axis_y(&c, id == HISTORY_ACCURACY ? "%" : id == HISTORY_CARBON ? "g" : history_infos[id].unit, "");
     chart_line(&c, "axis", c.left, c.bottom, c.right, c.bottom);
     int count = 0;
     for (size_t i = h->count > 512 ? h->count - 512 : 0; i < h->count; i++) {
@@ -231,8 +240,11 @@ static void series_chart(const History *h, HistoryId id, StrBuf *b)
         snprintf(hint, sizeof hint, "run %d of %d", i + 1, count);
         chart_dot(&c, last && t.change == HISTORY_WORSE ? "f-bad" : "f-after", points[2 * i], points[2 * i + 1], last ? 5 : 3, hint);
     }
-    chart_text(&c, "tick", c.left, c.bottom + 15, h->entries[0].created);
-    chart_text(&c, "tick end", c.right, c.bottom + 15, h->entries[h->count - 1].created);
+    char when[24];
+    moment(h->entries[0].created, when);
+    chart_text(&c, "tick", c.left, c.bottom + 15, when);
+    moment(h->entries[h->count - 1].created, when);
+    chart_text(&c, "tick end", c.right, c.bottom + 15, when);
     verdict_cell(&t, verdict);
     change_text(&t, id, change);
     snprintf(caption, sizeof caption, "%s%s%s", change, change[0] != '\0' ? ": " : "", verdict);
@@ -246,16 +258,17 @@ static void run_table(const History *h, StrBuf *b)
     strbuf_add(b, "<th>machine</th><th>result</th></tr></thead>\n<tbody>\n");
     for (size_t i = h->count; i-- > 0 && h->count - i <= 100;) {
         const HistoryEntry *e = &h->entries[i];
-        char text[HTML_NUMBER];
+        char text[HTML_NUMBER], when[24];
         strbuf_add(b, "<tr>");
-        html_element(b, "td", NULL, e->created);
+        moment(e->created, when);
+        html_element(b, "td", "num", when);
         for (int id = 0; id < HISTORY_COUNT; id++) {
             value_text((HistoryId)id, e->after[id].value, text);
             html_element(b, "td", "num", text);
         }
         html_element(b, "td", NULL, e->machine);
         snprintf(text, sizeof text, "%.12s", e->result);
-        strbuf_add(b, "<td>");
+        strbuf_add(b, "<td class=\"num\">");
         html_element(b, "code", NULL, text);
         strbuf_add(b, "</td></tr>\n");
     }

@@ -242,7 +242,15 @@ void html_layers(const View *v, StrBuf *b)
         b->failed = true;
         return;
     }
-    strbuf_add(b, "<h2 id=\"layers\">Layer by layer</h2>\n<div class=\"charts\">\n");
+    strbuf_add(b, "<h2 id=\"layers\">Layer by layer</h2>\n");
+    if (v->count > 2) {
+        strbuf_add(b, "<p class=\"note\">Of the first two networks: ");
+        html_text(b, v->names[0]);
+        strbuf_add(b, " before, ");
+        html_text(b, v->names[1]);
+        strbuf_add(b, " after.</p>\n");
+    }
+    strbuf_add(b, "<div class=\"charts\">\n");
     roofline(v, before, after, b);
     layer_bars(pairs, count, "Time by layer", "milliseconds", "s", 1e-3, b);
     layer_bars(pairs, count, "Operations by layer", "macs", "MAC", 1, b);

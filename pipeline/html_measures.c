@@ -58,7 +58,7 @@ static void change_cell(const View *v, int k, MeasureId id, StrBuf *b)
 {
     char text[HTML_NUMBER];
     Claim claim = measure_claim(v, k, id);
-    html_change(measure_of(v->networks[0], id).value, measure_of(v->networks[k], id).value, text);
+    html_change(1, measure_ratio(v, k, id), text);
     const char *mood = claim == CLAIM_LESS ? "num good" : claim == CLAIM_MORE ? "num bad" : "num";
     html_element(b, "td", mood, claim == CLAIM_UNSURE ? "within noise" : claim == CLAIM_NONE ? "" : text);
 }
@@ -88,6 +88,7 @@ static void sub_row(const View *v, const SubRow *row, StrBuf *b)
         number_cell(&r, row->unit, row->exact, b);
         if (k == 0) continue;
         html_change(first.value, r.value, text);
+        if (strcmp(row->path, measure_infos[row->of].path) == 0) html_change(1, measure_ratio(v, k, row->of), text);
         bool unsure = measure_infos[row->of].compared != NULL && measure_claim(v, k, row->of) == CLAIM_UNSURE;
         html_element(b, "td", "num", unsure ? "within noise" : text);
     }
@@ -159,24 +160,36 @@ static void accuracy_row(const View *v, StrBuf *b)
     strbuf_add(b, "</tr>\n");
 }
 
+static void fidelity_cells(const cJSON *item, StrBuf *b)
+{
+    char text[160], number[HTML_NUMBER];
+    double same = view_number(item, "top1_agreement"), sqnr = view_number(item, "sqnr_db"), cosine = view_number(item, "cosine");
+    text[0] = '\0';
+    if (isfinite(same)) snprintf(text, sizeof text, "%.2f %% same class", 100 * same);
+    else if (isfinite(cosine)) snprintf(text, sizeof text, "cosine %.5f", cosine);
+    html_element(b, "td", "num", text);
+    html_number(sqnr, 3, number);
+    snprintf(text, sizeof text, "%s dB SQNR", number);
+    html_element(b, "td", "num", isfinite(sqnr) ? text : view_number(item, "max_abs") == 0 ? "equal" : "");
+}
+
 /* How much outputs are those of the reference, where that was measured. */
 static void fidelity_rows(const View *v, StrBuf *b)
 {
-    const cJSON *item;
-    cJSON_ArrayForEach(item, view_list(v->networks[v->count - 1], "fidelity")) {
-        char text[160], number[HTML_NUMBER];
-        const char *output = view_text(item, "output");
-        double same = view_number(item, "top1_agreement"), sqnr = view_number(item, "sqnr_db");
-        snprintf(text, sizeof text, "output '%.100s' as the original's", output != NULL ? output : "?");
-        strbuf_add(b, "<tr class=\"sub\">");
-        html_element(b, "th", NULL, text);
-        for (int k = 0; k < v->count - 1; k++) strbuf_add(b, k == 0 ? "<td></td>" : "<td></td><td></td>");
-        if (isfinite(same)) snprintf(text, sizeof text, "%.2f %% same class", 100 * same);
-        else snprintf(text, sizeof text, "cosine %.5f", view_number(item, "cosine"));
-        html_element(b, "td", "num", text);
-        html_number(sqnr, 3, number);
-        snprintf(text, sizeof text, "%s dB SQNR", number);
-        html_element(b, "td", "num", isfinite(sqnr) ? text : view_number(item, "max_abs") == 0 ? "equal" : "");
+    const cJSON *lists[VIEW_MOST] = { NULL };
+    int rows = 0;
+    for (int k = 1; k < v->count; k++) {
+        lists[k] = view_list(v->networks[k], "fidelity");
+        int count = cJSON_GetArraySize(lists[k]);
+        if (count > rows) rows = count;
+    }
+    for (int i = 0; i < rows && i < 8; i++) {
+        const char *output = NULL;
+        for (int k = 1; k < v->count && output == NULL; k++) output = view_text(cJSON_GetArrayItem(lists[k], i), "output");
+        strbuf_add(b, "<tr class=\"sub\"><th>output '");
+        html_text(b, output != NULL ? output : "?");
+        strbuf_add(b, "' as the original's</th><td></td>");
+        for (int k = 1; k < v->count; k++) fidelity_cells(cJSON_GetArrayItem(lists[k], i), b);
         strbuf_add(b, "</tr>\n");
     }
 }
@@ -194,10 +207,9 @@ static Bar bar_of(const View *v, int k, MeasureId id)
 {
     const MeasureInfo *m = &measure_infos[id];
     Range before = measure_of(v->networks[0], id), after = measure_of(v->networks[k], id);
-    Bar bar = { .title = m->title, .ratio = after.value / before.value, .low = NAN, .high = NAN, .claim = measure_claim(v, k, id) };
+    Bar bar = { .title = m->title, .ratio = measure_ratio(v, k, id), .low = NAN, .high = NAN, .claim = measure_claim(v, k, id) };
     const cJSON *comparison = m->compared != NULL && id != MEASURE_POWER ? view_comparison(v, k, m->compared) : NULL;
     if (comparison != NULL) {
-        bar.ratio = view_number(comparison, "ratio.median");
         bar.low = view_number(comparison, "ratio.low");
         bar.high = view_number(comparison, "ratio.high");
     } else if (range_has_interval(&before) && range_has_interval(&after)) {

@@ -10,16 +10,30 @@
 
 #define DOTS_MOST 400 /* drawn; more say nothing more */
 
-/* Spread of the extremes, an odd far one aside. */
-static void spread(const cJSON *list, double *low, double *high)
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* Where nearly all of them lie; what is further out is drawn at the edge. */
+static void spread(const cJSON *list, double *low, double *high, bool *cut)
 {
     const cJSON *item;
+    int count = 0, room = cJSON_GetArraySize(list);
+    double *values = room > 0 ? calloc((size_t)room, sizeof *values) : NULL;
+    if (values == NULL) return;
     cJSON_ArrayForEach(item, list) {
-        if (!cJSON_IsNumber(item) || !(item->valuedouble > 0)) continue;
-        double value = fmin(fmax(item->valuedouble, 0.1), 10);
-        *low = fmin(*low, value);
-        *high = fmax(*high, value);
+        if (cJSON_IsNumber(item) && item->valuedouble > 0 && isfinite(item->valuedouble)) values[count++] = item->valuedouble;
     }
+    if (count > 0) {
+        qsort(values, (size_t)count, sizeof *values, by_value);
+        int aside = count / 40;
+        *low = fmin(*low, fmax(values[aside], 1e-3));
+        *high = fmax(*high, fmin(values[count - 1 - aside], 1e3));
+        *cut = *cut || values[0] < *low || values[count - 1] > *high;
+    }
+    free(values);
 }
 
 /* Dots in a lane, each as high or low as its turn says, so that they do not hide one another. */
@@ -41,8 +55,9 @@ static void pair_chart(const View *v, const cJSON *comparison, StrBuf *b)
     double low = fmin(1, ratio.low), high = fmax(1, ratio.high), band_low = view_number(comparison, "null.low"),
            band_high = view_number(comparison, "null.high");
     if (ratios == NULL || !isfinite(ratio.value)) return;
-    spread(ratios, &low, &high);
-    spread(null_ratios, &low, &high);
+    bool cut = false;
+    spread(ratios, &low, &high, &cut);
+    spread(null_ratios, &low, &high, &cut);
     Chart c;
     char title[160], text[HTML_NUMBER], caption[400];
     const char *measure = view_text(comparison, "measure"), *verdict = view_text(comparison, "verdict");
@@ -76,9 +91,10 @@ static void pair_chart(const View *v, const cJSON *comparison, StrBuf *b)
     char low_text[HTML_NUMBER], high_text[HTML_NUMBER];
     html_number(ratio.low, 3, low_text);
     html_number(ratio.high, 3, high_text);
-    snprintf(caption, sizeof caption, "%d pairs, median \xC3\x97 %s, 95 %% interval %s \xE2\x80\xA6 %s: %.40s. %s", cJSON_GetArraySize(ratios), text,
+    snprintf(caption, sizeof caption, "%d pairs, median \xC3\x97 %s, 95 %% interval %s \xE2\x80\xA6 %s: %.40s. %s%s", cJSON_GetArraySize(ratios), text,
              low_text, high_text, verdict != NULL ? verdict : "no verdict",
-             isfinite(band_low) ? "Shaded: the null band, what the same network twice gives by chance." : "");
+             isfinite(band_low) ? "Shaded: the null band, what the same network twice gives by chance." : "",
+             cut ? " A few dots further out stand at the edge." : "");
     chart_end(&c, caption);
 }
 

@@ -36,16 +36,16 @@ static bool phrase(const View *v, int k, MeasureId id, char text[96])
 {
     const MeasureInfo *m = &measure_infos[id];
     Claim claim = measure_claim(v, k, id);
-    double before = measure_of(v->networks[0], id).value, after = measure_of(v->networks[k], id).value;
+    double ratio = measure_ratio(v, k, id);
     char number[HTML_NUMBER];
-    if (claim != CLAIM_LESS && claim != CLAIM_MORE) return false;
-    double times = before > after ? before / after : after / before;
+    if ((claim != CLAIM_LESS && claim != CLAIM_MORE) || !(ratio > 0)) return false;
+    double times = ratio < 1 ? 1 / ratio : ratio;
     const char *word = claim == CLAIM_LESS ? m->less : m->more;
     if (times >= 1.995) {
         html_number(times, times < 9.95 ? 2 : 3, number);
         snprintf(text, 96, "%s\xC3\x97 %s", number, word);
     } else {
-        html_number(fabs(after / before - 1) * 100, 2, number);
+        html_number(fabs(ratio - 1) * 100, 2, number);
         snprintf(text, 96, "%s %% %s", number, word);
     }
     return true;
@@ -135,7 +135,7 @@ static void measure_tile(const View *v, int k, MeasureId id, StrBuf *b)
     html_quantity(before.value, m->unit, x);
     html_quantity(after.value, m->unit, y);
     pair_text(x, y, pair);
-    html_change(before.value, after.value, big);
+    html_change(1, measure_ratio(v, k, id), big);
     if (claim == CLAIM_UNSURE) snprintf(big, sizeof big, "inconclusive");
     if (claim == CLAIM_SAME) snprintf(big, sizeof big, "same");
     if (claim == CLAIM_NONE) snprintf(big, sizeof big, "not compared");

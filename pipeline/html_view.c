@@ -166,3 +166,12 @@ Claim measure_claim(const View *v, int k, MeasureId id)
     bool timed = range_has_interval(&time_before) && range_has_interval(&time_after); /* the same calls */
     return timed && !overlap(&time_before, &time_after) ? plain : CLAIM_UNSURE;
 }
+
+double measure_ratio(const View *v, int k, MeasureId id)
+{
+    const char *compared = id != MEASURE_POWER ? measure_infos[id].compared : NULL;
+    double pairs = compared != NULL ? view_number(view_comparison(v, k, compared), "ratio.median") : NAN;
+    if (isfinite(pairs)) return pairs;
+    double before = measure_of(v->networks[0], id).value;
+    return before > 0 ? measure_of(v->networks[k], id).value / before : NAN;
+}

@@ -52,6 +52,8 @@ const char *measure_source(const cJSON *network, MeasureId id);
 typedef enum Claim { CLAIM_NONE, CLAIM_LESS, CLAIM_SAME, CLAIM_MORE, CLAIM_UNSURE } Claim;
 /* What may be said of network k against the reference: a difference of measured numbers only where the intervals allow it. */
 Claim measure_claim(const View *v, int k, MeasureId id);
+/* After / before: the median of the pairs where there are any, else of the two numbers; NaN when not known. */
+double measure_ratio(const View *v, int k, MeasureId id);
 /* The comparison of network k with the reference by "latency" or "energy"; NULL when there is none. */
 const cJSON *view_comparison(const View *v, int k, const char *measure);
 
