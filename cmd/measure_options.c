@@ -1,6 +1,8 @@
 #include "cmd/measure_options.h"
 
 #include "pipeline/comparison.h"
+#include "pipeline/exports.h"
+#include "pipeline/history.h"
 
 static Status read_goals(const Call *c, Goals *goals, Err *err)
 {
@@ -14,11 +16,22 @@ static Status read_goals(const Call *c, Goals *goals, Err *err)
     return OK;
 }
 
+static Status append_history(const ComparisonReport *r, const char *path, Err *err)
+{
+    for (int k = r->file_count > 1 ? 1 : 0; k < r->file_count; k++) {
+        HistoryEntry entry;
+        history_of_comparison(r, k, &entry);
+        TRY(history_append(path, &entry, err));
+    }
+    return OK;
+}
+
 static Status show(Call *c, const ComparisonReport *report, Err *err)
 {
     const MeasureCommand *o = c->options;
     if (o->report != NULL) TRY(comparison_write(report, o->report, err));
     if (o->junit != NULL) TRY(comparison_write_junit(report, o->junit, err));
+    if (o->history != NULL) TRY(append_history(report, o->history, err));
     if (o->json) {
         cJSON *json = comparison_json(report);
         char *text = json != NULL ? cJSON_Print(json) : NULL;
@@ -48,6 +61,7 @@ Status measure_for_command(Call *c, Err *err)
     TRY(footprint_parse(&o->footprint, &footprint, err));
     TRY(source_settings(&o->source, &profile, &options.measure.source, err));
     if (o->report != NULL) TRY(report_check_folder(o->report, err));
+    if (o->history != NULL) TRY(export_check("history", o->history, err));
     Status status = compare_files(&options, &report, err);
     if (report != NULL) {
         Err show_err;

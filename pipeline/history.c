@@ -57,18 +57,40 @@ static void file_name(const char *path, char *out, size_t size)
     strbuf_release(&b);
 }
 
-void history_of_report(const Report *r, HistoryEntry *out)
+static void fill_entry(const char *created, const char *path, const MachineInfo *machine, const ReportState *before, const ReportState *after,
+                       HistoryEntry *out)
 {
     *out = (HistoryEntry){ .line = 0 };
-    memcpy(out->created, r->created, sizeof out->created);
+    snprintf(out->created, sizeof out->created, "%s", created);
     snprintf(out->version, sizeof out->version, "%s", PARE_VERSION);
-    file_name(r->result != NULL ? r->result : r->source != NULL ? r->source : "", out->name, sizeof out->name);
-    snprintf(out->machine, sizeof out->machine, "%.100s, %.40s, %d threads", r->machine.cpu, r->machine.isa, r->machine.threads);
-    memcpy(out->source, r->before.sha256, HASH_TEXT);
-    memcpy(out->result, r->has_after ? r->after.sha256 : r->before.sha256, HASH_TEXT);
+    file_name(path != NULL ? path : "", out->name, sizeof out->name);
+    snprintf(out->machine, sizeof out->machine, "%.100s, %.40s, %d threads", machine->cpu, machine->isa, machine->threads);
+    memcpy(out->source, before->sha256, HASH_TEXT);
+    memcpy(out->result, after->sha256, HASH_TEXT);
+    points_of(before, out->before);
+    points_of(after, out->after);
+}
+
+void history_of_report(const Report *r, HistoryEntry *out)
+{
+    fill_entry(r->created, r->result != NULL ? r->result : r->source, &r->machine, &r->before, r->has_after ? &r->after : &r->before, out);
     memcpy(out->recipe, r->recipe_sha256, HASH_TEXT);
-    points_of(&r->before, out->before);
-    points_of(r->has_after ? &r->after : &r->before, out->after);
+}
+
+static void add_intervals(const ComparisonFile *f, HistoryPoint points[HISTORY_COUNT])
+{
+    HistoryPoint *energy = &points[HISTORY_ENERGY];
+    if (f->state.compared < 0 || !isfinite(energy->value)) return;
+    energy->low = f->measured.energy_j.low;
+    energy->high = f->measured.energy_j.high;
+}
+
+void history_of_comparison(const ComparisonReport *r, int k, HistoryEntry *out)
+{
+    const ComparisonFile *first = &r->files[0], *file = &r->files[k];
+    fill_entry(r->created, file->path, &r->machine, &first->state, &file->state, out);
+    add_intervals(first, out->before);
+    add_intervals(file, out->after);
 }
 
 static bool add_points(cJSON *line, const char *key, const HistoryPoint points[HISTORY_COUNT])

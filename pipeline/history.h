@@ -2,6 +2,7 @@
 #ifndef PARE_PIPELINE_HISTORY_H
 #define PARE_PIPELINE_HISTORY_H
 
+#include "pipeline/comparison.h"
 #include "pipeline/report.h"
 
 /* X(identifier, key in the file, title, unit, more is better) */
@@ -41,6 +42,8 @@ typedef struct HistoryEntry {
 } HistoryEntry;
 
 void history_of_report(const Report *r, HistoryEntry *out);
+/* Network k of a comparison, the first one beside it as what was before. */
+void history_of_comparison(const ComparisonReport *r, int k, HistoryEntry *out);
 /* One line of at most HISTORY_LINE bytes, in one write under a lock. */
 #define HISTORY_LINE 8192
 Status history_append(const char *path, const HistoryEntry *e, Err *err);

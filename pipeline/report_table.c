@@ -129,6 +129,17 @@ static void fill_table(TextTable *t, const Report *r)
     accuracy_rows(t, b, a);
 }
 
+/* Software carbon intensity: what a functional unit, here an inference, emits. */
+static void print_sci(const Report *r, const char *bullet, StrBuf *b)
+{
+    const ReportCarbon *c = &r->carbon;
+    if (c->sci_count == 0 || !isfinite(c->sci[c->sci_count - 1].total_g)) return;
+    strbuf_printf(b, "%sSCI: ", bullet);
+    for (int i = 0; i < c->sci_count; i++) strbuf_printf(b, "%s%.4g", i > 0 ? " before, " : "", c->sci[i].total_g);
+    strbuf_printf(b, "%s g CO2e an inference, (E I + M) / R; M, making the machine, %s\n", c->sci_count > 1 ? " after," : "",
+                  isfinite(c->embodied.total_kg) ? "included" : "was not given");
+}
+
 /* Where the numbers come from; `bullet` starts each line. */
 static void print_sources(const Report *r, const char *bullet, StrBuf *b)
 {
@@ -148,6 +159,7 @@ static void print_sources(const Report *r, const char *bullet, StrBuf *b)
         strbuf_printf(b, "%spower: %s\n", bullet, s->power_w.source);
     }
     if (s->carbon_g.source[0] != '\0') strbuf_printf(b, "%scarbon: %s\n", bullet, s->carbon_g.source);
+    print_sci(r, bullet, b);
     if (isfinite(s->accuracy)) {
         strbuf_printf(b, "%saccuracy: %lld of %lld right, Wilson 95 %% interval\n", bullet, (long long)s->correct, (long long)s->samples);
     }
