@@ -23,6 +23,14 @@ typedef struct CommonOptions {
     { .name = "quiet", .type = OPT_FLAG, .field = offsetof(Type, common.quiet), .help = "errors and warnings only; also -q" }, \
     { .name = "help", .type = OPT_FLAG, .field = offsetof(Type, common.help), .help = "this text; also -h" }
 
+/* How the engine computes, of the commands that run networks. */
+#define ENGINE_OPTIONS(Type) \
+    { .name = "plain", .type = OPT_FLAG, .field = offsetof(Type, plain), \
+      .help = "run the plain C operators only: slow, and the reference for the fast ones" }, \
+    { .name = "int8", .type = OPT_CHOICE, .field = offsetof(Type, int8), .fallback = "always", .choices = INT8_USES, \
+      .help = "quantized convolutions in integers, which are exact, or where it is faster here in float32, which now and then is a " \
+              "step off" }
+
 /* An option that may be given several times: every text of it, in order. */
 typedef struct Repeated {
     const char **texts;

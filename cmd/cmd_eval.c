@@ -10,6 +10,7 @@ typedef struct EvalCommand {
     CommonOptions common;
     const char *data, *reference;
     int64_t batch;
+    int int8;
     bool plain, json;
 } EvalCommand;
 
@@ -21,8 +22,7 @@ static const Opt eval_options[] = {
     { .name = "json", .type = OPT_FLAG, .field = offsetof(EvalCommand, json), .help = "one JSON object instead of text" },
     { .name = "batch", .type = OPT_INT, .field = offsetof(EvalCommand, batch), .fallback = "0", .min = 0, .max = 1e9, .unit = "samples",
       .help = "samples in one run; 0: 32, or what the network fixes" },
-    { .name = "plain", .type = OPT_FLAG, .field = offsetof(EvalCommand, plain),
-      .help = "run the plain C operators only: slow, and the reference for the fast ones" },
+    ENGINE_OPTIONS(EvalCommand),
     COMMON_OPTIONS(EvalCommand),
     OPT_END,
 };
@@ -115,7 +115,7 @@ static Status run(Call *c, Err *err)
         goto out;
     }
     EvaluateOptions options = { .threads = engine_set_threads((int)o->common.threads), .batch = o->batch, .plain = o->plain,
-                                .max_mem = c->max_mem, .log = c->log };
+                                .int8 = (Int8Use)o->int8, .max_mem = c->max_mem, .log = c->log };
     TRY_OUT(evaluate(model.graph, reference.graph, data, &options, &e, err));
     if (o->json) status = print_json(&e, &c->out, err);
     else print_text(&e, &c->out);

@@ -8,6 +8,7 @@ typedef struct InferCommand {
     CommonOptions common;
     const char *data, *output;
     int64_t batch;
+    int int8;
     bool plain;
 } InferCommand;
 
@@ -18,8 +19,7 @@ static const Opt infer_options[] = {
       .help = "the .npz to write, or - for standard output; also -o" },
     { .name = "batch", .type = OPT_INT, .field = offsetof(InferCommand, batch), .fallback = "0", .min = 0, .max = 1e9, .unit = "samples",
       .help = "samples in one run; 0: 32, or what the network fixes" },
-    { .name = "plain", .type = OPT_FLAG, .field = offsetof(InferCommand, plain),
-      .help = "run the plain C operators only: slow, and the reference for the fast ones" },
+    ENGINE_OPTIONS(InferCommand),
     COMMON_OPTIONS(InferCommand),
     OPT_END,
 };
@@ -45,7 +45,7 @@ static Status run(Call *c, Err *err)
     int threads = engine_set_threads((int)o->common.threads);
     Status status = engine_supports(model.graph, err); /* before the data, which may hold what is no tensor either */
     if (status == OK) status = dataset_open(o->data, model.graph, &data_options, &data, err);
-    SessionOptions session = { .threads = threads, .plain = o->plain, .max_mem = c->max_mem };
+    SessionOptions session = { .threads = threads, .plain = o->plain, .int8 = (Int8Use)o->int8, .max_mem = c->max_mem };
     InferOptions options = { .batch = o->batch, .session = session, .log = c->log };
     if (status == OK) status = check_output(o->output, &model, data, o->data, err);
     if (status == OK) status = infer_to_file(model.graph, data, o->output, &options, err);

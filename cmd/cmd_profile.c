@@ -8,7 +8,7 @@ typedef struct ProfileCommand {
     const char *data, *match, *trace, *machine;
     int64_t batch, top;
     double seconds;
-    int sort;
+    int sort, int8;
     bool plain, json;
 } ProfileCommand;
 
@@ -30,8 +30,7 @@ static const Opt profile_options[] = {
       .help = "the machine profile with the peaks, by pare probe --calibrate (default: measured, in a second)" },
     { .name = "seconds", .type = OPT_FLOAT, .field = offsetof(ProfileCommand, seconds), .fallback = "2", .min = 0.001, .max = 3600,
       .help = "time for the runs; at least 5 of each kind are made" },
-    { .name = "plain", .type = OPT_FLAG, .field = offsetof(ProfileCommand, plain),
-      .help = "run the plain C operators only: slow, and the reference for the fast ones" },
+    ENGINE_OPTIONS(ProfileCommand),
     COMMON_OPTIONS(ProfileCommand),
     OPT_END,
 };
@@ -86,7 +85,8 @@ static Status run(Call *c, Err *err)
     TRY_OUT(check_trace(o, &model, err));
     if (o->trace != NULL) TRY_OUT(outfile_open(o->trace, &file, err)); /* before the seconds it takes */
     c->out_to_stderr = o->trace != NULL && outfile_is_stdout(o->trace);
-    ProfilingOptions options = { .session = { .threads = (int)o->common.threads, .plain = o->plain, .max_mem = c->max_mem, .log = c->log },
+    ProfilingOptions options = { .session = { .threads = (int)o->common.threads, .plain = o->plain, .int8 = (Int8Use)o->int8,
+                                              .max_mem = c->max_mem, .log = c->log },
                                  .data = o->data, .batch = o->batch, .seconds = o->seconds,
                                  .machine = o->machine != NULL ? &machine : NULL, .machine_path = o->machine, .log = c->log };
     TRY_OUT(profiling_run(&model, c->args[0], &options, &p, err));

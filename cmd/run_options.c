@@ -78,7 +78,7 @@ Status run_for_command(Call *c, Recipe *recipe, const char *model, Err *err)
     RunOptions options = {
         .model = model, .output = o->output, .dry_run = o->dry_run, .force = o->force, .no_measure = o->no_measure,
         .want_report = o->report != NULL, .steps = o->steps, .keep_last_good = o->keep_last_good, .threads = (int)o->common.threads,
-        .max_mem = c->max_mem, .cache_dir = run_cache_dir(o, c->arena), .log = c->log,
+        .max_mem = c->max_mem, .plain = o->plain, .int8 = (Int8Use)o->int8, .cache_dir = run_cache_dir(o, c->arena), .log = c->log,
     };
     c->out_to_stderr = o->output != NULL && outfile_is_stdout(o->output);
     if (!o->dry_run) TRY(check_places(o, err));

@@ -11,6 +11,8 @@ typedef struct RunCommand {
     bool json, dry_run, force, steps, no_measure, keep_last_good, no_cache;
     const char *seed, *emissions, *boamps, *history;
     FootprintTexts footprint;
+    bool plain;
+    int int8;
     const char *goals[GOAL_COUNT]; /* as text, in the order of goal_options */
     const char *data, *evaluation, *layer; /* pass only */
 } RunCommand;
@@ -33,6 +35,7 @@ typedef struct RunCommand {
     RUN_FLAG("no-measure", no_measure, "sizes and counts only: no latency, energy, accuracy or deflated size"), \
     RUN_FLAG("keep-last-good", keep_last_good, "when a goal is missed, write the last network that met all of them"), \
     RUN_FLAG("force", force, "let the output replace an input file"), \
+    ENGINE_OPTIONS(RunCommand), \
     RUN_TEXT("seed", seed, "of everything random (default: the recipe's, else 0)"), \
     RUN_TEXT("cache-dir", cache_dir, "folder to keep layer statistics in between runs (default: pare in the user's cache folder)"), \
     RUN_FLAG("no-cache", no_cache, "neither read nor keep layer statistics"), \

@@ -1,5 +1,6 @@
 #include "engine/dnnl_glue.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -188,6 +189,9 @@ Status primitive_create(Primitive *p, const_dnnl_primitive_desc_t desc, Err *err
         TRY(budget_take(p->device->budget, (uint64_t)bytes - p->device->library_bytes, "scratchpads", err));
         p->device->library_bytes = (size_t)bytes;
     }
+    const char *name = NULL;
+    if (dnnl_primitive_desc_query(desc, dnnl_query_impl_info_str, 0, &name) == dnnl_success && name != NULL)
+        snprintf(p->name, sizeof p->name, "%s", name);
     return dnnl_check(dnnl_primitive_create(&p->primitive, desc), "primitive", err);
 }
 
@@ -217,11 +221,7 @@ Status primitive_run(void *state, const void *const *in, void *const *out, Err *
 
 const char *kernel_detail(const Kernel *kernel, const void *state)
 {
-    const Primitive *p = state;
-    const_dnnl_primitive_desc_t desc;
-    const char *name = NULL;
-    if (kernel->run != primitive_run || dnnl_primitive_get_primitive_desc(p->primitive, &desc) != dnnl_success) return NULL;
-    return dnnl_primitive_desc_query(desc, dnnl_query_impl_info_str, 0, &name) == dnnl_success ? name : NULL;
+    return kernel->run == primitive_run ? ((const Primitive *)state)->name : choice_text(kernel, state);
 }
 
 /* --- reorders */

@@ -18,8 +18,11 @@ extern const Kernel kernel_reorder; /* run and release for such a state; never f
 
 /* The library's name for the code it chose for a state of this kernel; NULL where it is none of its. */
 const char *kernel_detail(const Kernel *kernel, const void *state);
+/* What a choice between integers and float32 came to and why (dnnl_choice.c); NULL for other kernels. */
+const char *choice_text(const Kernel *kernel, const void *state);
+bool choice_in_float(const Kernel *kernel, const void *state);
 
-extern const Kernel kernels_conv[], kernels_pool[], kernels_pointwise[], kernels_quantize[], kernels_integer[], kernels_integer_sums[],
-    kernels_recurrent[], kernels_packed[];
+extern const Kernel kernels_conv[], kernels_pool[], kernels_pointwise[], kernels_quantize[], kernels_choice[], kernels_integer[],
+    kernels_integer_sums[], kernels_recurrent[], kernels_packed[];
 
 #endif

@@ -44,9 +44,14 @@ Status engine_evaluate(const Graph *g, NodeId n, uint64_t max_bytes, uint64_t *w
 
 typedef struct Session Session;
 
+/* Quantized convolutions: integers, whose results are exact, or float32 where it is faster, with results a step off now and then. */
+#define INT8_USES "always|auto"
+typedef enum Int8Use { INT8_ALWAYS, INT8_AUTO, INT8_NEVER /* float32 wherever there is a kernel: for tests */ } Int8Use;
+
 typedef struct SessionOptions {
     int threads;       /* 0: all of this process's cores */
     bool plain;        /* plain C kernels only: the oracle */
+    Int8Use int8;
     uint64_t max_mem;  /* 0: no limit. Activations, packed weights, scratch memory: refused before allocation */
     uint64_t max_work; /* operations of one run, as OpCost counts them; 0: no limit. ERR_UNSUPPORTED beyond it, before they are done */
     const Log *log;    /* whose interrupt ends a run between two nodes; NULL: Loops and Scans of a run end with an error after 2^20 steps */
@@ -76,6 +81,7 @@ typedef struct StepTrace {
     ValueId made;       /* first value made: that of the last node computed along with this one; 0: nobody reads one */
     const char *kernel; /* row of the kernel table; "reorder"; "view": nothing is computed; "plain": the plain forward */
     const char *detail; /* the library's name for what it chose; NULL: none */
+    DType type;         /* what is computed in: that of the first operand, unless a kernel chose another */
     double start, end;  /* clock_seconds */
     const void *session, *plan; /* for trace_type */
 } StepTrace;

@@ -145,6 +145,14 @@ TypeInfo trace_type(const StepTrace *step, ValueId v)
     return type_now(step->session, step->plan, v);
 }
 
+static DType computed_in(const Session *s, const Plan *p, const Step *step, ValueId made)
+{
+    if (step->kernel != NULL && choice_in_float(step->kernel, step->state)) return DT_FLOAT;
+    const Node *n = step->node != 0 ? graph_node(s->graph, step->node) : NULL;
+    ValueId first = n != NULL && n->input_count > 0 ? n->inputs[0] : 0;
+    return type_now(s, p, first != 0 ? first : made).type; /* a reorder keeps the type */
+}
+
 static void trace(const Session *s, const Plan *p, const Step *step, double start)
 {
     StepTrace t = { .graph = s->graph, .depth = s->depth, .node = step->node, .start = start, .end = clock_seconds(),
@@ -152,6 +160,7 @@ static void trace(const Session *s, const Plan *p, const Step *step, double star
     if (step->out_count > 0 && step->out[0] >= 0) t.made = p->slots[step->out[0]].value;
     t.kernel = step->alias ? "view" : step->kernel != NULL ? step->kernel->name : "plain";
     if (step->kernel != NULL) t.detail = kernel_detail(step->kernel, step->state);
+    t.type = computed_in(s, p, step, t.made);
     s->trace(s->trace_user, &t);
 }
 

@@ -3,7 +3,7 @@
 #ifndef PARE_ENGINE_KERNEL_H
 #define PARE_ENGINE_KERNEL_H
 
-#include "graph/op.h"
+#include "engine/engine.h"
 
 typedef struct Device Device; /* engine/dnnl_glue.h: the library's engine and stream, and the packed weights */
 typedef struct Layout Layout; /* an order of elements other than row-major; NULL stands for row-major everywhere */
@@ -29,6 +29,7 @@ typedef struct KernelSite {
     const Layout *take[KERNEL_OPERANDS]; /* the order wanted for each input; preset to row-major */
     bool unused[KERNEL_OPERANDS];        /* inputs that were packed: not to be passed to run */
     const Layout *make[KERNEL_OPERANDS]; /* the order of each output; preset to row-major */
+    Int8Use int8;
     Err *err;
 } KernelSite;
 

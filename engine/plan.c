@@ -188,7 +188,7 @@ static bool site_init(const Builder *b, const Node *n, KernelSite *site)
 {
     const Session *s = b->session;
     if (n->input_count > KERNEL_OPERANDS || n->output_count > KERNEL_OPERANDS) return false;
-    *site = (KernelSite){ .graph = s->graph, .node = n, .opset = node_opset(s->graph, n), .device = s->device,
+    *site = (KernelSite){ .graph = s->graph, .node = n, .opset = node_opset(s->graph, n), .device = s->device, .int8 = s->options.int8,
                           .input_count = n->input_count, .output_count = n->output_count, .err = b->err };
     for (int i = 0; i < n->input_count; i++) {
         ValueId v = site->value[i] = n->inputs[i];

@@ -80,6 +80,23 @@ INLINE void add_bytes(const ByteAdder *s, const uint8_t *a, const uint8_t *b, in
     }
 }
 
+INLINE void read_bytes(const ByteGrid *g, const uint8_t *in, int64_t n, float *out)
+{
+    uint8_t turn = g->is_signed ? 128 : 0;
+    int32_t zero = g->zero + turn;
+    float scale = g->scale;
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) out[i] = (float)((int32_t)(uint8_t)(in[i] ^ turn) - zero) * scale;
+}
+
+INLINE void write_bytes(const ByteGrid *g, const float *in, int64_t n, uint8_t *out)
+{
+    float least = g->least, most = g->most, scale = g->scale;
+    int32_t zero = g->zero;
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) out[i] = (uint8_t)((int32_t)quant_round(in[i] / scale, least, most) + zero);
+}
+
 INLINE void rows(const Requantizer *r, const int32_t *sum, int64_t first, int64_t last, void *out)
 {
     int64_t span = r->filters * r->period;
@@ -102,6 +119,16 @@ static void add_any(const ByteAdder *s, const uint8_t *a, const uint8_t *b, int6
     add_bytes(s, a, b, n, y);
 }
 
+static void read_any(const ByteGrid *g, const uint8_t *in, int64_t n, float *out)
+{
+    read_bytes(g, in, n, out);
+}
+
+static void write_any(const ByteGrid *g, const float *in, int64_t n, uint8_t *out)
+{
+    write_bytes(g, in, n, out);
+}
+
 #if defined(__x86_64__)
 __attribute__((target("avx2"))) static void rows_avx2(const Requantizer *r, const int32_t *sum, int64_t first, int64_t last, void *out)
 {
@@ -111,6 +138,16 @@ __attribute__((target("avx2"))) static void rows_avx2(const Requantizer *r, cons
 __attribute__((target("avx2"))) static void add_avx2(const ByteAdder *s, const uint8_t *a, const uint8_t *b, int64_t n, uint8_t *y)
 {
     add_bytes(s, a, b, n, y);
+}
+
+__attribute__((target("avx2"))) static void read_avx2(const ByteGrid *g, const uint8_t *in, int64_t n, float *out)
+{
+    read_bytes(g, in, n, out);
+}
+
+__attribute__((target("avx2"))) static void write_avx2(const ByteGrid *g, const float *in, int64_t n, uint8_t *out)
+{
+    write_bytes(g, in, n, out);
 }
 #define PICK(name) (__builtin_cpu_supports("avx2") ? name##_avx2 : name##_any)
 #else
@@ -138,4 +175,18 @@ void byte_add(const ByteAdder *s, const uint8_t *a, const uint8_t *b, uint8_t *y
 #pragma omp parallel for schedule(static) if (s->count > PARALLEL_FROM)
     for (int64_t first = 0; first < s->count; first += BLOCK)
         run(s, a + first, b + first, s->count - first < BLOCK ? s->count - first : BLOCK, y + first);
+}
+
+void byte_read(const ByteGrid *g, const uint8_t *in, int64_t count, float *out)
+{
+    void (*run)(const ByteGrid *, const uint8_t *, int64_t, float *) = PICK(read);
+#pragma omp parallel for schedule(static) if (count > PARALLEL_FROM)
+    for (int64_t first = 0; first < count; first += BLOCK) run(g, in + first, count - first < BLOCK ? count - first : BLOCK, out + first);
+}
+
+void byte_write(const ByteGrid *g, const float *in, int64_t count, uint8_t *out)
+{
+    void (*run)(const ByteGrid *, const float *, int64_t, uint8_t *) = PICK(write);
+#pragma omp parallel for schedule(static) if (count > PARALLEL_FROM)
+    for (int64_t first = 0; first < count; first += BLOCK) run(g, in + first, count - first < BLOCK ? count - first : BLOCK, out + first);
 }

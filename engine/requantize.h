@@ -32,4 +32,13 @@ typedef struct ByteAdder {
 } ByteAdder;
 void byte_add(const ByteAdder *s, const uint8_t *a, const uint8_t *b, uint8_t *y);
 
+/* Bytes as the numbers they stand for, (q - zero) scale, and back, keep(round(v / scale) + zero). */
+typedef struct ByteGrid {
+    bool is_signed;
+    int32_t zero;
+    float scale, least, most; /* least and most: the ends of the range less the zero point, for writing */
+} ByteGrid;
+void byte_read(const ByteGrid *g, const uint8_t *in, int64_t count, float *out);
+void byte_write(const ByteGrid *g, const float *in, int64_t count, uint8_t *out);
+
 #endif

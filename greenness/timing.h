@@ -31,7 +31,7 @@ typedef struct TimingRow {
     char op[80];          /* "Conv+Add+Relu", "Reorder" */
     Str name, type;       /* the node's label, or the value's name; the node's type */
     const char *kernel, *detail; /* as StepTrace has them */
-    DType dtype;          /* of the first operand */
+    DType dtype;          /* what is computed in, as StepTrace has it */
     int64_t calls;        /* in one run; more than one within loops */
     OpCost cost;
     int64_t bytes;        /* operands read once, results written once, weights included */

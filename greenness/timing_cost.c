@@ -98,14 +98,12 @@ void timing_count(TimingRow *row, const StepTrace *step)
     row->calls++;
     row->kernel = step->kernel;
     row->detail = step->detail;
+    row->dtype = step->type;
     if (count == 0) {
         snprintf(row->op, sizeof row->op, "Reorder");
-        row->dtype = trace_type(step, step->made).type;
         add_saturated(&row->bytes, 2 * bytes_of(step, step->made));
         return;
     }
-    const Node *own = graph_node(step->graph, step->node);
-    row->dtype = trace_type(step, own->input_count > 0 && own->inputs[0] != 0 ? own->inputs[0] : step->made).type;
     row->op[0] = '\0';
     for (int i = 0; i < count; i++) {
         const Node *n = graph_node(step->graph, nodes[i]);

@@ -289,7 +289,7 @@ static void finish(Evaluator *e, bool labelled)
 static Status run(Evaluator *e, Dataset *data, Err *err)
 {
     const EvaluateOptions *o = e->options;
-    SessionOptions session = { .threads = o->threads, .plain = o->plain, .max_mem = o->max_mem, .log = o->log };
+    SessionOptions session = { .threads = o->threads, .plain = o->plain, .int8 = o->int8, .max_mem = o->max_mem, .log = o->log };
     TogetherOptions together = { .batch = o->batch, .labels = true, .task = "evaluation", .log = o->log };
     Session *sessions[2] = { NULL, NULL };
     bool run_reference = e->reference != NULL && !kept_usable(o->reference_outputs);

@@ -30,6 +30,7 @@ typedef struct EvaluateOptions {
     int threads;
     int64_t batch;         /* 0: 32 or what the network fixes */
     bool plain;
+    Int8Use int8;
     uint64_t max_mem;
     Log *log;
     int label_output;      /* index of the output with the logits; 0 by default */

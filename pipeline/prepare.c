@@ -198,6 +198,7 @@ static Status describe_run(Run *run, Err *err)
     memcpy(r->recipe_sha256, run->recipe->hash, sizeof r->recipe_sha256);
     machine_info(&r->machine);
     r->machine.threads = run->gauge.threads;
+    r->kernels = o->plain ? "plain" : o->int8 == INT8_AUTO ? "all, int8 where it is faster" : "all";
     r->seed = (int64_t)run->gauge.seed;
     r->steps = calloc((size_t)run->pass_count + 1, sizeof *r->steps);
     if (r->source == NULL || r->recipe == NULL || r->versions == NULL || r->steps == NULL) return err_no_memory(err, "the report");
@@ -223,8 +224,8 @@ Status run_prepare(Run *run, Err *err)
     const Recipe *r = run->recipe;
     run->pass_count = r->pass_count;
     TRY(check_output(run, err));
-    run->gauge = (Gauge){ .threads = engine_set_threads(o->threads), .max_mem = o->max_mem, .log = o->log,
-                          .seed = o->has_seed ? o->seed : r->has_seed ? r->seed : 0 };
+    run->gauge = (Gauge){ .threads = engine_set_threads(o->threads), .plain = o->plain, .int8 = o->int8,
+                          .max_mem = o->max_mem, .log = o->log, .seed = o->has_seed ? o->seed : r->has_seed ? r->seed : 0 };
     TRY(model_open(o->model, o->max_mem, &run->source, err));
     TRY(model_hash(&run->source, err));
     if (run->pass_count > 0) TRY(check_weights(run->source.graph, err));

@@ -111,7 +111,8 @@ static Status name_rows(Profiling *p, Err *err)
 Status profiling_run(const Model *m, const char *path, const ProfilingOptions *o, Profiling *out, Err *err)
 {
     const Graph *g = m->graph;
-    *out = (Profiling){ .path = path, .machine_path = o->machine_path, .plain = o->session.plain };
+    *out = (Profiling){ .path = path, .machine_path = o->machine_path, .plain = o->session.plain,
+                         .int8 = o->session.int8 };
     if (g->order_count == 0) return err_set(err, ERR_DATA, "%s: the file holds weights and no network to run", path);
     int count = graph_feeds(g, NULL, 0);
     Session *session = NULL;

@@ -34,6 +34,7 @@ typedef struct Profiling {
     const char *machine_path; /* NULL: measured here and now */
     int64_t batch;            /* samples in a run; 0: the inputs have no such axis */
     bool random, plain;
+    Int8Use int8;
     char **names;             /* of the rows, safe to print; those of subgraphs behind their node's */
     int *chosen;              /* rows matched, sorted */
     int chosen_count, shown;  /* matched; of them listed */

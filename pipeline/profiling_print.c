@@ -15,7 +15,7 @@ static void print_head(const Profiling *p, StrBuf *b)
     strbuf_printf(b, "%s: ", p->path);
     if (p->batch > 0) strbuf_printf(b, "batch %lld, ", (long long)p->batch);
     strbuf_printf(b, "%d thread%s, %s inputs%s, %d runs\n", t->threads, t->threads == 1 ? "" : "s", p->random ? "random" : "given",
-                  p->plain ? ", plain operators only" : "", t->runs);
+                  p->plain ? ", plain operators only" : p->int8 == INT8_AUTO ? ", int8 where it is faster" : "", t->runs);
     strbuf_printf(b, "latency   %.4f ms, 95 %% interval %.4f to %.4f\n", t->ms.median, t->ms.low, t->ms.high);
     strbuf_printf(b, "clocks    %.4f ms with the time of each step taken (%+.1f %%), of which %.4f lie outside the steps\n",
                   t->traced.median, 100 * t->overhead, t->outside_ms);
@@ -165,6 +165,7 @@ cJSON *profiling_json(const Profiling *p)
     cJSON_AddNumberToObject(json, "threads", t->threads);
     cJSON_AddStringToObject(json, "inputs", p->random ? "random" : "given");
     cJSON_AddBoolToObject(json, "plain", p->plain);
+    cJSON_AddStringToObject(json, "int8", p->int8 == INT8_AUTO ? "auto" : "always");
     cJSON_AddNumberToObject(json, "runs", t->runs);
     add_interval(json, "latency_ms", &t->ms);
     add_interval(json, "traced_ms", &t->traced);

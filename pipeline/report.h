@@ -111,6 +111,7 @@ typedef struct Report {
     char recipe_sha256[HASH_TEXT];
     cJSON *recipe, *versions;
     int64_t seed;
+    const char *kernels;   /* what networks were measured with: "all", "plain", "all, int8 where it is faster" */
     ReportState before, after;
     bool has_after;
     Comparison measured;     /* the loaded network first; count 0: nothing was timed */

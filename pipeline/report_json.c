@@ -181,6 +181,7 @@ static const Field report_fields[] = {
     F(Report, FIELD_JSON, recipe, "as it was run"),
     F(Report, FIELD_CHARS, recipe_sha256, "of the recipe's canonical JSON"),
     F(Report, FIELD_INT, seed, "of everything random"),
+    F(Report, FIELD_TEXT, kernels, "kernels that networks were measured with"),
     F(Report, FIELD_JSON, versions, "of pare and the libraries it computes with"),
     FO(Report, machine, report_machine_fields, "where this ran"),
     F(Report, FIELD_TEXT, convention, "how MACs and operations are counted"),

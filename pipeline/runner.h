@@ -15,6 +15,8 @@ typedef struct RunOptions {
     bool steps;          /* measure after every pass */
     bool keep_last_good; /* when a goal is missed, write the last network that met all of them */
     int threads;
+    bool plain;          /* how networks are measured; passes run them as ever */
+    Int8Use int8;
     bool has_seed;       /* else the recipe's, else 0 */
     uint64_t seed;
     uint64_t max_mem;    /* 0: no limit */

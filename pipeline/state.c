@@ -152,7 +152,7 @@ Status state_evaluate(ReportState *s, const Model *m, const Model *reference, Ga
     Dataset *data = reference != NULL ? q->fidelity : q->evaluation;
     Evaluation e = { 0 };
     if (data == NULL) return OK;
-    EvaluateOptions options = { .threads = q->threads, .max_mem = q->max_mem, .log = q->log };
+    EvaluateOptions options = { .threads = q->threads, .plain = q->plain, .int8 = q->int8, .max_mem = q->max_mem, .log = q->log };
     if (reference == NULL) options.keep = &q->original;
     else if (data == q->evaluation) options.reference_outputs = &q->original;
     Err why;
@@ -179,7 +179,7 @@ Status states_latency(ReportState *const *states, const Model *const *models, in
         goto out;
     }
     for (int i = 0; i < count; i++) {
-        SessionOptions options = { .threads = q->threads, .max_mem = q->max_mem, .log = q->log };
+        SessionOptions options = { .threads = q->threads, .plain = q->plain, .int8 = q->int8, .max_mem = q->max_mem, .log = q->log };
         Err why = { .code = OK };
         if (q->fidelity == NULL) {
             snprintf(states[i]->latency_note, sizeof states[i]->latency_note, "%s", q->note);

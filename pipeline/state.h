@@ -10,6 +10,8 @@
 /* What networks are measured with. */
 typedef struct Gauge {
     int threads;
+    bool plain;
+    Int8Use int8;
     uint64_t seed, max_mem;
     Log *log;
     Dataset *evaluation;   /* NULL: none */

@@ -12,6 +12,13 @@ for key in latency_ms median low high traced_ms trace_overhead outside_ms reorde
     grep -q "\"$key\":" out.json || echo "$key is missing"
 done
 grep -c '"ph":"X"' trace.json | sed 's/[1-9][0-9]*/some events/'
+# what was chosen for each quantized convolution, and why
+cp "$DATA/quantized.onnx" .
+for use in always auto; do
+    t profile quantized.onnx --int8=$use --match='QLinearConv' $common | sed -nE 's/.*(int8|float32) +(integer|auto (int8|float32)).*/\2/p' |
+        sed -E 's/(int8|float32)$/CHOSEN/'
+done
+t profile quantized.onnx --int8=sometimes
 # the trace to standard output, the text to standard error
 "$PARE" profile tiny.onnx --trace=- $common 2>text.txt >trace.json
 echo "exit $?"

@@ -67,14 +67,15 @@ static Graph *quantized(const Row *r)
 }
 
 /* All results of the first output, sample by sample. */
-static Tensor *answers(const Graph *g, Dataset *data, bool plain)
+static Tensor *answers(const Graph *g, Dataset *data, SessionOptions options)
 {
     Session *s;
     Err err;
     int64_t count = dataset_samples(data);
     Tensor *out = calloc((size_t)count, sizeof *out);
     assert_non_null(out);
-    assert_ok(session_new(g, &(SessionOptions){ .threads = 1, .plain = plain }, &s, &err), &err);
+    options.threads = 1;
+    assert_ok(session_new(g, &options, &s, &err), &err);
     for (int64_t i = 0; i < count; i++) {
         Tensor in;
         assert_ok(dataset_read(data, i, 1, &in, NULL, &err), &err);
@@ -93,6 +94,38 @@ static int64_t best(const Tensor *t)
     return at;
 }
 
+static void compare(const Row *r, const char *what, const Tensor *got, const Tensor *want, int64_t count)
+{
+    int64_t differ = 0, total = 0, changed = 0;
+    double noise = 0, energy = 0;
+    for (int64_t k = 0; k < count; k++) {
+        changed += best(&got[k]) != best(&want[k]);
+        total += tensor_count(&want[k]);
+        for (int64_t e = 0; e < tensor_count(&want[k]); e++) {
+            double a = tensor_get(&got[k], e), b = tensor_get(&want[k], e);
+            differ += fabs(a - b) > 1e-5 * fabs(b) + 1e-6;
+            noise += (a - b) * (a - b);
+            energy += b * b;
+        }
+    }
+    print_message("%s, %s: %lld of %lld results differ, %lld of %lld answers, %.1f dB\n", r->network, what, (long long)differ,
+                  (long long)total, (long long)changed, (long long)count, 10 * log10(energy / fmax(noise, 1e-300)));
+    if (!(noise <= r->noise * energy)) fail_msg("%s, %s: the difference has %g of the energy", r->network, what, noise / energy);
+    if (changed * 1000 > count) fail_msg("%s, %s: %lld of %lld answers changed", r->network, what, (long long)changed, (long long)count);
+}
+
+static void release(Tensor *answers, int64_t count)
+{
+    for (int64_t k = 0; k < count; k++) tensor_release(&answers[k]);
+    free(answers);
+}
+
+static const struct {
+    const char *name;
+    Int8Use int8;
+} uses[] = { { "integers", INT8_ALWAYS }, { "the faster", INT8_AUTO }, { "float32", INT8_NEVER } };
+
+/* Integers, float32 in their place, and whichever is faster, each against the same file run operator by operator. */
 static void networks_agree(void **state)
 {
     (void)state;
@@ -100,27 +133,14 @@ static void networks_agree(void **state)
         const Row *r = &rows[i];
         Graph *g = quantized(r);
         Dataset *data = open_section(g, r->evaluation, r->inputs, r->samples);
-        int64_t count = dataset_samples(data), differ = 0, total = 0, changed = 0;
-        double noise = 0, energy = 0;
-        Tensor *got = answers(g, data, false), *want = answers(g, data, true);
-        for (int64_t k = 0; k < count; k++) {
-            changed += best(&got[k]) != best(&want[k]);
-            total += tensor_count(&want[k]);
-            for (int64_t e = 0; e < tensor_count(&want[k]); e++) {
-                double a = tensor_get(&got[k], e), b = tensor_get(&want[k], e);
-                differ += fabs(a - b) > 1e-5 * fabs(b) + 1e-6;
-                noise += (a - b) * (a - b);
-                energy += b * b;
-            }
-            tensor_release(&got[k]);
-            tensor_release(&want[k]);
+        int64_t count = dataset_samples(data);
+        Tensor *want = answers(g, data, (SessionOptions){ .plain = true });
+        for (size_t k = 0; k < sizeof uses / sizeof *uses; k++) {
+            Tensor *got = answers(g, data, (SessionOptions){ .int8 = uses[k].int8 });
+            compare(r, uses[k].name, got, want, count);
+            release(got, count);
         }
-        print_message("%s: %lld of %lld results differ, %lld of %lld answers, %.1f dB\n", r->network, (long long)differ, (long long)total,
-                      (long long)changed, (long long)count, 10 * log10(energy / fmax(noise, 1e-300)));
-        if (!(noise <= r->noise * energy)) fail_msg("%s: the difference has %g of the energy", r->network, noise / energy);
-        if (changed * 1000 > count) fail_msg("%s: %lld of %lld answers changed", r->network, (long long)changed, (long long)count);
-        free(got);
-        free(want);
+        release(want, count);
         dataset_free(data);
         graph_free(g);
     }

@@ -234,6 +234,70 @@ static void kernels_are_exact(void **state)
     }
 }
 
+/* The bytes of two results: a step apart at most. */
+static void assert_near_bytes(const char *name, const Tensor *got, const Tensor *want)
+{
+    assert_true(got->type == want->type && shape_eq(&got->shape, &want->shape));
+    for (int64_t i = 0; i < tensor_count(want); i++)
+        if (fabs(tensor_get(got, i) - tensor_get(want, i)) > 1)
+            fail_msg("%s: element %lld is %g, expected %g", name, (long long)i, tensor_get(got, i), tensor_get(want, i));
+}
+
+static bool equal_bytes(const Tensor *a, const Tensor *b)
+{
+    return a->bytes == b->bytes && memcmp(a->data, b->data, a->bytes) == 0;
+}
+
+static void count_floats(void *user, const StepTrace *step)
+{
+    *(int *)user += strcmp(step->kernel, "auto") == 0 && step->type == DT_FLOAT;
+}
+
+/* How many layers the float form takes when it is asked for. */
+static int float_steps(const Graph *g, const Tensor *x)
+{
+    Session *s;
+    Tensor y;
+    Err err;
+    int count = 0;
+    assert_ok(session_new(g, &(SessionOptions){ .threads = 1, .int8 = INT8_NEVER }, &s, &err), &err);
+    session_trace(s, count_floats, &count);
+    assert_ok(session_run(s, x, &y, &err), &err);
+    session_free(s);
+    tensor_release(&y);
+    return count;
+}
+
+/* In float32 a layer is at most a step off; `auto` gives what integers give or what float32 gives, nothing third. */
+static void float_form_is_near(void **state)
+{
+    (void)state;
+    int in_float = 0;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const Row *r = &rows[i];
+        if (r->plain || strcmp(r->op, "QLinearConv") != 0) continue;
+        Graph *g = layer_graph(r);
+        Tensor x = bytes(r->x_type != DT_NONE ? r->x_type : DT_UINT8, &graph_value(g, g->inputs[0])->shape, false);
+        int kernels, floats;
+        Tensor exact = run(g, &x, (SessionOptions){ .threads = 1 }, &kernels, &floats);
+        Tensor near = run(g, &x, (SessionOptions){ .threads = 1, .int8 = INT8_NEVER }, &kernels, &floats);
+        assert_int_equal(kernels, 0);
+        Tensor chosen = run(g, &x, (SessionOptions){ .threads = 1, .int8 = INT8_AUTO }, NULL, NULL);
+        Tensor shared = run(g, &x, (SessionOptions){ .threads = 2, .int8 = INT8_NEVER }, NULL, NULL);
+        assert_near_bytes(r->name, &near, &exact);
+        assert_same(r->name, &shared, &near);
+        if (!equal_bytes(&chosen, &exact) && !equal_bytes(&chosen, &near)) fail_msg("%s: auto is neither", r->name);
+        in_float += float_steps(g, &x);
+        tensor_release(&exact);
+        tensor_release(&near);
+        tensor_release(&chosen);
+        tensor_release(&shared);
+        tensor_release(&x);
+        graph_free(g);
+    }
+    if (getenv("ONEDNN_MAX_CPU_ISA") == NULL) assert_true(in_float > 0); /* an old instruction set may have no kernel */
+}
+
 /* What saturating kernels make of 64 products of the largest numbers. */
 static void sums_do_not_saturate(void **state)
 {
@@ -445,7 +509,8 @@ static void instruction_sets(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(kernels_are_exact),       cmocka_unit_test(sums_do_not_saturate), cmocka_unit_test(groups_agree),
+        cmocka_unit_test(kernels_are_exact),
+        cmocka_unit_test(float_form_is_near),       cmocka_unit_test(sums_do_not_saturate), cmocka_unit_test(groups_agree),
         cmocka_unit_test(watched_values_are_seen), cmocka_unit_test(instruction_sets),
     };
     size_t count = sizeof tests / sizeof *tests;

@@ -47,6 +47,8 @@ static const struct {
 } rows[] = {
     { "mnist/lenet300.onnx", 3 },      { "mnist/lenet5.onnx", 3 },          { "mnist/mnist_8.onnx", 1 },       { "cifar10/resnet20.onnx",
                                                                                                                 2 },
+    { "cifar10/resnet56_bn.onnx", 1 },  { "imagenet/mobilenet_v2.onnx", 1 },  { "charlm/shakespeare_lstm.onnx", 3 },
+    { "speech/dtln_1.onnx", 1 },        { "speech/gtcrn_simple.onnx", 1 },
     { "cifar10/resnet20_bn.onnx", 2 }, { "cifar10/resnet8_nhwc.onnx", 2 },  { "kws/dscnn_nhwc.onnx", 3 },      { "gcn/gcn_cora.onnx", 30 },
     { "detect/yunet_n_320.onnx", 1 },  { "detect/ultraface_rfb_320.onnx", 1 }, { "stories260k/stories260K.onnx", 5 },
 };
