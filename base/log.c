@@ -6,6 +6,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#define WATCH_SECONDS 0.2
+
 double clock_seconds(void)
 {
     struct timespec t;
@@ -57,10 +59,28 @@ void log_warn(Log *log, const char *format, ...)
     va_end(args);
 }
 
+void log_note(Log *log, const char *format, ...)
+{
+    if (log == NULL || log->stream == NULL || log->quiet) return;
+    va_list args;
+    va_start(args, format);
+    say(log, "", format, args);
+    va_end(args);
+}
+
+static void tell(Log *log, const char *task, double share)
+{
+    log->added[0] = '\0';
+    if (log->watch == NULL || task == NULL) return;
+    log->watched = clock_seconds();
+    log->watch(log->watch_user, task, share, log->added, sizeof log->added);
+}
+
 void progress_begin(Log *log, const char *task, int64_t total)
 {
     if (log == NULL) return;
     clear_line(log);
+    tell(log, task, 0);
     log->task = task;
     log->done = 0;
     log->total = total;
@@ -81,12 +101,16 @@ bool progress_step(Log *log, int64_t done)
     if (log == NULL) return true;
     log->done = done;
     double now = clock_seconds(), spent = now - log->started;
+    if (log->watch != NULL && log->task != NULL && log->total > 0 && now - log->watched > WATCH_SECONDS) {
+        double share = (double)done / (double)log->total;
+        tell(log, log->task, share > 0 && share < 1 ? share : share > 0 ? 0.999 : 1e-9);
+    }
     if (log->terminal && !log->quiet && log->task != NULL && spent > 1 && now - log->shown > 0.2) {
         if (log->total > 0 && done > 0) {
             char left[32];
             print_duration(spent * (double)(log->total - done) / (double)done, left, sizeof left);
-            fprintf(log->stream, "\r\033[K%s: %lld of %lld (%.0f %%), %s left", log->task, (long long)done, (long long)log->total,
-                    100.0 * (double)done / (double)log->total, left);
+            fprintf(log->stream, "\r\033[K%s: %lld of %lld (%.0f %%), %s left%s", log->task, (long long)done, (long long)log->total,
+                    100.0 * (double)done / (double)log->total, left, log->added);
         } else {
             fprintf(log->stream, "\r\033[K%s: %lld", log->task, (long long)done);
         }
@@ -100,6 +124,7 @@ void progress_end(Log *log)
 {
     if (log == NULL) return;
     clear_line(log);
+    tell(log, log->task, 1);
     log->task = NULL;
     if (log->terminal) fflush(log->stream);
 }

@@ -3,6 +3,7 @@
 #define PARE_BASE_LOG_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 
@@ -12,12 +13,19 @@ typedef struct Log {
     bool terminal;   /* stream is a terminal: progress lines are redrawn */
     bool color;      /* terminal, and NO_COLOR unset */
     volatile int *interrupted; /* set by the signal handler; NULL when nobody listens */
+    /* Told of a task when it begins (share 0), now and then while it goes on, and when it ends (1); may write what is added to the line. */
+    void (*watch)(void *user, const char *task, double share, char *text, size_t size);
+    void *watch_user;
+    double watched;   /* when it was told last */
+    char added[80];
     const char *task; /* progress now shown, NULL when none */
     int64_t done, total;
     double started, shown; /* seconds, CLOCK_MONOTONIC */
 } Log;
 
 void log_init(Log *log, FILE *stream, bool quiet);
+/* A line that is neither progress nor warning; silent with -q. */
+void log_note(Log *log, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void log_warn(Log *log, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* progress_begin .. progress_step .. progress_end; a NULL log is silent. `total` 0 when unknown. */
 void progress_begin(Log *log, const char *task, int64_t total);

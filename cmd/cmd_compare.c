@@ -12,6 +12,7 @@ static const Opt compare_options[] = {
     GOAL(2, "max-macs", "goal: multiply-accumulates: 40M or 50% of the first"),
     GOAL(3, "max-latency-ratio", "goal: run time over the first network's"),
     GOAL(4, "max-energy-ratio", "goal: energy over the first network's"),
+    ENGINE_OPTIONS(MeasureCommand),
     COMMON_OPTIONS(MeasureCommand),
     OPT_END,
 };

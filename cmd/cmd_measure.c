@@ -2,6 +2,7 @@
 
 static const Opt measure_options[] = {
     MEASURE_OPTIONS,
+    ENGINE_OPTIONS(MeasureCommand),
     COMMON_OPTIONS(MeasureCommand),
     OPT_END,
 };

@@ -9,7 +9,8 @@
 typedef struct MeasureCommand {
     CommonOptions common;
     const char *data, *report, *junit, *history;
-    bool json;
+    bool json, plain;
+    int int8;
     int64_t batch, seed;
     double budget;
     SourceOptions source;

@@ -38,6 +38,7 @@ static Status check_places(const RunCommand *o, Err *err)
     if (o->emissions != NULL) TRY(export_emissions_check(o->emissions, err));
     if (o->boamps != NULL && o->no_measure) return err_set(err, ERR_USAGE, "boamps: there is no energy to report with --no-measure");
     if (o->boamps != NULL) TRY(export_check("boamps", o->boamps, err));
+    if (o->junit != NULL) TRY(export_check("junit", o->junit, err));
     return o->history != NULL ? export_check("history", o->history, err) : OK;
 }
 
@@ -47,6 +48,7 @@ static Status write_files(const RunCommand *o, const Report *report, Err *err)
     if (o->emissions != NULL) TRY(export_emissions(report, o->emissions, err));
     if (o->boamps != NULL && o->no_measure) return err_set(err, ERR_USAGE, "boamps: there is no energy to report with --no-measure");
     if (o->boamps != NULL) TRY(export_boamps(report, o->boamps, err));
+    if (o->junit != NULL) TRY(report_write_junit(report, o->junit, err));
     if (o->history == NULL) return OK;
     HistoryEntry entry;
     history_of_report(report, &entry);
@@ -75,6 +77,7 @@ Status run_for_command(Call *c, Recipe *recipe, const char *model, Err *err)
     const RunCommand *o = c->options;
     Report *report = NULL;
     Footprint footprint;
+    Profile profile;
     RunOptions options = {
         .model = model, .output = o->output, .dry_run = o->dry_run, .force = o->force, .no_measure = o->no_measure,
         .want_report = o->report != NULL, .steps = o->steps, .keep_last_good = o->keep_last_good, .threads = (int)o->common.threads,
@@ -84,6 +87,8 @@ Status run_for_command(Call *c, Recipe *recipe, const char *model, Err *err)
     if (!o->dry_run) TRY(check_places(o, err));
     TRY(footprint_parse(&o->footprint, &footprint, err));
     options.footprint = &footprint;
+    options.budget = o->budget;
+    TRY(source_settings(&o->source, &profile, &options.source, err));
     TRY(read_goals(c, recipe, err));
     TRY(read_seed(o->seed, &options, err));
     Status status = run_recipe(recipe, &options, &report, err);

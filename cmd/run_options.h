@@ -2,7 +2,7 @@
 #ifndef PARE_CMD_RUN_OPTIONS_H
 #define PARE_CMD_RUN_OPTIONS_H
 
-#include "cmd/cmd.h"
+#include "cmd/source_options.h"
 #include "pipeline/runner.h"
 
 typedef struct RunCommand {
@@ -13,6 +13,9 @@ typedef struct RunCommand {
     FootprintTexts footprint;
     bool plain;
     int int8;
+    SourceOptions source;
+    double budget;
+    const char *junit;
     const char *goals[GOAL_COUNT]; /* as text, in the order of goal_options */
     const char *data, *evaluation, *layer; /* pass only */
 } RunCommand;
@@ -25,10 +28,14 @@ typedef struct RunCommand {
     RUN_TEXT("emissions", emissions, "CSV file to append a row of CodeCarbon's columns to: what this run itself used"), \
     RUN_TEXT("boamps", boamps, "JSON file to write in the form of BoAmps: an inference of the result"), \
     RUN_TEXT("history", history, "file of one line a run to append this run to, for 'pare history'"), \
-    RUN_TEXT("grid", footprint.grid, "electricity that carbon is taken with: a country, or grams of CO2 equivalents a kWh (default: world)"), \
+    RUN_TEXT("grid", footprint.grid, "electricity that carbon is taken with: a country, or grams a kWh (default: world)"), \
     RUN_TEXT("grids", footprint.grids, "grids to stand beside it in the report, parted by commas"), \
     RUN_TEXT("pue", footprint.pue, "watts that the data centre draws for each watt of computing (default 1)"), \
-    RUN_TEXT("embodied", footprint.embodied, "what making the machine emitted, KG:YEARS or KG:YEARS:SHARE, for the software carbon intensity"), \
+    RUN_TEXT("embodied", footprint.embodied, "what making the machine emitted, KG:YEARS or KG:YEARS:SHARE, for SCI"), \
+    RUN_TEXT("junit", junit, "file to write the goals into as JUnit XML, for build servers"), \
+    { .name = "budget", .type = OPT_FLOAT, .field = offsetof(RunCommand, budget), .fallback = "0", .max = 1e6, .unit = "seconds", \
+      .help = "time for measuring; 0: 2, or 10 where energy can be measured" }, \
+    SOURCE_OPTIONS(RunCommand), \
     RUN_FLAG("dry-run", dry_run, "check recipe, patterns and data, predict size and MACs, write nothing"), \
     RUN_FLAG("json", json, "print the report as JSON"), \
     RUN_FLAG("steps", steps, "measure after every pass"), \

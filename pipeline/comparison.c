@@ -6,8 +6,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "pipeline/state.h"
-#include "pipeline/text.h"
+#include "pipeline/timed.h"
 #include "pipeline/version.h"
 
 /* One network while it is measured. */
@@ -16,9 +15,8 @@ typedef struct Side {
     Dataset *data;     /* opened with this network's names; NULL: random, or the first one's */
     Gauge gauge;
     Tensor *inputs;    /* of one call at the batch asked for */
-    Tensor *outputs;
     Session *session;
-    Work work;         /* of one call */
+    Timed timed;
     int64_t batch;
 } Side;
 
@@ -29,14 +27,6 @@ typedef struct Contest {
     int threads;
 } Contest;
 
-static Status call_side(void *context, Err *err)
-{
-    Side *s = context;
-    Status status = session_run(s->session, s->inputs, s->outputs, err);
-    for (int i = 0; i < session_graph(s->session)->output_count; i++) tensor_release(&s->outputs[i]);
-    return status;
-}
-
 /* ---- inputs ---- */
 
 /* Data by this network's own names, else, by position, the first one's. */
@@ -44,7 +34,8 @@ static Status open_data(Contest *c, int i, Err *err)
 {
     Side *s = &c->sides[i], *first = &c->sides[0];
     const ComparisonOptions *o = c->options;
-    s->gauge = (Gauge){ .threads = c->threads, .seed = o->measure.seed, .max_mem = o->max_mem, .log = o->log, .samples = o->batch };
+    s->gauge = (Gauge){ .threads = c->threads, .plain = o->plain, .int8 = o->int8, .seed = o->measure.seed, .max_mem = o->max_mem,
+                         .log = o->log, .samples = o->batch };
     if (o->data != NULL) {
         DataOptions options = { .max_mem = o->max_mem, .want_labels = true };
         Err why;
@@ -68,26 +59,8 @@ static Status read_batch(Contest *c, int i, Err *err)
         return err_set(err, ERR_USAGE, "%s: a batch of %lld is asked for, and %s takes %lld", c->report->files[i].path, (long long)want,
                        s->data != NULL && dataset_samples(s->data) < want ? "the data" : "the network", (long long)s->batch);
     s->inputs = calloc((size_t)s->gauge.input_count + 1, sizeof *s->inputs);
-    s->outputs = calloc((size_t)s->model.graph->output_count + 1, sizeof *s->outputs);
-    if (s->inputs == NULL || s->outputs == NULL) return err_no_memory(err, "the inputs");
+    if (s->inputs == NULL) return err_no_memory(err, "the inputs");
     return dataset_read(s->gauge.fidelity, 0, batched ? s->batch : dataset_samples(s->gauge.fidelity), s->inputs, NULL, err);
-}
-
-/* What models of energy want to know of one call. */
-static Status count_work(Side *s, Err *err)
-{
-    Counts counts;
-    Shape *shapes = calloc((size_t)s->gauge.input_count + 1, sizeof *shapes);
-    if (shapes == NULL) return err_no_memory(err, "input shapes");
-    for (int i = 0; i < s->gauge.input_count; i++) shapes[i] = s->inputs[i].shape;
-    Status status = counts_of(s->model.graph, shapes, &counts, err);
-    free(shapes);
-    if (status != OK) return status;
-    s->work = (Work){ .macs_float = (double)counts.macs_float, .macs_int8 = (double)counts.macs_int8,
-                      .elementwise = (double)(counts.elementwise + counts.transcendental),
-                      .bytes = (double)(counts.weight_bytes + counts.activation_bytes) };
-    counts_release(&counts);
-    return OK;
 }
 
 /* ---- what is counted, and how far apart the outputs are ---- */
@@ -100,7 +73,8 @@ static Status evaluate_side(Contest *c, int i, Err *err)
     Evaluation e = { 0 };
     bool alone = c->report->file_count == 1 && (s->gauge.evaluation == NULL || !dataset_has_labels(s->gauge.evaluation));
     if (data == NULL || alone) return OK;
-    EvaluateOptions options = { .threads = c->threads, .max_mem = c->options->max_mem, .log = c->options->log };
+    EvaluateOptions options = { .threads = c->threads, .plain = c->options->plain, .int8 = c->options->int8,
+                                .max_mem = c->options->max_mem, .log = c->options->log };
     if (i == 0) options.keep = &first->gauge.original;
     else options.reference_outputs = &first->gauge.original;
     Err why;
@@ -130,11 +104,12 @@ static Status load_side(Contest *c, int i, Err *err)
     if (s->gauge.fidelity == NULL) {
         snprintf(f->state.latency_note, sizeof f->state.latency_note, "%s", s->gauge.note);
     } else if (f->state.latency_note[0] == '\0') {
-        SessionOptions options = { .threads = c->threads, .max_mem = c->options->max_mem, .log = c->options->log };
+        SessionOptions options = { .threads = c->threads, .plain = c->options->plain, .int8 = c->options->int8,
+                                   .max_mem = c->options->max_mem, .log = c->options->log };
         Err why;
         if (session_new(s->model.graph, &options, &s->session, &why) != OK)
             snprintf(f->state.latency_note, sizeof f->state.latency_note, "%.250s", why.text);
-        else TRY(count_work(s, err));
+        else TRY(timed_init(&s->timed, s->session, s->model.graph, s->inputs, s->gauge.input_count, err));
     }
     return OK;
 }
@@ -162,7 +137,7 @@ static Status measure(Contest *c, Err *err)
         if (s->session == NULL) continue;
         r->files[i].state.compared = ready;
         which[ready] = i;
-        contestants[ready++] = (Contestant){ r->files[i].name, s, call_side, s->batch, s->work };
+        contestants[ready++] = timed_contestant(&s->timed, r->files[i].name, s->batch);
     }
     TRY(compare_networks(contestants, ready, &options, &r->measured, err));
     for (int k = 0; k < ready; k++) {
@@ -323,7 +298,7 @@ static void side_release(Side *s)
 {
     for (int i = 0; s->inputs != NULL && i < s->gauge.input_count; i++) tensor_release(&s->inputs[i]);
     free(s->inputs);
-    free(s->outputs);
+    timed_release(&s->timed);
     session_free(s->session);
     gauge_release(&s->gauge);
     dataset_free(s->data);

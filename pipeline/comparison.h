@@ -59,6 +59,8 @@ typedef struct ComparisonOptions {
     const Footprint *footprint;/* grid, PUE, what making the machine emitted */
     CompareOptions measure;    /* threads, memory, log and what the footprint says are filled in */
     int threads;
+    bool plain;                /* as in SessionOptions */
+    Int8Use int8;
     uint64_t max_mem;
     bool no_fork;              /* peak memory is left out: a library must not fork its host */
     Log *log;
@@ -72,7 +74,7 @@ void comparison_report_free(ComparisonReport *r);
 /* Medians, sources and index of network k of a comparison, as a report's state holds them. */
 void report_state_compared(ReportState *s, const Comparison *c, int k);
 /* Ratios pair by pair with the null band, for time and energy of each network but the first. `index`: the number that stands for each
- * network; NULL: its own. NULL when out of memory. */
+ * network, below zero: left out; NULL: its own. NULL when out of memory. */
 cJSON *comparison_pairs(const Comparison *c, const int *index);
 cJSON *comparison_json(const ComparisonReport *r); /* keys in a fixed order; NULL when out of memory */
 cJSON *comparison_schema(void);

@@ -58,7 +58,7 @@ static const Field null_fields[] = {
     F(NullBand, FIELD_BOOL, stable, "false: it does not read 1"),
     FIELD_END,
 };
-static const Field source_fields[] = {
+const Field report_source_fields[] = {
     F(EnergySource, FIELD_CHARS, id, "of the source, as in pare probe"),
     F(EnergySource, FIELD_CHARS, title, "its name"),
     F(EnergySource, FIELD_CHARS, provenance, "how its figures come about"),
@@ -90,7 +90,7 @@ static const Field environment_fields[] = {
     F(Environment, FIELD_CINT, cores, "of the machine"),
     FIELD_END,
 };
-static const Field protocol_fields[] = {
+const Field report_protocol_fields[] = {
     F(Comparison, FIELD_CINT, rounds, "of one window of each network, the first one twice"),
     F(Comparison, FIELD_CINT, warm_up_windows, "before them"),
     F(Comparison, FIELD_NUMBER, window_seconds, "aimed at"),
@@ -156,9 +156,9 @@ static const Field comparison_fields[] = {
       .help = "in the order given; the others are compared with the first" },
     F(ComparisonReport, FIELD_JSON, comparisons, "ratios pair by pair, with the null band"),
     F(ComparisonReport, FIELD_CHARS, note, "why nothing was timed"),
-    { .name = "source", .type = FIELD_OBJECT, .at = offsetof(ComparisonReport, measured.source), .fields = source_fields,
+    { .name = "source", .type = FIELD_OBJECT, .at = offsetof(ComparisonReport, measured.source), .fields = report_source_fields,
       .help = "where energies come from" },
-    { .name = "protocol", .type = FIELD_OBJECT, .at = offsetof(ComparisonReport, measured), .fields = protocol_fields,
+    { .name = "protocol", .type = FIELD_OBJECT, .at = offsetof(ComparisonReport, measured), .fields = report_protocol_fields,
       .help = "how it was measured" },
     { .name = "warnings", .type = FIELD_TEXTS, .at = offsetof(ComparisonReport, measured.warnings.texts),
       .count_at = offsetof(ComparisonReport, measured.warnings.count), .item_size = WARNING_TEXT, .help = "what makes figures doubtful" },
@@ -212,7 +212,7 @@ cJSON *comparison_pairs(const Comparison *c, const int *index)
     for (int i = 1; list != NULL && i < c->count; i++) {
         for (int energy = 0; energy < 2; energy++) {
             const Compared *n = &c->networks[i];
-            if ((energy ? n->energy.pairs : n->time.pairs) == 0) continue;
+            if ((energy ? n->energy.pairs : n->time.pairs) == 0 || (index != NULL && index[i] < 0)) continue;
             cJSON_AddItemToArray(list, pairs_of(c, i, index != NULL ? index[i] : i, energy != 0));
         }
     }

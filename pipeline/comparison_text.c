@@ -7,26 +7,6 @@
 
 #define THOUSAND 1000.0
 
-/* The prefix that brings a number between 1 and 1000. */
-typedef struct Unit {
-    double factor;
-    char text[16];
-} Unit;
-
-static Unit unit_of(double value, const char *unit)
-{
-    static const struct { double factor; const char *prefix; } prefixes[] = {
-        { 1, "k" }, { 1, "" }, { 1e3, "m" }, { 1e6, "u" }, { 1e9, "n" }, { 1e12, "p" },
-    };
-    Unit u = { 1, "" };
-    size_t i = 1;
-    double size = fabs(value);
-    while (isfinite(value) && size > 0 && i + 1 < sizeof prefixes / sizeof *prefixes && size * prefixes[i].factor < 1) i++;
-    u.factor = prefixes[i].factor;
-    snprintf(u.text, sizeof u.text, "%s%s", prefixes[i].prefix, unit);
-    return u;
-}
-
 static const Compared *timed(const ComparisonReport *r, int i)
 {
     return r->files[i].state.compared >= 0 ? &r->files[i].measured : NULL;
@@ -121,9 +101,9 @@ static void measured_row(TextTable *t, const ComparisonReport *r, const char *na
 {
     const Compared *first = timed(r, 0);
     if (first == NULL || !isfinite(of(first)->median)) return;
-    Unit u = unit_of(of(first)->median * times, unit);
-    double factor = u.factor * times;
-    table_cell(t, "%s, %s", name, u.text);
+    char scaled[TEXT_UNIT];
+    double factor = text_unit(of(first)->median * times, unit, scaled) * times;
+    table_cell(t, "%s, %s", name, scaled);
     for (int i = 0; i < r->file_count; i++) {
         const Compared *n = timed(r, i);
         const Interval *v = n != NULL ? of(n) : NULL;
@@ -146,12 +126,13 @@ static void value_row(TextTable *t, const ComparisonReport *r, const char *name,
 {
     const Compared *first = timed(r, 0);
     if (first == NULL || !isfinite(of(first))) return;
-    Unit u = unit_of((isfinite(like(first)) ? like(first) : of(first)) * times, unit);
-    table_cell(t, "%s, %s", name, u.text);
+    char scaled[TEXT_UNIT];
+    double factor = text_unit((isfinite(like(first)) ? like(first) : of(first)) * times, unit, scaled) * times;
+    table_cell(t, "%s, %s", name, scaled);
     for (int i = 0; i < r->file_count; i++) {
         const Compared *n = timed(r, i);
         if (n == NULL || !isfinite(of(n))) table_cell(t, "%s", "n/a");
-        else table_cell(t, "%.4g", of(n) * u.factor * times);
+        else table_cell(t, "%.4g", of(n) * factor);
         if (i > 0) table_cell(t, "%s", "");
     }
 }

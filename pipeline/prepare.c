@@ -224,8 +224,14 @@ Status run_prepare(Run *run, Err *err)
     const Recipe *r = run->recipe;
     run->pass_count = r->pass_count;
     TRY(check_output(run, err));
-    run->gauge = (Gauge){ .threads = engine_set_threads(o->threads), .plain = o->plain, .int8 = o->int8,
-                          .max_mem = o->max_mem, .log = o->log, .seed = o->has_seed ? o->seed : r->has_seed ? r->seed : 0 };
+    run->gauge = (Gauge){ .threads = engine_set_threads(o->threads), .plain = o->plain, .int8 = o->int8, .max_mem = o->max_mem, .log = o->log,
+                          .seed = o->has_seed ? o->seed : r->has_seed ? r->seed : 0,
+                          .measure = { .source = o->source, .budget = o->budget } };
+    if (o->footprint != NULL) {
+        run->gauge.measure.grid = &o->footprint->grid;
+        run->gauge.measure.pue = o->footprint->pue;
+        if (o->footprint->embodied.total_kg > 0) run->gauge.measure.embodied = &o->footprint->embodied;
+    }
     TRY(model_open(o->model, o->max_mem, &run->source, err));
     TRY(model_hash(&run->source, err));
     if (run->pass_count > 0) TRY(check_weights(run->source.graph, err));

@@ -10,6 +10,7 @@
 
 #include "base/file.h"
 #include "pipeline/html_report.h"
+#include "pipeline/junit.h"
 #include "pipeline/text.h"
 
 void report_state_init(ReportState *s)
@@ -34,7 +35,8 @@ Report *report_new(void)
         return NULL;
     }
     r->format = 1;
-    r->cost.energy_j.value = r->cost.carbon_g.value = r->cost.predicted_j = r->cost.pays_back = NAN;
+    r->cost.energy_j.value = r->cost.carbon_g.value = r->cost.predicted_j = r->cost.found_j = r->cost.pays_back = NAN;
+    r->measured.idle_before_w = r->measured.idle_after_w = r->measured.idle_seconds = r->measured.overhead = NAN;
     time_t now = time(NULL);
     struct tm utc;
     if (gmtime_r(&now, &utc) != NULL) strftime(r->created, sizeof r->created, "%Y-%m-%dT%H:%M:%SZ", &utc);
@@ -96,15 +98,6 @@ void report_state_counts(ReportState *s, const Counts *c)
     s->weight_bytes = c->weight_bytes;
     s->activation_bytes = c->activation_bytes;
     if (c->uncounted > 0) snprintf(s->uncounted, sizeof s->uncounted, "%s", c->uncounted_names);
-}
-
-void report_state_latency(ReportState *s, const Latency *l)
-{
-    s->latency_ms = l->ms;
-    s->latency_runs = l->runs;
-    s->energy_j = l->energy_j;
-    s->power_w = l->power_w;
-    s->carbon_g = l->carbon_g;
 }
 
 /* A name as text: what cannot stand in JSON or on a terminal is escaped. */
@@ -245,4 +238,11 @@ Status report_write(const Report *r, const char *folder, Err *err)
     cJSON_free(text);
     cJSON_Delete(json);
     return status;
+}
+
+Status report_write_junit(const Report *r, const char *path, Err *err)
+{
+    JunitSuite suite = { .name = r->result != NULL ? r->result : r->source, .seconds = r->cost.seconds };
+    for (int i = 0; i < r->goal_count; i++) suite.goals[suite.goal_count++] = &r->goals[i];
+    return junit_write(&suite, 1, path, err);
 }

@@ -76,7 +76,8 @@ typedef struct ReportCost {
     double seconds, cpu_seconds; /* of the passes alone */
     int64_t peak_memory;         /* of the whole process, VmHWM */
     Sourced energy_j, carbon_g;  /* of the passes */
-    double predicted_j;          /* said of the whole while a long pass ran; NaN: none */
+    double predicted_j, found_j; /* of the longest task: said before half of it was done, and what it came to; NaN: none was */
+    char predicted_task[64];
     double pays_back;            /* inferences after which it has saved the energy that it took; NaN: no saving was shown */
     char pays_back_note[160];    /* why not */
 } ReportCost;
@@ -138,7 +139,6 @@ void report_state_counts(ReportState *s, const Counts *c);
 /* Layers of their own, with weights or MACs; names are made safe. */
 Status report_state_layers(ReportState *s, const Counts *c, Arena *arena, Err *err);
 Status report_state_evaluation(ReportState *s, const Evaluation *e, Arena *arena, Err *err);
-void report_state_latency(ReportState *s, const Latency *l);
 /* Takes the record's entries apart into changed, skipped and notes; takes the record over. */
 Status report_step_record(ReportStep *step, PassRecord *record, Err *err);
 
@@ -151,6 +151,8 @@ void report_print(const Report *r, StrBuf *b);
 void report_print_markdown(const Report *r, StrBuf *b);
 /* folder/report.json, report.html and report.md; the folder is made when missing. */
 Status report_write(const Report *r, const char *folder, Err *err);
+/* The goals as JUnit XML. */
+Status report_write_junit(const Report *r, const char *path, Err *err);
 /* Whether it could write there, so that no hour of work and no network is spent on a report that cannot be kept. */
 Status report_check_folder(const char *folder, Err *err);
 

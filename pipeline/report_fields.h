@@ -11,5 +11,7 @@ extern const Field report_grid_fields[];     /* GridFactor */
 extern const Field report_embodied_fields[]; /* Embodied */
 extern const Field report_sci_fields[];      /* Sci */
 extern const Field report_machine_fields[];  /* MachineInfo */
+extern const Field report_source_fields[];   /* EnergySource (comparison_json.c) */
+extern const Field report_protocol_fields[]; /* Comparison (comparison_json.c) */
 
 #endif

@@ -45,10 +45,14 @@ static void number_row(TextTable *t, const char *name, double before, double aft
     percent_change(t, before, after);
 }
 
-/* Both were timed, and their intervals overlap: what differs in the medians may be noise. */
-static bool within_noise(const Interval *a, const Interval *b)
+/* The change that the pairs of windows show, where they show one. */
+static void pairs_cell(TextTable *t, const Report *r, bool energy, double before, double after)
 {
-    return isfinite(a->median) && isfinite(b->median) && a->low <= b->high && b->low <= a->high;
+    int k = r->after.compared;
+    const Ratio *ratio = k > 0 ? energy ? &r->measured.networks[k].energy : &r->measured.networks[k].time : NULL;
+    if (ratio == NULL || ratio->pairs == 0) percent_change(t, before, after);
+    else if (ratio->verdict == VERDICT_INCONCLUSIVE) table_cell(t, "%s", "within noise");
+    else percent_change(t, 1, ratio->median);
 }
 
 static void latency_cell(TextTable *t, const Interval *i)
@@ -57,25 +61,23 @@ static void latency_cell(TextTable *t, const Interval *i)
     else table_cell(t, "%s", "n/a");
 }
 
-static void latency_row(TextTable *t, const ReportState *before, const ReportState *after)
+static void latency_row(TextTable *t, const Report *r)
 {
-    if (!isfinite(before->latency_ms.median) && !isfinite(after->latency_ms.median)) return;
+    const Interval *before = &r->before.latency_ms, *after = &r->after.latency_ms;
+    if (!isfinite(before->median) && !isfinite(after->median)) return;
     table_cell(t, "%s", "latency, ms at batch 1");
-    latency_cell(t, &before->latency_ms);
-    latency_cell(t, &after->latency_ms);
-    if (within_noise(&before->latency_ms, &after->latency_ms)) table_cell(t, "%s", "within noise");
-    else percent_change(t, before->latency_ms.median, after->latency_ms.median);
+    latency_cell(t, before);
+    latency_cell(t, after);
+    pairs_cell(t, r, false, before->median, after->median);
 }
 
-/* Taken from the same calls as the latency, so no surer than it. */
-static void call_row(TextTable *t, const char *name, const ReportState *before, const ReportState *after, double x, double y)
+static void call_row(TextTable *t, const Report *r, const char *name, double before, double after)
 {
-    if (!isfinite(x) && !isfinite(y)) return;
+    if (!isfinite(before) && !isfinite(after)) return;
     table_cell(t, "%s", name);
-    number_cell(t, "%s", x);
-    number_cell(t, "%s", y);
-    if (within_noise(&before->latency_ms, &after->latency_ms)) table_cell(t, "%s", "within noise");
-    else percent_change(t, x, y);
+    number_cell(t, "%s", before);
+    number_cell(t, "%s", after);
+    pairs_cell(t, r, true, before, after);
 }
 
 static void accuracy_cell(TextTable *t, const ReportState *s)
@@ -122,10 +124,10 @@ static void fill_table(TextTable *t, const Report *r)
     count_row(t, "MACs", b->macs.total, a->macs.total);
     count_row(t, "  in float32", b->macs.float32, a->macs.float32);
     if (b->macs.int8 > 0 || a->macs.int8 > 0) count_row(t, "  in int8", b->macs.int8, a->macs.int8);
-    latency_row(t, b, a);
-    call_row(t, "power, W", b, a, b->power_w.value, a->power_w.value);
-    call_row(t, "energy, J a call", b, a, b->energy_j.value, a->energy_j.value);
-    call_row(t, "carbon, g CO2e a call", b, a, b->carbon_g.value, a->carbon_g.value);
+    latency_row(t, r);
+    number_row(t, "power, W", b->power_w.value, a->power_w.value);
+    call_row(t, r, "energy, J a call", b->energy_j.value, a->energy_j.value);
+    call_row(t, r, "carbon, g CO2e a call", b->carbon_g.value, a->carbon_g.value);
     accuracy_rows(t, b, a);
 }
 
@@ -140,6 +142,32 @@ static void print_sci(const Report *r, const char *bullet, StrBuf *b)
                   isfinite(c->embodied.total_kg) ? "included" : "was not given");
 }
 
+/* What the passes took in energy, what was predicted, and when it is saved again; and what makes figures doubtful. */
+static void print_measured(const Report *r, const char *bullet, StrBuf *b)
+{
+    const ReportCost *c = &r->cost;
+    char energy[32], carbon[32], predicted[32], count[32];
+    if (r->measured.count == 0) return;
+    if (isfinite(c->energy_j.value) && r->step_count > 0) {
+        text_quantity(c->energy_j.value, "J", energy);
+        text_quantity(c->carbon_g.value, "g CO2e", carbon);
+        strbuf_printf(b, "%scost of compressing: %s, %s (%s)\n", bullet, energy, carbon, c->energy_j.source);
+        if (c->pays_back > 0 && c->pays_back < 9e18) {
+            text_count((int64_t)ceil(c->pays_back), count);
+            strbuf_printf(b, "%scost of compressing: saved again after %s inferences\n", bullet, count);
+        } else if (c->pays_back_note[0] != '\0') {
+            strbuf_printf(b, "%scost of compressing: not known to be saved again: %s\n", bullet, c->pays_back_note);
+        }
+    }
+    if (isfinite(c->predicted_j)) {
+        text_quantity(c->predicted_j, "J", predicted);
+        text_quantity(c->found_j, "J", energy);
+        strbuf_printf(b, "%scost of compressing: '%s' was predicted to take %s and took %s\n", bullet, c->predicted_task, predicted,
+                      energy);
+    }
+    for (int i = 0; i < r->measured.warnings.count; i++) strbuf_printf(b, "%swarning: %s\n", bullet, r->measured.warnings.texts[i]);
+}
+
 /* Where the numbers come from; `bullet` starts each line. */
 static void print_sources(const Report *r, const char *bullet, StrBuf *b)
 {
@@ -148,7 +176,7 @@ static void print_sources(const Report *r, const char *bullet, StrBuf *b)
     if (s->macs.total >= 0) strbuf_printf(b, "%sMACs: %s\n", bullet, r->convention);
     if (s->uncounted[0] != '\0') strbuf_printf(b, "%snot counted: %s\n", bullet, s->uncounted);
     if (isfinite(s->latency_ms.median)) {
-        strbuf_printf(b, "%slatency: median and 95 %% interval of %lld calls, before and after in turn, up to %d thread%s, on %s (%s)\n",
+        strbuf_printf(b, "%slatency: median and 95 %% interval of %lld calls, all networks in turn, up to %d thread%s, on %s (%s)\n",
                       bullet, (long long)s->latency_runs, r->machine.threads, r->machine.threads == 1 ? "" : "s", r->machine.cpu,
                       r->machine.isa);
     } else if (s->latency_note[0] != '\0') {
@@ -171,6 +199,7 @@ static void print_sources(const Report *r, const char *bullet, StrBuf *b)
         strbuf_printf(b, "%scost of compressing: %.2f s, %.2f s of CPU time, at most %s of memory\n", bullet, r->cost.seconds,
                       r->cost.cpu_seconds, memory);
     }
+    print_measured(r, bullet, b);
 }
 
 static void print_entries(const char *what, const ReportEntry *entries, int count, const char *indent, StrBuf *b)

@@ -2,6 +2,7 @@
 #ifndef PARE_PIPELINE_RUN_H
 #define PARE_PIPELINE_RUN_H
 
+#include "greenness/account.h"
 #include "pipeline/runner.h"
 #include "pipeline/stage.h"
 #include "pipeline/state.h"
@@ -18,8 +19,18 @@ typedef struct Run {
     int pass_count;
     bool measuring;   /* latency, energy, accuracy, deflated size */
     bool each_step;
+    Account account;  /* of what the passes use */
+    bool predicted;   /* a prediction was logged for the task under way */
     Report *report;
 } Run;
+
+/* What compressing costs (cost.c): around the first pass, each one, and the last one. */
+Status cost_open(Run *run, Err *err);
+void cost_begin(Run *run);
+void cost_end(Run *run);
+void cost_close(Run *run);
+/* After how many inferences that is saved again, from what was measured. */
+void cost_pays_back(Run *run);
 
 /* Opens and checks everything: recipe against network, patterns, data, goals, paths, weights. Writes nothing; the first pass may run. */
 Status run_prepare(Run *run, Err *err);

@@ -6,9 +6,11 @@
 
 #include "base/file.h"
 #include "graph/edit.h"
+#include "pipeline/comparison.h"
 #include "pipeline/footprint.h"
 #include "pipeline/layer_times.h"
 #include "pipeline/run.h"
+#include "pipeline/timed.h"
 #include "pipeline/version.h"
 
 /* ---- passes ---- */
@@ -52,7 +54,10 @@ static Status run_passes(Run *run, Err *err)
         if (run->options->dry_run && (stage->recipe->pass->flags & PASS_KEEPS_MODEL) != 0) { /* all it does is write its file */
             TRY(graph_clone(run->graphs[i], &run->graphs[i + 1], err));
         } else {
-            TRY(stage_run(&run->stages, i, run->graphs[i], &run->graphs[i + 1], err));
+            cost_begin(run);
+            Status status = stage_run(&run->stages, i, run->graphs[i], &run->graphs[i + 1], err);
+            cost_end(run);
+            if (status != OK) return status;
         }
         r->steps[i].seconds = stage->seconds;
         r->steps[i].cpu_seconds = stage->cpu_seconds;
@@ -70,22 +75,36 @@ static Status run_passes(Run *run, Err *err)
 
 /* ---- the result ---- */
 
-static GoalNumbers numbers_of(const ReportState *s)
+/* Time and energy as ratios of the pairs to the loaded network, which is 1. */
+static GoalNumbers numbers_of(const Run *run, const ReportState *s)
 {
+    const Compared *n = s->compared >= 0 ? &run->report->measured.networks[s->compared] : NULL;
     return (GoalNumbers){
         .bytes = s->file_bytes >= 0 ? (double)s->file_bytes : NAN,
         .macs = s->macs.total >= 0 ? (double)s->macs.total : NAN,
-        .accuracy = s->accuracy, .latency_ms = s->latency_ms.median, .energy_j = s->energy_j.value,
+        .accuracy = s->accuracy,
+        .latency_ms = n == NULL ? NAN : s->compared == 0 ? 1 : n->time.median,
+        .energy_j = n == NULL ? NAN : s->compared == 0 ? 1 : n->energy.median,
     };
 }
 
 static int missed_goals(const Run *run, const ReportState *s, GoalResult results[GOAL_COUNT], int *count)
 {
-    GoalNumbers before = numbers_of(&run->report->before), after = numbers_of(s);
+    GoalNumbers before = numbers_of(run, &run->report->before), after = numbers_of(run, s);
     int missed = 0;
     *count = goals_judge(&run->recipe->goals, &before, &after, results);
     for (int i = 0; i < *count; i++) missed += !results[i].met;
     return missed;
+}
+
+/* The pairs of the loaded network (0) and the result (1). */
+static Status keep_pairs(Report *r, Err *err)
+{
+    int index[COMPARE_MOST];
+    for (int i = 0; i < COMPARE_MOST; i++) index[i] = i == 0 ? 0 : i == r->after.compared ? 1 : -1;
+    cJSON_Delete(r->comparisons);
+    r->comparisons = comparison_pairs(&r->measured, index);
+    return r->comparisons != NULL ? OK : err_no_memory(err, "the report");
 }
 
 /* Times the loaded network, all measured steps and the result (when there is one yet) in turn. */
@@ -95,23 +114,29 @@ static Status time_all(Run *run, bool with_result, Err *err)
     int count = 0;
     ReportState **states = calloc((size_t)run->pass_count + 2, sizeof *states);
     const Model **models = calloc((size_t)run->pass_count + 2, sizeof *models);
-    Status status = states != NULL && models != NULL ? OK : err_no_memory(err, "the latency measurement");
+    const char **names = calloc((size_t)run->pass_count + 2, sizeof *names);
+    Status status = states != NULL && models != NULL && names != NULL ? OK : err_no_memory(err, "the latency measurement");
     if (status == OK) {
         states[count] = &r->before;
+        names[count] = "the network as loaded";
         models[count++] = &run->source;
         for (int i = 0; i < run->pass_count; i++) {
             if (run->models[i + 1].graph == NULL) continue;
             states[count] = &r->steps[i].state;
+            names[count] = r->steps[i].pass;
             models[count++] = &run->models[i + 1];
         }
         if (with_result) {
             states[count] = &r->after;
+            names[count] = "the result";
             models[count++] = &run->result;
         }
-        status = states_latency(states, models, count, &run->gauge, err);
+        status = states_latency(states, models, names, count, &run->gauge, &r->measured, err);
+        if (status == OK && with_result) status = keep_pairs(r, err);
     }
     free(states);
     free(models);
+    free(names);
     return status;
 }
 
@@ -236,7 +261,9 @@ static Status run_all(Run *run, Err *err)
 {
     int chosen;
     TRY(run_prepare(run, err));
+    TRY(cost_open(run, err));
     TRY(run_passes(run, err));
+    cost_close(run);
     TRY(choose(run, &chosen, err));
     if (run->options->output != NULL || run->options->dry_run) {
         TRY(write_result(run, chosen, err));
@@ -244,6 +271,7 @@ static Status run_all(Run *run, Err *err)
     TRY(stages_commit(&run->stages, err));
     if (run->result.graph != NULL) TRY(measure_result(run, err));
     run->report->cost.peak_memory = peak_memory();
+    cost_pays_back(run);
     Footprint plain;
     TRY(footprint_parse(&(FootprintTexts){ NULL }, &plain, err));
     TRY(footprint_report(run->options->footprint != NULL ? run->options->footprint : &plain, run->report, err));
@@ -256,6 +284,7 @@ Status run_recipe(const Recipe *r, const RunOptions *options, Report **out, Err 
     *out = NULL;
     if (run.report == NULL) return err_no_memory(err, "the report");
     Status status = run_all(&run, err);
+    cost_close(&run);
     for (int i = 1; run.graphs != NULL && i <= run.pass_count; i++) graph_free(run.graphs[i]);
     for (int i = 0; run.models != NULL && i <= run.pass_count; i++) model_release(&run.models[i]);
     free(run.graphs);

@@ -21,6 +21,8 @@ typedef struct RunOptions {
     uint64_t seed;
     uint64_t max_mem;    /* 0: no limit */
     const char *cache_dir;
+    SourceSettings source;   /* where energy is read */
+    double budget;           /* seconds for measuring; 0: 2, or 10 where energy can be measured */
     const Footprint *footprint; /* NULL: the world, PUE 1, nothing embodied */
     Log *log;
 } RunOptions;

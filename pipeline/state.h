@@ -3,6 +3,7 @@
 #define PARE_PIPELINE_STATE_H
 
 #include "data/dataset.h"
+#include "greenness/compare.h"
 #include "pipeline/kept.h"
 #include "pipeline/model.h"
 #include "pipeline/report.h"
@@ -24,6 +25,7 @@ typedef struct Gauge {
     int input_count;
     Kept original;         /* outputs of the loaded network on the evaluation data, for the comparison with the result */
     char note[256];        /* why there are no inputs */
+    CompareOptions measure;/* where energy is read, and for how long; the rest is filled in */
 } Gauge;
 
 /* Chooses inputs for fidelity and latency: evaluation data, else calibration data, else seeded random ones. */
@@ -36,7 +38,5 @@ Status state_reload(Graph *g, uint64_t max_mem, Log *log, Model *out, Err *err);
 Status state_sizes(ReportState *s, Model *m, const Gauge *q, bool deflate, Arena *arena, Err *err);
 /* Accuracy, and with a reference fidelity to it. */
 Status state_evaluate(ReportState *s, const Model *m, const Model *reference, Gauge *q, Arena *arena, Err *err);
-/* All networks interleaved. A network that cannot be timed gets a note in its state, and is left out. */
-Status states_latency(ReportState *const *states, const Model *const *models, int count, const Gauge *q, Err *err);
 
 #endif

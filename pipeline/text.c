@@ -40,6 +40,25 @@ void text_bytes(double n, char text[32])
     scaled(n, units, 5, text);
 }
 
+double text_unit(double n, const char *unit, char text[TEXT_UNIT])
+{
+    static const struct { double factor; const char *prefix; } prefixes[] = {
+        { 1e-6, "M" }, { 1e-3, "k" }, { 1, "" }, { 1e3, "m" }, { 1e6, "u" }, { 1e9, "n" }, { 1e12, "p" },
+    };
+    const size_t most = sizeof prefixes / sizeof *prefixes - 1, plain = 2;
+    size_t i = isfinite(n) && n != 0 ? 0 : plain;
+    while (i < most && n != 0 && isfinite(n) && fabs(n) * prefixes[i].factor < 1) i++;
+    snprintf(text, TEXT_UNIT, "%s%s", prefixes[i].prefix, unit);
+    return prefixes[i].factor;
+}
+
+void text_quantity(double n, const char *unit, char text[32])
+{
+    char scaled[TEXT_UNIT];
+    double factor = text_unit(n, unit, scaled);
+    snprintf(text, 32, "%.3g %.15s", n * factor, scaled);
+}
+
 /* Bytes of the UTF-8 character at `s` (RFC 3629: shortest form, no surrogates); 0 when it is none. */
 static size_t utf8_length(const unsigned char *s, size_t left)
 {

@@ -10,6 +10,11 @@
 void text_count(int64_t n, char text[32]);
 /* "14.0 MB", powers of 1000 */
 void text_bytes(double n, char text[32]);
+#define TEXT_UNIT 16
+/* The factor that brings a number between 1 and 1000, and the unit that it then has: 0.00123 "J" gives 1000 and "mJ". */
+double text_unit(double n, const char *unit, char text[TEXT_UNIT]);
+/* "1.23 mJ" */
+void text_quantity(double n, const char *unit, char text[32]);
 /* Control characters and broken UTF-8 as \xNN, so that nothing a file says can move the cursor or spoil JSON; other UTF-8 stays. */
 void text_safe(Str s, StrBuf *b);
 

@@ -148,6 +148,7 @@ static void test_drift_is_no_difference(void **state)
 static void counter_back(FakeMachine *m) { if (m->calls == m->fault_at) m->joules -= 30; }
 static void counter_jumps(FakeMachine *m) { if (m->calls == m->fault_at) m->joules += 1e6; }
 static void counter_stops(FakeMachine *m) { m->stopped = m->calls >= m->fault_at && m->calls < m->fault_at + 400; }
+static void counter_stands(FakeMachine *m) { m->stopped = true; }
 static void counter_lies(FakeMachine *m) { m->joules += 100; }
 static void suspended(FakeMachine *m)
 {
@@ -169,6 +170,7 @@ static const struct FaultRow {
     { "a counter that jumps", counter_jumps, 0, 1, "possible", "powercap" },
     { "a counter that stops for a while", counter_stops, 0, 6, "stood still", "powercap" },
     { "a counter that lies always: the next source is taken", counter_lies, 0, -1, "possible", "cpu-time" },
+    { "a counter that stands still always (codecarbon 478): the same", counter_stands, 0, -1, "stood still", "cpu-time" },
     { "a suspended machine", suspended, 1, 1, "suspended for 600 s", "powercap" },
     { "a clock that is set: counters do not care", clock_set, 0, 0, "", "powercap" },
     { "a clock that goes backwards", clock_back, 1, 1, "clock went", "powercap" },

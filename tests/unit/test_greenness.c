@@ -1,13 +1,8 @@
 #include "test.h"
 
-#include <fcntl.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <sys/stat.h>
 
 #include "base/rng.h"
-#include "data/dataset.h"
-#include "graph/format.h"
 #include "greenness/carbon.h"
 #include "greenness/machine.h"
 #include "greenness/statistics.h"
@@ -42,19 +37,6 @@ static void put(const char *zone, const char *file, const char *text)
     assert_non_null(f);
     fputs(text, f);
     fclose(f);
-}
-
-/* A zone of /sys/class/powercap. */
-static void zone(const char *id, const char *name, const char *energy, const char *range)
-{
-    char folder[128];
-    put("sys", "made", "");
-    put("sys/class", "made", "");
-    put("sys/class/powercap", "made", "");
-    snprintf(folder, sizeof folder, "sys/class/powercap/%s", id);
-    put(folder, "name", name);
-    put(folder, "energy_uj", energy);
-    put(folder, "max_energy_range_uj", range);
 }
 
 /* ---- statistics ---- */
@@ -157,86 +139,6 @@ static void test_energy_and_carbon(void **state)
     assert_true(isnan(carbon_of_energy(&(Sourced){ .value = NAN }, 0).value));
 }
 
-/* ---- two networks side by side ---- */
-
-static void measure_twice(const char *sysroot, Latency latency[2])
-{
-    Err err;
-    Graph *g = NULL;
-    Dataset *data = NULL;
-    Session *sessions[2] = { NULL, NULL };
-    Tensor input = { 0 };
-    assert_ok(model_load("examples/digits/digits.onnx", &(LoadOptions){ 0 }, &g, &err), &err);
-    engine_bind(g);
-    assert_ok(engine_infer(g, &err), &err);
-    assert_ok(dataset_random(g, &(Shape){ 4, { 1, 1, 8, 8 } }, 1, 1, &data, &err), &err);
-    assert_ok(dataset_read(data, 0, 1, &input, NULL, &err), &err);
-    for (int i = 0; i < 2; i++) assert_ok(session_new(g, &(SessionOptions){ .threads = 1 }, &sessions[i], &err), &err);
-    MeasureOptions o = { .threads = 1, .seconds = 0.1, .min_runs = 3, .max_runs = 4, .seed = 1, .sysroot = sysroot };
-    assert_ok(measure_latency(sessions, (const Tensor *[]){ &input, &input }, 2, &o, latency, &err), &err);
-    for (int i = 0; i < 2; i++) {
-        assert_in_range(latency[i].runs, 3, 4);
-        assert_true(latency[i].ms.low > 0 && latency[i].ms.low <= latency[i].ms.median && latency[i].ms.median <= latency[i].ms.high);
-        assert_true(latency[i].cpu_seconds > 0 && latency[i].energy_j.value > 0 && latency[i].carbon_g.value > 0);
-        assert_near(latency[i].power_w.value, latency[i].energy_j.value / latency[i].ms.median * 1e3, 1e-9 * latency[i].power_w.value);
-        session_free(sessions[i]);
-    }
-    assert_string_equal(latency[0].energy_j.source, latency[1].energy_j.source); /* figures of one origin only */
-    tensor_release(&input);
-    dataset_free(data);
-    graph_free(g);
-}
-
-static void test_modelled_without_counters(void **state)
-{
-    (void)state;
-    Latency latency[2];
-    measure_twice("/nowhere", latency);
-    assert_string_equal(latency[0].energy_j.source, "modelled: CPU time x 12 W/core; adds nothing to time; no RAPL on this machine");
-}
-
-static void test_modelled_when_counters_stand_still(void **state)
-{
-    (void)state;
-    Latency latency[2];
-    zone("intel-rapl:0", "package-0", "1000000", "262143328850");
-    measure_twice(root, latency);
-    assert_non_null(strstr(latency[0].energy_j.source, "; the counter stood still for "));
-}
-
-static atomic_bool ticking;
-
-/* A counter that runs at some 100 W or less. */
-static void *tick(void *path)
-{
-    int fd = open(path, O_WRONLY);
-    for (unsigned long long energy = 0; fd >= 0 && ticking; energy += 1000000) {
-        char text[16];
-        snprintf(text, sizeof text, "%014llu", energy % 100000000000000ull);
-        if (pwrite(fd, text, 14, 0) != 14) break;
-        usleep(10000);
-    }
-    if (fd >= 0) close(fd);
-    return NULL;
-}
-
-static void test_measured_with_counters(void **state)
-{
-    (void)state;
-    Latency latency[2];
-    pthread_t thread;
-    char path[256];
-    zone("intel-rapl:0", "package-0", "00000000000000", "99999999999999");
-    snprintf(path, sizeof path, "%s/sys/class/powercap/intel-rapl:0/energy_uj", root);
-    ticking = true;
-    assert_int_equal(pthread_create(&thread, NULL, tick, path), 0);
-    measure_twice(root, latency);
-    ticking = false;
-    pthread_join(thread, NULL);
-    assert_string_equal(latency[0].energy_j.source, "measured: RAPL, 1 package, whole machine, idle power included");
-    assert_non_null(strstr(latency[0].carbon_g.source, "modelled: measured energy x 445 g/kWh"));
-}
-
 /* ---- machine ---- */
 
 static void test_quota(void **state)
@@ -280,9 +182,6 @@ int main(void)
         cmocka_unit_test(test_interval_covers),
         cmocka_unit_test(test_interval_is_seeded),
         cmocka_unit_test(test_energy_and_carbon),
-        cmocka_unit_test(test_modelled_without_counters),
-        cmocka_unit_test_setup_teardown(test_modelled_when_counters_stand_still, make_root, remove_root),
-        cmocka_unit_test_setup_teardown(test_measured_with_counters, make_root, remove_root),
         cmocka_unit_test_setup_teardown(test_quota, make_root, remove_root),
         cmocka_unit_test(test_machine),
     };
