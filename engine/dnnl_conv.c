@@ -119,21 +119,20 @@ static Status conv_desc(const KernelSite *s, const Geometry *g, bool transposed,
                         dnnl_primitive_desc_t *out)
 {
     const dnnl_memory_desc_t *bias = md[2].ndims > 0 ? &md[2] : NULL;
-    dnnl_engine_t engine = s->device->engine;
     if (transposed) {
         dnnl_deconvolution_desc_t d;
         TRY(dnnl_check(dnnl_dilated_deconvolution_forward_desc_init(&d, dnnl_forward_inference, dnnl_deconvolution_direct, &md[0], &md[1],
                                                                     bias,
                                                                     &md[3], g->strides, g->dilations, g->begin, g->end),
                        "ConvTranspose", s->err));
-        return dnnl_check(dnnl_primitive_desc_create(out, &d, attr, engine, NULL), "ConvTranspose", s->err);
+        return desc_create(s->device, &d, attr, "ConvTranspose", out, s->err);
     }
     dnnl_convolution_desc_t d;
     TRY(dnnl_check(dnnl_dilated_convolution_forward_desc_init(&d, dnnl_forward_inference, dnnl_convolution_direct, &md[0], &md[1], bias,
                                                               &md[3],
                                                               g->strides, g->dilations, g->begin, g->end),
                    "Conv", s->err));
-    return dnnl_check(dnnl_primitive_desc_create(out, &d, attr, engine, NULL), "Conv", s->err);
+    return desc_create(s->device, &d, attr, "Conv", out, s->err);
 }
 
 /* `scaled`: what the constant weights became, NULL when they are taken as they are. */

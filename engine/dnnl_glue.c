@@ -16,12 +16,13 @@ Status dnnl_check(dnnl_status_t status, const char *what, Err *err)
     return err_set(err, ERR_BUG, "oneDNN: %s failed with status %d", what, (int)status);
 }
 
-Status device_new(Budget *budget, Device **out, Err *err)
+Status device_new(Budget *budget, Device *owner, Device **out, Err *err)
 {
     Device *d = calloc(1, sizeof *d);
     *out = d;
     if (d == NULL) return err_no_memory(err, "compute device");
     d->budget = budget;
+    d->owner = owner != NULL ? owner : d;
     Status status = dnnl_check(dnnl_engine_create(&d->engine, dnnl_cpu, 0), "engine", err);
     if (status == OK) status = dnnl_check(dnnl_stream_create(&d->stream, d->engine, dnnl_stream_default_flags), "stream", err);
     if (status != OK) {
@@ -41,26 +42,32 @@ void device_free(Device *d)
         p = next;
     }
     free(d->scratch);
+    free(d->library);
     if (d->stream != NULL) dnnl_stream_destroy(d->stream);
     if (d->engine != NULL) dnnl_engine_destroy(d->engine);
     free(d);
 }
 
-Status device_scratch(Device *d, size_t bytes, Err *err)
+static Status grow(Device *d, void **memory, size_t *held, size_t bytes, const char *what, Err *err)
 {
-    if (bytes <= d->scratch_bytes) return OK;
+    if (bytes <= *held) return OK;
     size_t rounded = (bytes + 63) / 64 * 64;
-    TRY(budget_take(d->budget, rounded, "scratch memory", err)); /* both, for a moment */
+    TRY(budget_take(d->budget, rounded, what, err)); /* both, for a moment */
     void *grown = aligned_alloc(64, rounded);
     if (grown == NULL) {
         budget_give(d->budget, rounded);
-        return err_no_memory(err, "scratch memory");
+        return err_no_memory(err, what);
     }
-    free(d->scratch);
-    budget_give(d->budget, d->scratch_bytes);
-    d->scratch = grown;
-    d->scratch_bytes = rounded;
+    free(*memory);
+    budget_give(d->budget, *held);
+    *memory = grown;
+    *held = rounded;
     return OK;
+}
+
+Status device_scratch(Device *d, size_t bytes, Err *err)
+{
+    return grow(d, &d->scratch, &d->scratch_bytes, bytes, "scratch memory", err);
 }
 
 size_t layout_bytes(const Layout *l)
@@ -181,13 +188,40 @@ void primitive_release(void *state)
     free(p);
 }
 
+/* Scratchpads are ours: the library's own belong to the thread that made the primitive, which need not be the one that runs it. */
+static Status attr_of(dnnl_primitive_attr_t given, dnnl_primitive_attr_t *own, dnnl_primitive_attr_t *attr, Err *err)
+{
+    *own = NULL;
+    if (given == NULL) TRY(dnnl_check(dnnl_primitive_attr_create(own), "attributes", err));
+    *attr = given != NULL ? given : *own;
+    return dnnl_check(dnnl_primitive_attr_set_scratchpad_mode(*attr, dnnl_scratchpad_mode_user), "attributes", err);
+}
+
+Status desc_create(Device *d, const void *operation, dnnl_primitive_attr_t given, const char *what, dnnl_primitive_desc_t *out, Err *err)
+{
+    dnnl_primitive_attr_t own, attr;
+    Status status = attr_of(given, &own, &attr, err);
+    if (status == OK) status = dnnl_check(dnnl_primitive_desc_create(out, operation, attr, d->engine, NULL), what, err);
+    if (own != NULL) dnnl_primitive_attr_destroy(own);
+    return status;
+}
+
+Status reorder_desc_create(Device *d, const dnnl_memory_desc_t *from, const dnnl_memory_desc_t *to, dnnl_primitive_desc_t *out, Err *err)
+{
+    dnnl_primitive_attr_t own, attr;
+    Status status = attr_of(NULL, &own, &attr, err);
+    if (status == OK) status = dnnl_check(dnnl_reorder_primitive_desc_create(out, from, d->engine, to, d->engine, attr), "reorder", err);
+    if (own != NULL) dnnl_primitive_attr_destroy(own);
+    return status;
+}
+
 Status primitive_create(Primitive *p, const_dnnl_primitive_desc_t desc, Err *err)
 {
-    dnnl_dim_t bytes = 0;
-    if (dnnl_primitive_desc_query(desc, dnnl_query_memory_consumption_s64, 0, &bytes) == dnnl_success && bytes > 0 &&
-        (uint64_t)bytes > p->device->library_bytes) {
-        TRY(budget_take(p->device->budget, (uint64_t)bytes - p->device->library_bytes, "scratchpads", err));
-        p->device->library_bytes = (size_t)bytes;
+    const dnnl_memory_desc_t *md = dnnl_primitive_desc_query_md(desc, dnnl_query_scratchpad_md, 0);
+    size_t bytes = md != NULL ? dnnl_memory_desc_get_size(md) : 0;
+    if (bytes > 0) {
+        TRY(grow(p->device, &p->device->library, &p->device->library_bytes, bytes, "scratchpads", err));
+        TRY(primitive_arg(p, DNNL_ARG_SCRATCHPAD, md, ARG_SCRATCH, 0, NULL, err));
     }
     const char *name = NULL;
     if (dnnl_primitive_desc_query(desc, dnnl_query_impl_info_str, 0, &name) == dnnl_success && name != NULL)
@@ -212,7 +246,9 @@ Status primitive_run(void *state, const void *const *in, void *const *out, Err *
     Primitive *p = state;
     for (int i = 0; i < p->count; i++) {
         if (p->source[i] == ARG_FIXED) continue;
-        void *handle = p->source[i] == ARG_IN ? (void *)(uintptr_t)in[p->index[i]] : out[p->index[i]];
+        void *handle = p->source[i] == ARG_IN    ? (void *)(uintptr_t)in[p->index[i]]
+                       : p->source[i] == ARG_OUT ? out[p->index[i]]
+                                                 : p->device->library;
         TRY(dnnl_check(dnnl_memory_set_data_handle(p->args[i].memory, handle), "memory", err));
     }
     TRY(dnnl_check(dnnl_primitive_execute(p->primitive, p->device->stream, p->count, p->args), "execution", err));
@@ -232,7 +268,7 @@ static Status reorder_make(Device *d, const dnnl_memory_desc_t *from, const dnnl
     dnnl_primitive_desc_t desc = NULL;
     TRY(primitive_new(d, &p, err));
     Status status;
-    TRY_OUT(dnnl_check(dnnl_reorder_primitive_desc_create(&desc, from, d->engine, to, d->engine, NULL), "reorder", err));
+    TRY_OUT(reorder_desc_create(d, from, to, &desc, err));
     TRY_OUT(primitive_create(p, desc, err));
     TRY_OUT(primitive_arg(p, DNNL_ARG_FROM, from, ARG_IN, 0, NULL, err));
     TRY_OUT(primitive_arg(p, DNNL_ARG_TO, to, ARG_OUT, 0, NULL, err));
@@ -261,6 +297,7 @@ const Kernel kernel_reorder = { .name = "reorder", .run = primitive_run, .releas
 Status device_pack(Device *d, ValueId v, uint64_t variant, const void *data, const dnnl_memory_desc_t *from, const dnnl_memory_desc_t *to,
                    const void **out, Err *err)
 {
+    d = d->owner;
     for (const Pack *p = d->packs; p != NULL; p = p->next)
         if (p->value == v && p->variant == variant && dnnl_memory_desc_equal(&p->to, to) && dnnl_memory_desc_equal(&p->from, from)) {
             *out = p->data;

@@ -5,8 +5,9 @@
 #include "engine/budget.h"
 #include "engine/kernel.h"
 
-/* Packed weights and scratch memory come out of the budget, which must outlive the device. */
-Status device_new(Budget *budget, Device **out, Err *err);
+/* Packed weights and scratch memory come out of the budget, which must outlive the device. `owner`: NULL, or a device whose packed weights
+ * this one uses and adds to, and which must outlive it; then each may run in a thread of its own once their plans are made. */
+Status device_new(Budget *budget, Device *owner, Device **out, Err *err);
 void device_free(Device *d); /* NULL is fine; after every state prepared with it */
 
 /* A copy of one value from one order to another; one of `from` and `to` may be NULL (row-major). */

@@ -159,7 +159,7 @@ static Status sum_desc(const IntegerLayer *l, const Shapes *g, const dnnl_memory
     dnnl_status_t made = dnnl_dilated_convolution_forward_desc_init(&d, dnnl_forward_inference, dnnl_convolution_direct, x, w, NULL, y,
                                                                     g->strides, g->dilations, g->begin, g->end);
     TRY(dnnl_check(made, "integer convolution", err));
-    return dnnl_check(dnnl_primitive_desc_create(out, &d, NULL, l->device->engine, NULL), "integer convolution", err);
+    return desc_create(l->device, &d, NULL, "integer convolution", out, err);
 }
 
 static Status sum_finish(IntegerLayer *l, KernelSite *s, const Shapes *g, Part *part, dnnl_primitive_desc_t desc, int index,
@@ -208,7 +208,7 @@ static Status convert(IntegerLayer *l, const dnnl_memory_desc_t *from, const dnn
     dnnl_primitive_desc_t desc = NULL;
     Status status;
     TRY(primitive_new(l->device, out, err));
-    TRY_OUT(dnnl_check(dnnl_reorder_primitive_desc_create(&desc, from, l->device->engine, to, l->device->engine, NULL), "conversion", err));
+    TRY_OUT(reorder_desc_create(l->device, from, to, &desc, err));
     TRY_OUT(primitive_create(*out, desc, err));
     TRY_OUT(primitive_arg(*out, DNNL_ARG_FROM, from, ARG_IN, 0, NULL, err));
     TRY_OUT(primitive_arg(*out, DNNL_ARG_TO, to, ARG_OUT, 0, NULL, err));

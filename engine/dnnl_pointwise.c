@@ -33,7 +33,7 @@ static Status one_to_one(KernelSite *s, const void *d, const dnnl_memory_desc_t 
     dnnl_primitive_desc_t desc = NULL;
     Status status;
     TRY_OUT(primitive_new(s->device, &p, s->err));
-    TRY_OUT(dnnl_check(dnnl_primitive_desc_create(&desc, d, NULL, s->device->engine, NULL), "elementwise operation", s->err));
+    TRY_OUT(desc_create(s->device, d, NULL, "elementwise operation", &desc, s->err));
     TRY_OUT(finish(s, p, desc, src));
 out:
     if (desc != NULL) dnnl_primitive_desc_destroy(desc);
@@ -143,7 +143,7 @@ static Status batch_prepare(KernelSite *s, void **state)
     TRY_OUT(dnnl_check(dnnl_batch_normalization_forward_desc_init(&d, dnnl_forward_inference, &src, node_float(s->node, "epsilon", 1e-5F),
                                                                   dnnl_use_global_stats | dnnl_use_scale | dnnl_use_shift),
                        "BatchNormalization", s->err));
-    TRY_OUT(dnnl_check(dnnl_primitive_desc_create(&desc, &d, NULL, s->device->engine, NULL), "BatchNormalization", s->err));
+    TRY_OUT(desc_create(s->device, &d, NULL, "BatchNormalization", &desc, s->err));
     static const int args[] = { DNNL_ARG_SCALE, DNNL_ARG_SHIFT, DNNL_ARG_MEAN, DNNL_ARG_VARIANCE };
     for (int i = 0; i < 4; i++) TRY_OUT(primitive_arg(p, args[i], &list, ARG_IN, i + 1, NULL, s->err));
     TRY_OUT(finish(s, p, desc, &src));
@@ -173,7 +173,7 @@ static Status binary_prepare(KernelSite *s, void **state)
     TRY_OUT(primitive_new(s->device, &p, s->err));
     TRY_OUT(dnnl_check(dnnl_binary_desc_init(&d, str_is(s->node->type, "Add") ? dnnl_binary_add : dnnl_binary_mul, &md, &md, &md), "Add",
                        s->err));
-    TRY_OUT(dnnl_check(dnnl_primitive_desc_create(&desc, &d, NULL, s->device->engine, NULL), "Add", s->err));
+    TRY_OUT(desc_create(s->device, &d, NULL, "Add", &desc, s->err));
     TRY_OUT(primitive_arg(p, DNNL_ARG_SRC_1, &md, ARG_IN, 1, NULL, s->err));
     site_take(s, p, 1, &md);
     TRY_OUT(finish(s, p, desc, &md));

@@ -65,7 +65,7 @@ static Status pool_prepare(KernelSite *s, void **state)
                                                          dilations,
                                                          begin, end),
                        "pooling", s->err));
-    TRY_OUT(dnnl_check(dnnl_primitive_desc_create(&desc, &d, NULL, s->device->engine, NULL), "pooling", s->err));
+    TRY_OUT(desc_create(s->device, &d, NULL, "pooling", &desc, s->err));
     const dnnl_memory_desc_t *made = dnnl_primitive_desc_query_md(desc, dnnl_query_dst_md, 0);
     TRY_OUT(primitive_arg(p, DNNL_ARG_SRC, &src, ARG_IN, 0, NULL, s->err));
     TRY_OUT(primitive_arg(p, DNNL_ARG_DST, made, ARG_OUT, 0, NULL, s->err));

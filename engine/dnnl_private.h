@@ -24,7 +24,9 @@ struct Device {
     dnnl_engine_t engine;
     dnnl_stream_t stream;
     Budget *budget; /* the session's */
-    size_t library_bytes; /* scratchpad of the library: one, as large as any primitive needs it */
+    Device *owner;   /* who holds the packed weights; itself, or another for a device of one lane */
+    void *library;   /* scratchpad of the library: one, as large as any primitive needs it */
+    size_t library_bytes;
     Pack *packs;
     void *scratch; /* for one kernel while it runs */
     size_t scratch_bytes;
@@ -33,7 +35,7 @@ struct Device {
 #define DNNL_ARGS 16
 
 /* Where an argument's memory comes from at run time. */
-typedef enum ArgSource { ARG_IN, ARG_OUT, ARG_FIXED } ArgSource;
+typedef enum ArgSource { ARG_IN, ARG_OUT, ARG_FIXED, ARG_SCRATCH } ArgSource;
 
 /* State of every primitive: its arguments and the layouts it asked for. */
 typedef struct Primitive {
@@ -51,6 +53,9 @@ typedef struct Primitive {
 Status dnnl_check(dnnl_status_t status, const char *what, Err *err);
 Status primitive_new(Device *d, Primitive **out, Err *err);
 void primitive_release(void *state);
+/* Descriptors of primitives, to be destroyed by the caller; `given`: attributes, or NULL. */
+Status desc_create(Device *d, const void *operation, dnnl_primitive_attr_t given, const char *what, dnnl_primitive_desc_t *out, Err *err);
+Status reorder_desc_create(Device *d, const dnnl_memory_desc_t *from, const dnnl_memory_desc_t *to, dnnl_primitive_desc_t *out, Err *err);
 /* Creates the primitive from a descriptor; `md` queries follow. ERR_MEMORY: its scratchpad passes the budget. */
 Status primitive_create(Primitive *p, const_dnnl_primitive_desc_t desc, Err *err);
 Status primitive_arg(Primitive *p, int arg, const dnnl_memory_desc_t *md, ArgSource source, int index, const void *fixed, Err *err);

@@ -123,7 +123,7 @@ static Status product_prepare(KernelSite *s, void **state)
     TRY_OUT(dnnl_check(dnnl_convolution_forward_desc_init(&d, dnnl_forward_inference, dnnl_convolution_direct, &md[0], &md[1],
                                                           bias != NULL ? &md[2] : NULL, &md[3], ones, none, none),
                        "matrix product", s->err));
-    TRY_OUT(dnnl_check(dnnl_primitive_desc_create(&desc, &d, attr, s->device->engine, NULL), "matrix product", s->err));
+    TRY_OUT(desc_create(s->device, &d, attr, "matrix product", &desc, s->err));
     dnnl_primitive_desc_query(desc, dnnl_query_impl_info_str, 0, &name);
     if (strncmp(name, "jit", 3) != 0) {
         status = err_set(s->err, ERR_UNSUPPORTED, "oneDNN has no fast 1x1 convolution here");

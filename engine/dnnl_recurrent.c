@@ -216,7 +216,7 @@ static Status choose(const KernelSite *s, const Cell *cell, int d, Views *v, dnn
         dnnl_rnn_desc_t rnn;
         TRY(views_init(s, cell, any != 0, v));
         TRY(dnnl_check(describe(s, cell, d, v, &rnn), "recurrent cell", s->err));
-        TRY(dnnl_check(dnnl_primitive_desc_create(out, &rnn, NULL, s->device->engine, NULL), "recurrent cell", s->err));
+        TRY(desc_create(s->device, &rnn, NULL, "recurrent cell", out, s->err));
         v->w = *dnnl_primitive_desc_query_md(*out, dnnl_query_weights_md, 0);
         v->r = *dnnl_primitive_desc_query_md(*out, dnnl_query_weights_md, 1);
         if (v->w.format_kind == dnnl_blocked && v->r.format_kind == dnnl_blocked) return OK;

@@ -183,7 +183,7 @@ static Status make(Graph *g, const SessionOptions *options, int depth, const boo
     }
     graph_feeds(s->graph, s->feeds, s->feed_count);
     TRY_OUT(take_constants(s, err));
-    TRY_OUT(device_new(s->budget, &s->device, err));
+    TRY_OUT(device_new(s->budget, NULL, &s->device, err));
     TRY_OUT(bodies_new(s, err));
 out:
     if (status != OK) session_free(s);
