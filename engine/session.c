@@ -6,6 +6,7 @@
 
 #include "base/bytes.h"
 #include "engine/integer_groups.h"
+#include "engine/lanes.h"
 #include "engine/patterns.h"
 #include "engine/unfuse.h"
 #include "engine/work.h"
@@ -207,7 +208,7 @@ Status session_new(const Graph *g, const SessionOptions *options, Session **out,
     return OK;
 }
 
-static void drop_plans(Session *s)
+void session_drop_plans(Session *s)
 {
     for (int i = 0; i < PLAN_CACHE; i++) {
         plan_free(s->plans[i]);
@@ -218,7 +219,8 @@ static void drop_plans(Session *s)
 void session_free(Session *s)
 {
     if (s == NULL) return;
-    drop_plans(s);
+    lanes_free(s);
+    session_drop_plans(s);
     bodies_free(s);
     device_free(s->device);
     for (ValueId v = 1; s->constants != NULL && v <= s->graph->value_count; v++) tensor_release(&s->constants[v]);
@@ -273,7 +275,7 @@ Status session_observe(Session *s, const ValueId *values, int count, ObserveFn f
     for (int i = 0; i < count; i++)
         if (values[i] == 0 || values[i] > most) return err_set(err, ERR_BUG, "value %u to observe does not exist", values[i]);
     if (s->source != NULL) TRY(regroup(s, values, fn != NULL ? count : 0, err));
-    drop_plans(s); /* what may be fused changes */
+    session_drop_plans(s); /* what may be fused changes */
     memset(s->watched, 0, ((size_t)s->graph->value_count + 1) * sizeof *s->watched);
     for (int i = 0; fn != NULL && i < count; i++) s->watched[values[i]] = true;
     s->watch_count = fn != NULL ? count : 0;
@@ -317,8 +319,7 @@ static bool plan_fits(const Plan *p, const Tensor *inputs, int count)
     return true;
 }
 
-/* The plan for these shapes: from the cache, or a new one in the place of the least recently used. */
-static Status find_plan(Session *s, const Tensor *inputs, Plan **out, Err *err)
+Status session_plan(Session *s, const Tensor *inputs, Plan **out, Err *err)
 {
     int oldest = 0;
     s->tick++;
@@ -344,7 +345,7 @@ static Status find_plan(Session *s, const Tensor *inputs, Plan **out, Err *err)
     return OK;
 }
 
-static Status reserve_arena(Session *s, const Plan *p, Err *err)
+Status session_reserve(Session *s, const Plan *p, Err *err)
 {
     if (p->arena_bytes <= s->arena_bytes && s->arena != NULL) return OK;
     size_t bytes = (p->arena_bytes + 63) / 64 * 64 + 64;
@@ -362,31 +363,46 @@ static Status reserve_arena(Session *s, const Plan *p, Err *err)
     return OK;
 }
 
-Status session_run(Session *s, const Tensor *inputs, Tensor *outputs, Err *err)
+/* The inputs, aligned; *held: references to be released. */
+static Status take_inputs(const Session *s, const Tensor *inputs, Tensor **held, Err *err)
+{
+    Tensor *aligned = *held = alloc_zeroed((size_t)s->feed_count + 1, sizeof *aligned);
+    if (aligned == NULL) return err_no_memory(err, "inputs");
+    for (int i = 0; i < s->feed_count; i++) {
+        aligned[i] = tensor_share(&inputs[i]);
+        TRY(tensor_align(&aligned[i], err));
+    }
+    return OK;
+}
+
+static Status run_whole(Session *s, const Tensor *inputs, Tensor *outputs, Err *err)
 {
     Plan *p = NULL;
-    int outputs_count = s->graph->output_count;
-    memset(outputs, 0, (size_t)outputs_count * sizeof *outputs);
-    TRY(check_inputs(s, inputs, err));
-    TRY(find_plan(s, inputs, &p, err));
+    TRY(session_plan(s, inputs, &p, err));
     if (s->depth == 0) engine_set_threads(p->single ? 1 : s->threads);
-    TRY(reserve_arena(s, p, err));
+    TRY(session_reserve(s, p, err));
     s->last_bytes = p->arena_bytes;
     s->last_threads = p->single ? 1 : s->threads;
-    Tensor *aligned = alloc_zeroed((size_t)s->feed_count + 1, sizeof *aligned);
-    if (aligned == NULL) return err_no_memory(err, "inputs");
-    Status status = OK;
-    for (int i = 0; i < s->feed_count && status == OK; i++) {
-        aligned[i] = tensor_share(&inputs[i]);
-        status = tensor_align(&aligned[i], err);
-    }
     bool stoppable = s->options.log != NULL && s->options.log->interrupted != NULL;
     Work work = { .limit = s->options.max_work, .steps = stoppable ? INT64_MAX : WORK_STEPS };
     if (s->depth == 0) s->work = &work;
-    if (status == OK) status = plan_execute(s, p, aligned, outputs, err);
+    Status status = plan_execute(s, p, inputs, outputs, err);
     s->work = NULL;
-    for (int i = 0; i < s->feed_count; i++) tensor_release(&aligned[i]);
-    free(aligned);
+    return status;
+}
+
+Status session_run(Session *s, const Tensor *inputs, Tensor *outputs, Err *err)
+{
+    int outputs_count = s->graph->output_count;
+    int64_t piece = 0;
+    Tensor *held = NULL;
+    memset(outputs, 0, (size_t)outputs_count * sizeof *outputs);
+    TRY(check_inputs(s, inputs, err));
+    Status status = lanes_piece(s, inputs, &piece, err);
+    if (status == OK) status = take_inputs(s, inputs, &held, err);
+    if (status == OK) status = piece > 0 ? lanes_run(s, piece, held, outputs, err) : run_whole(s, held, outputs, err);
+    for (int i = 0; held != NULL && i < s->feed_count; i++) tensor_release(&held[i]);
+    free(held);
     for (int i = 0; status != OK && i < outputs_count; i++) tensor_release(&outputs[i]);
     return status;
 }

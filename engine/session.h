@@ -93,6 +93,10 @@ struct Session {
     Work *work; /* of the run under way: the outermost session's */
     uint8_t *arena;
     size_t arena_bytes;
+    Session *lanes; /* lanes.c */
+    int lane_count;
+    Shape *decided; /* the inputs that `piece` is for; NULL: none yet */
+    int64_t piece;  /* samples run at a time; 0: the whole batch */
 };
 
 /* Contents of a value that is constant in this session, and in this plan when it is not NULL; NULL otherwise. */
@@ -106,12 +110,19 @@ static inline const Tensor *session_constant(const Session *s, const Plan *p, Va
 /* Plans (plan.c). ERR_MEMORY: the activations pass max_mem. */
 /* True where the average layer is too little work to share among threads. */
 bool plan_is_small(const Graph *g, const TypeInfo *types);
+/* Multiply-adds of all nodes whose shapes are known. */
+int64_t plan_macs(const Graph *g, const TypeInfo *types);
 Status plan_new(Session *s, const Shape *shapes, Plan **out, Err *err);
 void plan_free(Plan *p);
 /* Assigns offsets in the arena from the slots' lifetimes (memory.c). */
 Status plan_assign_memory(Plan *p, Err *err);
 
-/* Runs a plan (execute.c). */
+/* The plan for inputs of these shapes: from the cache, or a new one in the place of the least recently used; and its arena. */
+Status session_plan(Session *s, const Tensor *inputs, Plan **out, Err *err);
+Status session_reserve(Session *s, const Plan *p, Err *err);
+void session_drop_plans(Session *s);
+
+/* Runs a plan (execute.c). Outputs with data are written there; others are made. */
 Status plan_execute(Session *s, Plan *p, const Tensor *inputs, Tensor *outputs, Err *err);
 /* One node by its plain forward. `in` has one entry per input (NULL: left out); outputs with data are used as they are, others are
  * allocated by the operator and belong to the caller. */

@@ -23,21 +23,35 @@ static int64_t macs_of(const Graph *g, const Node *n, const TypeInfo *types, Typ
     return cost.macs;
 }
 
-bool plan_is_small(const Graph *g, const TypeInfo *types)
+/* Multiply-adds of all nodes, and how many have any. */
+static int64_t count_macs(const Graph *g, const TypeInfo *types, int64_t *layers)
 {
     int most = 0;
-    int64_t macs = 0, layers = 0;
+    int64_t macs = 0;
+    *layers = 0;
     for (uint32_t i = 0; i < g->order_count; i++) {
         const Node *n = graph_node(g, g->order[i]);
         if (n->input_count + n->output_count > most) most = n->input_count + n->output_count;
     }
     TypeInfo *scratch = alloc_array((size_t)most + 1, sizeof *scratch);
-    if (scratch == NULL) return false; /* it only decides about speed */
+    if (scratch == NULL) return 0; /* it only decides about speed */
     for (uint32_t i = 0; i < g->order_count; i++) {
         int64_t found = macs_of(g, graph_node(g, g->order[i]), types, scratch);
-        macs += found;
-        layers += found > 0;
+        if (__builtin_add_overflow(macs, found, &macs)) macs = INT64_MAX;
+        *layers += found > 0;
     }
     free(scratch);
+    return macs;
+}
+
+int64_t plan_macs(const Graph *g, const TypeInfo *types)
+{
+    int64_t layers;
+    return count_macs(g, types, &layers);
+}
+
+bool plan_is_small(const Graph *g, const TypeInfo *types)
+{
+    int64_t layers, macs = count_macs(g, types, &layers);
     return layers > 0 && macs / layers < LEAST_MACS;
 }
