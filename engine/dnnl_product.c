@@ -76,18 +76,28 @@ static bool md_rows(dnnl_memory_desc_t *md, int64_t rows, int64_t channels)
     return dnnl_memory_desc_init_by_tag(md, 4, dims, dnnl_f32, dnnl_nhwc) == dnnl_success;
 }
 
+/* The matrix as it stands, seen as filters. */
+static Status md_filters(const Matrix *m, dnnl_memory_desc_t *md, Err *err)
+{
+    dnnl_dims_t dims = { m->filters, m->channels, 1, 1 };
+    dnnl_dims_t strides = { m->turned ? m->channels : 1, m->turned ? 1 : m->filters, 1, 1 };
+    return dnnl_check(dnnl_memory_desc_init_by_strides(md, 4, dims, dnnl_f32, strides), "weights", err);
+}
+
 static Status product_args(KernelSite *s, Primitive *p, const Matrix *m, dnnl_primitive_desc_t desc, const dnnl_memory_desc_t md[4],
                            int add_at)
 {
     const dnnl_memory_desc_t *weights = dnnl_primitive_desc_query_md(desc, dnnl_query_weights_md, 0);
-    dnnl_dims_t dims = { m->filters, m->channels, 1, 1 };
-    dnnl_dims_t strides = { m->turned ? m->channels : 1, m->turned ? 1 : m->filters, 1, 1 };
-    dnnl_memory_desc_t plain;
-    const void *packed;
-    TRY(dnnl_check(dnnl_memory_desc_init_by_strides(&plain, 4, dims, dnnl_f32, strides), "weights", s->err));
-    TRY(device_pack(s->device, s->value[1], 0, s->constant[1]->data, &plain, weights, &packed, s->err));
     TRY(primitive_arg(p, DNNL_ARG_SRC, &md[0], ARG_IN, 0, NULL, s->err));
-    TRY(primitive_arg(p, DNNL_ARG_WEIGHTS, weights, ARG_FIXED, 0, packed, s->err));
+    if (s->constant[1] != NULL) {
+        dnnl_memory_desc_t plain;
+        const void *packed;
+        TRY(md_filters(m, &plain, s->err));
+        TRY(device_pack(s->device, s->value[1], 0, s->constant[1]->data, &plain, weights, &packed, s->err));
+        TRY(primitive_arg(p, DNNL_ARG_WEIGHTS, weights, ARG_FIXED, 0, packed, s->err));
+    } else {
+        TRY(primitive_arg(p, DNNL_ARG_WEIGHTS, weights, ARG_IN, 1, NULL, s->err));
+    }
     const Tensor *bias = bias_of(s);
     if (bias != NULL) {
         p->owned = alloc_array((size_t)m->filters, sizeof(float));
@@ -95,7 +105,7 @@ static Status product_args(KernelSite *s, Primitive *p, const Matrix *m, dnnl_pr
         memcpy(p->owned, bias->data, (size_t)m->filters * sizeof(float));
         TRY(primitive_arg(p, DNNL_ARG_BIAS, &md[2], ARG_FIXED, 0, p->owned, s->err));
     }
-    for (int i = 1; i < s->node->input_count; i++) s->unused[i] = true;
+    for (int i = 1; i < s->node->input_count; i++) s->unused[i] = i > 1 || s->constant[1] != NULL;
     if (add_at >= 0)
         TRY(primitive_arg(p, DNNL_ARG_ATTR_MULTIPLE_POST_OP(add_at) | DNNL_ARG_SRC_1, &md[3], ARG_IN, s->input_count - 1, NULL, s->err));
     return primitive_arg(p, DNNL_ARG_DST, &md[3], ARG_OUT, 0, NULL, s->err);
@@ -139,8 +149,72 @@ out:
     return status;
 }
 
+/* --- a matrix that is made in each run: packed again in each, which pays where many rows meet it */
+
+#define REPACKED_ROWS 64
+
+typedef struct Repacked {
+    Primitive *pack, *product;
+} Repacked;
+
+static bool repacked_accept(const KernelSite *s)
+{
+    Matrix m;
+    return site_is_float(s, 0) && site_is_float(s, 1) && s->constant[1] == NULL && s->out[0].type == DT_FLOAT && matrix_of(s, &m) &&
+           m.rows >= REPACKED_ROWS && m.channels >= 8 && m.filters >= 8;
+}
+
+static void repacked_release(void *state)
+{
+    Repacked *r = state;
+    if (r == NULL) return;
+    primitive_release(r->pack);
+    primitive_release(r->product);
+    free(r);
+}
+
+static Status repacked_prepare(KernelSite *s, void **state)
+{
+    Matrix m;
+    dnnl_memory_desc_t plain;
+    dnnl_primitive_desc_t desc = NULL;
+    const_dnnl_primitive_desc_t made;
+    void *product;
+    if (!matrix_of(s, &m)) return err_set(s->err, ERR_UNSUPPORTED, "no product of matrices");
+    Repacked *r = alloc_zeroed(1, sizeof *r);
+    if (r == NULL) return err_no_memory(s->err, "kernel state");
+    Status status;
+    TRY_OUT(product_prepare(s, &product));
+    r->product = product;
+    TRY_OUT(md_filters(&m, &plain, s->err));
+    TRY_OUT(dnnl_check(dnnl_primitive_get_primitive_desc(r->product->primitive, &made), "matrix product", s->err));
+    const dnnl_memory_desc_t *weights = dnnl_primitive_desc_query_md(made, dnnl_query_weights_md, 0);
+    TRY_OUT(device_scratch(s->device, dnnl_memory_desc_get_size(weights), s->err));
+    TRY_OUT(primitive_new(s->device, &r->pack, s->err));
+    TRY_OUT(reorder_desc_create(s->device, &plain, weights, &desc, s->err));
+    TRY_OUT(primitive_arg(r->pack, DNNL_ARG_FROM, &plain, ARG_IN, 1, NULL, s->err));
+    TRY_OUT(primitive_arg(r->pack, DNNL_ARG_TO, weights, ARG_OUT, 0, NULL, s->err));
+    TRY_OUT(primitive_create(r->pack, desc, s->err));
+out:
+    if (desc != NULL) dnnl_primitive_desc_destroy(desc);
+    if (status != OK) repacked_release(r);
+    else *state = r;
+    return status;
+}
+
+static Status repacked_run(void *state, const void *const *in, void *const *out, Err *err)
+{
+    const Repacked *r = state;
+    const void *with[KERNEL_OPERANDS];
+    memcpy(with, in, sizeof with);
+    TRY(primitive_run(r->pack, in, (void *[]){ r->product->device->scratch }, err));
+    with[1] = r->product->device->scratch;
+    return primitive_run(r->product, with, out, err);
+}
+
 const Kernel kernels_packed[] = {
     { "packed", "MatMul", product_accept, product_prepare, primitive_run, primitive_release, product_fuse },
     { "packed", "Gemm", product_accept, product_prepare, primitive_run, primitive_release, product_fuse },
+    { "repacked", "MatMul", repacked_accept, repacked_prepare, repacked_run, repacked_release, product_fuse },
     { .name = NULL },
 };

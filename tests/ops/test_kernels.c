@@ -179,6 +179,8 @@ static const Row rows[] = {
     { "gemm, one addend for each row", "Gemm", X(3, 5), W(5, 9), B(3, 1) },
     { "product and activations", "MatMul", X(2, 3, 17), W(17, 10), .behind = "Sigmoid+Tanh" },
     { "product, shortcut, Clip", "MatMul", X(37, 17), W(17, 10), .behind = "Add+Clip" },
+    { "product of what is made, many rows", "MatMul", X(2, 35, 17), W(17, 11), .fed = true, .behind = "Relu" },
+    { "product of what is made, shortcut", "MatMul", X(70, 16), W(16, 8), .fed = true, .behind = "Add" },
     { "normalised rows", "LayerNormalization", X(3, 7, 19), W(19), B(19) },
     { "normalised rows, no shift", "LayerNormalization", X(5, 8), W(8) },
     { "normalised rows, two axes", "LayerNormalization", X(3, 7, 5), W(7, 5), B(7, 5), A("axis=1") },
