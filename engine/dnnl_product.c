@@ -161,7 +161,7 @@ static bool repacked_accept(const KernelSite *s)
 {
     Matrix m;
     return site_is_float(s, 0) && site_is_float(s, 1) && s->constant[1] == NULL && s->out[0].type == DT_FLOAT && matrix_of(s, &m) &&
-           m.rows >= REPACKED_ROWS && m.channels >= 8 && m.filters >= 8;
+           m.rows >= REPACKED_ROWS && m.channels >= 8;
 }
 
 static void repacked_release(void *state)

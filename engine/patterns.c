@@ -248,16 +248,23 @@ static Status swish(Patterns *s, NodeId id)
 
 /* --- Pad of zeroes in front of a Conv: into its own padding */
 
-/* The 2 * rank paddings of a Pad by zeroes of whole rows; false: something else. */
-static bool zero_pads(const Patterns *s, const Node *n, int64_t *pads, int *rank)
+/* The 2 * rank paddings of a Pad by zeroes (of integers: by `point`, their zero point) of whole rows; false: something else. */
+static bool zero_pads(const Patterns *s, const Node *n, const Tensor *point, int64_t *pads, int *rank)
 {
     int64_t count = 0;
     const int64_t *list = node_ints(n, "pads", &count);
     const Tensor *t = list == NULL ? node_constant(s->g, n, 1) : NULL;
-    double value = node_float(n, "value", 0);
+    double value = node_float(n, "value", 0), zero = 0;
     if (!str_is(node_string(n, "mode", "constant"), "constant") || node_input(n, 3) != 0) return false;
-    if (node_input(n, 2) != 0 && !scalar(s, node_input(n, 2), &value)) return false;
-    if (value != 0 || (list == NULL && (t == NULL || t->type != DT_INT64))) return false;
+    const Tensor *given = node_constant(s->g, n, 2);
+    if (point != NULL) { /* integers: what stands for zero */
+        if (tensor_count(point) != 1 || (node_input(n, 2) != 0 && (given == NULL || tensor_count(given) != 1))) return false;
+        zero = tensor_get(point, 0);
+        value = given != NULL ? tensor_get(given, 0) : 0;
+    } else if (node_input(n, 2) != 0 && !scalar(s, node_input(n, 2), &value)) {
+        return false;
+    }
+    if (value != zero || (list == NULL && (t == NULL || t->type != DT_INT64))) return false;
     if (list == NULL) count = tensor_count(t);
     if (count < 6 || count % 2 != 0 || count > 2 * MAX_RANK) return false;
     *rank = (int)(count / 2);
@@ -293,13 +300,31 @@ static const Node *pad_of(Patterns *s, ValueId v, Found *f)
     return same_grid(s, back, quantize) && same_grid(s, back, there) ? pad : NULL;
 }
 
+/* A Pad of integers by their zero point, dequantized: *reader is the DequantizeLinear, which is to read what the Pad does. */
+static const Node *integer_pad(Patterns *s, ValueId v, NodeId *reader, const Tensor **point, Found *f)
+{
+    const Node *back = maker(s, v, "DequantizeLinear");
+    if (back == NULL || s->readers[v] != 1 || (s->watched != NULL && s->watched[v])) return NULL;
+    *reader = graph_value(s->g, v)->producer;
+    *point = node_constant(s->g, back, 2);
+    return *point != NULL ? inner(s, back->inputs[0], "Pad", 1, f) : NULL;
+}
+
 static Status pad_conv(Patterns *s, NodeId id)
 {
     Found f = { 0 };
     int64_t pads[2 * MAX_RANK], own[2 * MAX_RANK], count = 0;
     int rank;
-    const Node *n = graph_node(s->g, id), *pad = pad_of(s, node_input(n, 0), &f);
-    if (pad == NULL || !str_is(node_string(n, "auto_pad", "NOTSET"), "NOTSET") || !zero_pads(s, pad, pads, &rank)) return OK;
+    NodeId reader = id;
+    const Tensor *point = NULL;
+    const Node *n = graph_node(s->g, id), *pad = integer_pad(s, node_input(n, 0), &reader, &point, &f);
+    if (pad == NULL) {
+        f = (Found){ 0 };
+        point = NULL;
+        reader = id;
+        pad = pad_of(s, node_input(n, 0), &f);
+    }
+    if (pad == NULL || !str_is(node_string(n, "auto_pad", "NOTSET"), "NOTSET") || !zero_pads(s, pad, point, pads, &rank)) return OK;
     const int64_t *given = node_ints(n, "pads", &count);
     if (given != NULL && count != 2 * (rank - 2)) return OK;
     for (int i = 0; i < rank - 2; i++) {
@@ -309,7 +334,7 @@ static Status pad_conv(Patterns *s, NodeId id)
     ValueId x = pad->inputs[0];
     for (int i = 0; i < f.count; i++) graph_remove_node(s->g, f.node[i]);
     s->made++;
-    TRY(graph_set_input(s->g, id, 0, x, s->err));
+    TRY(graph_set_input(s->g, reader, 0, x, s->err));
     return graph_set_ints(s->g, id, "pads", own, 2 * (rank - 2), s->err);
 }
 
