@@ -77,6 +77,10 @@ Status device_pack(Device *d, ValueId v, uint64_t variant, const void *data, con
 /* Sees to it that device->scratch has at least `bytes`; asked for when a kernel is prepared, read when it runs. */
 Status device_scratch(Device *d, size_t bytes, Err *err);
 
+/* The descriptor of y[rows, filters] = x[rows, channels] w + bias in float32 as a 1x1 convolution, both sides row-major, the weights in the
+ * library's order. ERR_UNSUPPORTED: it has a reference only. */
+Status product_desc(Device *d, int64_t rows, int64_t channels, int64_t filters, bool biased, dnnl_primitive_attr_t attr,
+                    dnnl_primitive_desc_t *out, Err *err);
 /* Whether `next` may be computed along as a post-operation: an activation, or one addition of a tensor that is made. */
 bool site_follows(const KernelSite *s, const Node *next);
 /* Whether an addition is among the followers: its operand is the last input. */

@@ -84,11 +84,29 @@ static Status md_filters(const Matrix *m, dnnl_memory_desc_t *md, Err *err)
     return dnnl_check(dnnl_memory_desc_init_by_strides(md, 4, dims, dnnl_f32, strides), "weights", err);
 }
 
-static Status product_args(KernelSite *s, Primitive *p, const Matrix *m, dnnl_primitive_desc_t desc, const dnnl_memory_desc_t md[4],
-                           int add_at)
+Status product_desc(Device *d, int64_t rows, int64_t channels, int64_t filters, bool biased, dnnl_primitive_attr_t attr,
+                    dnnl_primitive_desc_t *out, Err *err)
+{
+    dnnl_memory_desc_t x, w, b, y;
+    dnnl_dims_t ones = { 1, 1 }, none = { 0, 0 };
+    dnnl_convolution_desc_t c;
+    const char *name = "ref";
+    if (!md_rows(&x, rows, channels) || !md_rows(&y, rows, filters) ||
+        !md_any(&w, dnnl_f32, 4, (const int64_t[]){ filters, channels, 1, 1 }) || !md_plain(&b, dnnl_f32, 1, &filters))
+        return err_set(err, ERR_UNSUPPORTED, "an empty product");
+    TRY(dnnl_check(dnnl_convolution_forward_desc_init(&c, dnnl_forward_inference, dnnl_convolution_direct, &x, &w, biased ? &b : NULL, &y,
+                                                      ones, none, none),
+                   "matrix product", err));
+    TRY(desc_create(d, &c, attr, "matrix product", out, err));
+    dnnl_primitive_desc_query(*out, dnnl_query_impl_info_str, 0, &name);
+    return strncmp(name, "jit", 3) == 0 ? OK : err_set(err, ERR_UNSUPPORTED, "oneDNN has no fast 1x1 convolution here");
+}
+
+static Status product_args(KernelSite *s, Primitive *p, const Matrix *m, dnnl_primitive_desc_t desc, int add_at)
 {
     const dnnl_memory_desc_t *weights = dnnl_primitive_desc_query_md(desc, dnnl_query_weights_md, 0);
-    TRY(primitive_arg(p, DNNL_ARG_SRC, &md[0], ARG_IN, 0, NULL, s->err));
+    const dnnl_memory_desc_t *dst = dnnl_primitive_desc_query_md(desc, dnnl_query_dst_md, 0);
+    TRY(primitive_arg(p, DNNL_ARG_SRC, dnnl_primitive_desc_query_md(desc, dnnl_query_src_md, 0), ARG_IN, 0, NULL, s->err));
     if (s->constant[1] != NULL) {
         dnnl_memory_desc_t plain;
         const void *packed;
@@ -103,43 +121,31 @@ static Status product_args(KernelSite *s, Primitive *p, const Matrix *m, dnnl_pr
         p->owned = alloc_array((size_t)m->filters, sizeof(float));
         if (p->owned == NULL) return err_no_memory(s->err, "a bias");
         memcpy(p->owned, bias->data, (size_t)m->filters * sizeof(float));
-        TRY(primitive_arg(p, DNNL_ARG_BIAS, &md[2], ARG_FIXED, 0, p->owned, s->err));
+        const dnnl_memory_desc_t *list = dnnl_primitive_desc_query_md(desc, dnnl_query_weights_md, 1);
+        TRY(primitive_arg(p, DNNL_ARG_BIAS, list, ARG_FIXED, 0, p->owned, s->err));
     }
     for (int i = 1; i < s->node->input_count; i++) s->unused[i] = i > 1 || s->constant[1] != NULL;
     if (add_at >= 0)
-        TRY(primitive_arg(p, DNNL_ARG_ATTR_MULTIPLE_POST_OP(add_at) | DNNL_ARG_SRC_1, &md[3], ARG_IN, s->input_count - 1, NULL, s->err));
-    return primitive_arg(p, DNNL_ARG_DST, &md[3], ARG_OUT, 0, NULL, s->err);
+        TRY(primitive_arg(p, DNNL_ARG_ATTR_MULTIPLE_POST_OP(add_at) | DNNL_ARG_SRC_1, dst, ARG_IN, s->input_count - 1, NULL, s->err));
+    return primitive_arg(p, DNNL_ARG_DST, dst, ARG_OUT, 0, NULL, s->err);
 }
 
 static Status product_prepare(KernelSite *s, void **state)
 {
     Matrix m;
-    dnnl_memory_desc_t md[4] = { { 0 } };
-    dnnl_dims_t ones = { 1, 1 }, none = { 0, 0 };
-    if (!matrix_of(s, &m) || !md_rows(&md[0], m.rows, m.channels) || !md_rows(&md[3], m.rows, m.filters) ||
-        !md_any(&md[1], dnnl_f32, 4, (const int64_t[]){ m.filters, m.channels, 1, 1 }) || !md_plain(&md[2], dnnl_f32, 1, &m.filters))
-        return err_set(s->err, ERR_UNSUPPORTED, "an empty product");
+    dnnl_memory_desc_t dst;
+    if (!matrix_of(s, &m) || !md_rows(&dst, m.rows, m.filters)) return err_set(s->err, ERR_UNSUPPORTED, "an empty product");
     Primitive *p = NULL;
     dnnl_primitive_desc_t desc = NULL;
     dnnl_primitive_attr_t attr = NULL;
-    dnnl_convolution_desc_t d;
-    const char *name = "ref";
     int add_at;
     const Tensor *bias = bias_of(s);
     int skipped = bias != NULL && s->follower_count > 0 && row_added(s, s->follower[0]) == bias ? 1 : 0;
     Status status;
     TRY_OUT(primitive_new(s->device, &p, s->err));
-    TRY_OUT(followers_attr(s, skipped, &md[3], &attr, &add_at));
-    TRY_OUT(dnnl_check(dnnl_convolution_forward_desc_init(&d, dnnl_forward_inference, dnnl_convolution_direct, &md[0], &md[1],
-                                                          bias != NULL ? &md[2] : NULL, &md[3], ones, none, none),
-                       "matrix product", s->err));
-    TRY_OUT(desc_create(s->device, &d, attr, "matrix product", &desc, s->err));
-    dnnl_primitive_desc_query(desc, dnnl_query_impl_info_str, 0, &name);
-    if (strncmp(name, "jit", 3) != 0) {
-        status = err_set(s->err, ERR_UNSUPPORTED, "oneDNN has no fast 1x1 convolution here");
-        goto out;
-    }
-    TRY_OUT(product_args(s, p, &m, desc, md, add_at));
+    TRY_OUT(followers_attr(s, skipped, &dst, &attr, &add_at));
+    TRY_OUT(product_desc(s->device, m.rows, m.channels, m.filters, bias != NULL, attr, &desc, s->err));
+    TRY_OUT(product_args(s, p, &m, desc, add_at));
     TRY_OUT(primitive_create(p, desc, s->err));
 out:
     if (desc != NULL) dnnl_primitive_desc_destroy(desc);

@@ -7,8 +7,8 @@
 #include "engine/rows.h"
 
 static const Kernel *const lists[] = { kernels_conv, kernels_pool, kernels_pointwise, kernels_quantize,
-                                       kernels_packed, kernels_product, kernels_rows, kernels_choice, kernels_integer, kernels_integer_sums,
-                                       kernels_recurrent, NULL };
+                                       kernels_packed, kernels_product, kernels_rows, kernels_choice, kernels_integer,
+                                       kernels_dynamic, kernels_integer_sums, kernels_recurrent, NULL };
 
 const Kernel *const *kernels_all(void)
 {

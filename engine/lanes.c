@@ -19,7 +19,8 @@ static size_t bytes_of(const TypeInfo *t)
 {
     int64_t count;
     size_t bytes;
-    return t->type != DT_NONE && shape_known(&t->shape) && shape_count(&t->shape, &count) && dtype_bytes(t->type, count, &bytes) ? bytes : 0;
+    bool known = t->type != DT_NONE && shape_known(&t->shape) && shape_count(&t->shape, &count);
+    return known && dtype_bytes(t->type, count, &bytes) ? bytes : 0;
 }
 
 /* The most that one node reads and makes besides constants, and the bytes of all constants. */
@@ -178,7 +179,8 @@ static Status make_outputs(const Session *s, const Plan *p, int64_t batch, Tenso
     return OK;
 }
 
-static Status run_piece(Session *lane, Plan *p, const Tensor *inputs, Tensor *outputs, Tensor *parts, int64_t first, int64_t count, Err *err)
+static Status run_piece(Session *lane, Plan *p, const Tensor *inputs, Tensor *outputs, Tensor *parts, int64_t first, int64_t count,
+                        Err *err)
 {
     Work work = { .steps = INT64_MAX };
     Tensor *made = parts + lane->feed_count;

@@ -216,6 +216,7 @@ static void test_every_kernel_has_rows(void **state)
         for (const Kernel *k = *list; k->name != NULL; k++) {
             bool found = strcmp(k->op, "BatchNormalization") == 0 || strcmp(k->op, "Mul") == 0 || strcmp(k->op, "QuantizeLinear") == 0;
             found = found || strcmp(k->name, "integer") == 0 || strcmp(k->name, "auto") == 0; /* test_integers; the others below */
+            found = found || strcmp(k->name, "dynamic") == 0;
             found = found || strcmp(k->op, "RNN") == 0 || strcmp(k->op, "GRU") == 0 || strcmp(k->op, "LSTM") == 0; /* test_recurrent */
             for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
                 found = found || strcmp(rows[i].op, k->op) == 0 || (rows[i].behind != NULL && strstr(rows[i].behind, k->op) != NULL);
@@ -284,6 +285,44 @@ static void test_rounding(void **state)
         }
 }
 
+/* Products of bytes whose zero point is an input give the plain forward's integers, as they are and cast to float32. */
+static void test_dynamic(void **state)
+{
+    (void)state;
+    static const struct { DType x, w; int64_t rows, channels, filters; bool weight_zero, each; } table[] = {
+        { DT_UINT8, DT_INT8, 1, 33, 7, false, false }, { DT_UINT8, DT_UINT8, 5, 16, 8, true, false },
+        { DT_INT8, DT_INT8, 37, 40, 13, true, true }, { DT_INT8, DT_INT8, 3, 800, 9, false, false }, /* the last: sums beyond 24 bits */
+    };
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++)
+        for (int cast = 0; cast < 2; cast++) {
+            Graph *g = build_new(17);
+            Err err;
+            int64_t filters = table[i].filters;
+            double *w = malloc(sizeof *w * (size_t)(table[i].channels * filters)), zeros[16];
+            assert_non_null(w);
+            for (int64_t k = 0; k < table[i].channels * filters; k++)
+                w[k] = i == 3 ? 127 : floor(60 * build_noise(4, k)) + (table[i].w == DT_UINT8 ? 100 : 0);
+            for (int k = 0; k < 16; k++) zeros[k] = table[i].w == DT_UINT8 ? 100 : k - 8;
+            ValueId x = build_input(g, "x", table[i].x, DIMS(2, table[i].rows, table[i].channels));
+            ValueId zero = build_input(g, "zero", table[i].x, NULL, 0);
+            ValueId weights = build_constant(g, "w", table[i].w, w, DIMS(table[i].channels, filters));
+            ValueId shift = table[i].weight_zero ? build_constant(g, "wz", table[i].w, zeros, &filters, table[i].each ? 1 : 0) : 0;
+            ValueId y = build_node(g, "MatMulInteger", "y", x, weights, zero, shift, -1);
+            if (cast) {
+                y = build_node(g, "Cast", "z", y, -1);
+                assert_ok(graph_set_int(g, build_maker(g, y), "to", DT_FLOAT, &err), &err);
+            }
+            build_output(g, y);
+            build_ready(g);
+            Tensor plain = build_run(g, 1, 100, true), fast = build_run(g, 1, 100, false);
+            assert_true(plain.type == fast.type && plain.bytes == fast.bytes && memcmp(plain.data, fast.data, plain.bytes) == 0);
+            tensor_release(&plain);
+            tensor_release(&fast);
+            graph_free(g);
+            free(w);
+        }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -291,6 +330,7 @@ int main(void)
         cmocka_unit_test(test_every_kernel_has_rows),
         cmocka_unit_test(test_blocked_elementwise),
         cmocka_unit_test(test_rounding),
+        cmocka_unit_test(test_dynamic),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -56,8 +56,8 @@ static ValueId ends(Graph *g, int form, ValueId y, int64_t batch)
     case TURNED:
     case TURNED_BATCH:
         z = build_node(g, "Transpose", "z", y, -1);
-        assert_ok(graph_set_ints(g, build_maker(g, z), "perm", form == TURNED ? (int64_t[]){ 0, 2, 3, 1 } : (int64_t[]){ 1, 0, 2, 3 }, 4, &err),
-                  &err);
+        if (form == TURNED) assert_ok(graph_set_ints(g, build_maker(g, z), "perm", (int64_t[]){ 0, 2, 3, 1 }, 4, &err), &err);
+        else assert_ok(graph_set_ints(g, build_maker(g, z), "perm", (int64_t[]){ 1, 0, 2, 3 }, 4, &err), &err);
         return z;
     case SCALED: return build_node(g, "Mul", "z", y, build_weight(g, "factor", 8, DIMS(CHANNELS, 1, 1)), -1);
     case BATCH_CONSTANT: return build_node(g, "Mul", "z", y, build_weight(g, "factor", 8, DIMS(batch, 1, 1, 1)), -1);
@@ -92,7 +92,8 @@ static Graph *make(const Row *r, int64_t batch)
     Graph *g = build_new(17);
     Err err;
     ValueId x = build_input(g, "x", DT_FLOAT, DIMS(-1, 8, 24, 24));
-    ValueId a = build_node(g, "Conv", "a1", x, build_weight(g, "w", 3, DIMS(CHANNELS, 8, 3, 3)), build_weight(g, "b", 4, DIMS(CHANNELS)), -1);
+    ValueId w = build_weight(g, "w", 3, DIMS(CHANNELS, 8, 3, 3));
+    ValueId a = build_node(g, "Conv", "a1", x, w, build_weight(g, "b", 4, DIMS(CHANNELS)), -1);
     assert_ok(graph_set_ints(g, build_maker(g, a), "pads", (int64_t[]){ 1, 1, 1, 1 }, 4, &err), &err);
     a = build_node(g, "Relu", "r", a, -1);
     build_output(g, ends(g, r->form, a, batch));
