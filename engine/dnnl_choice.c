@@ -156,7 +156,7 @@ static Status conv_new(KernelSite *s, const Orders *o, const float *weights, flo
     TRY_OUT(dnnl_check(dnnl_dilated_convolution_forward_desc_init(&d, dnnl_forward_inference, dnnl_convolution_direct, &o->x, &o->w,
                                                                   &o->bias, &o->y, o->strides, o->dilations, o->begin, o->end),
                        "float convolution", s->err));
-    TRY_OUT(dnnl_check(dnnl_primitive_desc_create(&desc, &d, NULL, s->device->engine, NULL), "float convolution", s->err));
+    TRY_OUT(desc_create(s->device, &d, NULL, "float convolution", &desc, s->err));
     const dnnl_memory_desc_t *order = dnnl_primitive_desc_query_md(desc, dnnl_query_weights_md, 0);
     TRY_OUT(device_pack(s->device, s->value[IN_W], (uint64_t)s->value[IN_W_SCALE] << 32 | (uint64_t)s->value[IN_W_ZERO] << 1 | 1, weights,
                         &o->plain, order, &packed, s->err));
