@@ -216,7 +216,7 @@ static void test_every_kernel_has_rows(void **state)
         for (const Kernel *k = *list; k->name != NULL; k++) {
             bool found = strcmp(k->op, "BatchNormalization") == 0 || strcmp(k->op, "Mul") == 0 || strcmp(k->op, "QuantizeLinear") == 0;
             found = found || strcmp(k->name, "integer") == 0 || strcmp(k->name, "auto") == 0; /* test_integers; the others below */
-            found = found || strcmp(k->name, "dynamic") == 0;
+            found = found || strcmp(k->name, "dynamic") == 0 || strcmp(k->name, "channels") == 0;
             found = found || strcmp(k->op, "RNN") == 0 || strcmp(k->op, "GRU") == 0 || strcmp(k->op, "LSTM") == 0; /* test_recurrent */
             for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
                 found = found || strcmp(rows[i].op, k->op) == 0 || (rows[i].behind != NULL && strstr(rows[i].behind, k->op) != NULL);
@@ -285,6 +285,56 @@ static void test_rounding(void **state)
         }
 }
 
+/* Pooling and upsampling take channels that lie side by side: behind a convolution (blocks of eight) and behind a Transpose. */
+static void test_channels(void **state)
+{
+    (void)state;
+    static const struct { const char *name, *ints[4]; int64_t channels; bool last; double scale[2]; const char *how, *nearest; } table[] = {
+        { "2x2", { "kernel_shape=2,2", "strides=2,2" }, 16, false, { 0 }, NULL, NULL },
+        { "3x3, padding", { "kernel_shape=3,3", "strides=2,2", "pads=1,1,1,1" }, 13, false, { 0 }, NULL, NULL },
+        { "uneven", { "kernel_shape=3,2", "strides=1,3", "pads=0,1,2,0", "ceil_mode=1" }, 5, false, { 0 }, NULL, NULL },
+        { "channels last", { "kernel_shape=2,3", "strides=2,1", "pads=1,0,0,2" }, 11, true, { 0 }, NULL, NULL },
+        { "channels last, of eight", { "kernel_shape=2,2" }, 8, true, { 0 }, NULL, NULL },
+        { "twice", { NULL }, 13, false, { 2, 2 }, "asymmetric", "floor" },
+        { "three times, once", { NULL }, 8, true, { 3, 1 }, "asymmetric", "floor" },
+        { "centres", { NULL }, 8, false, { 2, 4 }, "half_pixel", "round_prefer_ceil" },
+        { "corners", { NULL }, 8, false, { 2, 2 }, "align_corners", "floor" },
+        { "one and a half", { NULL }, 8, false, { 1.5, 2 }, "asymmetric", "floor" },
+    };
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        Graph *g = build_new(17);
+        Err err;
+        int64_t channels = table[i].channels;
+        ValueId x, y, in;
+        if (table[i].last) {
+            x = build_input(g, "x", DT_FLOAT, DIMS(2, 9, 10, channels));
+            in = build_node(g, "Transpose", "in", x, -1);
+            assert_ok(graph_set_ints(g, build_maker(g, in), "perm", (int64_t[]){ 0, 3, 1, 2 }, 4, &err), &err);
+        } else {
+            x = build_input(g, "x", DT_FLOAT, DIMS(2, 16, 9, 10));
+            in = build_node(g, "Conv", "in", x, build_weight(g, "w", 3, DIMS(channels, 16, 1, 1)), -1);
+        }
+        if (table[i].scale[0] == 0) {
+            y = build_node(g, "MaxPool", "y", in, -1);
+            for (int k = 0; k < 4 && table[i].ints[k] != NULL; k++) set_attribute(g, build_maker(g, y), table[i].ints[k]);
+        } else {
+            ValueId scales = build_constant(g, "scales", DT_FLOAT, (double[]){ 1, 1, table[i].scale[0], table[i].scale[1] }, DIMS(4));
+            y = build_node(g, "Resize", "y", in, 0, scales, -1);
+            assert_ok(graph_set_string(g, build_maker(g, y), "coordinate_transformation_mode", str_of(table[i].how), &err), &err);
+            assert_ok(graph_set_string(g, build_maker(g, y), "nearest_mode", str_of(table[i].nearest), &err), &err);
+        }
+        build_output(g, y);
+        build_ready(g);
+        Tensor plain = build_run(g, 1, 1, true), fast = build_run(g, 1, 1, false);
+        assert_true(shape_eq(&plain.shape, &fast.shape));
+        double distance = build_distance(&fast, &plain);
+        if (!(distance <= 1e-6)) fail_msg("%s: %g", table[i].name, distance);
+        tensor_release(&plain);
+        tensor_release(&fast);
+        graph_free(g);
+    }
+}
+
 /* Products of bytes whose zero point is an input give the plain forward's integers, as they are and cast to float32. */
 static void test_dynamic(void **state)
 {
@@ -331,6 +381,7 @@ int main(void)
         cmocka_unit_test(test_blocked_elementwise),
         cmocka_unit_test(test_rounding),
         cmocka_unit_test(test_dynamic),
+        cmocka_unit_test(test_channels),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
