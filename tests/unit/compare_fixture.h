@@ -81,7 +81,7 @@ static void machine_counter(FakeMachine *m)
     assert_true(m->counter > 0);
 }
 
-static CompareOptions machine_options(FakeMachine *m, uint64_t seed)
+static inline CompareOptions machine_options(FakeMachine *m, uint64_t seed)
 {
     rng_init(&m->rng, seed * 7919 + 17);
     return (CompareOptions){
@@ -90,7 +90,7 @@ static CompareOptions machine_options(FakeMachine *m, uint64_t seed)
     };
 }
 
-static Contestant contestant(const char *name, FakeNetwork *n)
+static inline Contestant contestant(const char *name, FakeNetwork *n)
 {
     return (Contestant){ .name = name, .context = n, .call = network_call, .batch = 1 };
 }
