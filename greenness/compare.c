@@ -232,8 +232,6 @@ static Status run_protocol(Protocol *p, Err *err)
     out->rounds = p->rounds;
     out->budget = p->budget;
     out->spent = instruments_now(&p->instruments) - p->started;
-    out->read_seconds = p->instruments.edges > 0 ? p->instruments.reading / p->instruments.edges : 0;
-    out->overhead = p->instruments.running > 0 ? p->instruments.reading / p->instruments.running : NAN;
     if (out->overhead > 0.01) warn(&out->warnings, "measuring itself took %.1f %% of the windows", out->overhead * 100);
     return OK;
 }

@@ -133,7 +133,7 @@ typedef struct Comparison {
     char dropped_reason[SOURCE_TEXT]; /* of the last one */
     double budget, spent;           /* seconds */
     StopReason stopped;
-    double read_seconds;            /* of the source, mean of the edges of a window */
+    double read_seconds;            /* of clocks and source, both ends of a window */
     double overhead;                /* share of the windows that went into measuring */
     int threads;
     uint64_t seed;

@@ -79,11 +79,25 @@ static Status measure_idle(Protocol *p, double *watts, Err *err)
     return OK;
 }
 
+/* A better source that is only closed to this user is said: who is not told takes a model for a measurement. */
+static void warn_of_closed(Protocol *p, const SourceKind *chosen)
+{
+    for (const SourceKind *const *k = sources_all(); *k != NULL && *k != chosen; k++) {
+        Source s;
+        source_open(*k, &p->options->source, &s);
+        bool broken = s.readiness == SOURCE_UNUSABLE && s.kind->level <= 1; /* a battery that is charging is no news */
+        if (s.readiness == SOURCE_DENIED || broken)
+            warn(&p->out->warnings, "%s cannot be read: %.70s; 'pare probe' says more", s.kind->title, s.reason);
+        source_close(&s);
+    }
+}
+
 static Status take(Protocol *p, Err *err)
 {
     Source *s = &p->instruments.source;
     double least = least_length(s);
     describe(s, &p->out->source);
+    if (p->source_since == 0) warn_of_closed(p, s->kind);
     p->instruments.has_source = true;
     p->source_since = p->rounds;
     p->idle_seconds = 0;

@@ -41,6 +41,7 @@ typedef struct Span {
 
 static void begin(Instruments *m, Span *s)
 {
+    m->polling = 0;
     source_now(&m->options->source, &s->asked);
     if (m->has_source) source_begin(&m->source);
     s->cpu = instruments_cpu(m);
@@ -60,9 +61,7 @@ static void end(Instruments *m, Span *s, const Work *work, int64_t calls, Window
     out->reading = (Reading){ .state = READING_DROPPED, .joules = NAN, .watts = NAN };
     if (m->has_source) source_end(&m->source, &all, &out->reading);
     source_now(&m->options->source, &done);
-    m->reading += (s->from.monotonic - s->asked.monotonic) + (done.monotonic - s->to.monotonic);
-    m->running += out->seconds > 0 ? out->seconds : 0;
-    m->edges++;
+    out->read_seconds = (s->from.monotonic - s->asked.monotonic) + (done.monotonic - s->to.monotonic) + m->polling;
     double slept = (s->to.boot - s->from.boot) - out->seconds;
     if (!(out->seconds > 0)) snprintf(out->lost, sizeof out->lost, "the clock went %.3g s in a window", out->seconds);
     else if (slept > SLEPT) snprintf(out->lost, sizeof out->lost, "the machine was suspended for %.3g s", slept);
@@ -75,7 +74,7 @@ static void poll(Instruments *m)
     source_now(&m->options->source, &before);
     source_poll(&m->source);
     source_now(&m->options->source, &after);
-    m->reading += after.monotonic - before.monotonic;
+    m->polling += after.monotonic - before.monotonic;
 }
 
 Status window_run(Instruments *m, const Contestant *c, int64_t calls, double call_seconds, Window *out, Err *err)

@@ -9,13 +9,13 @@ typedef struct Instruments {
     const CompareOptions *options;
     Source source;
     bool has_source;
-    double reading, running; /* seconds in source_begin, _poll and _end; in windows */
-    int edges;               /* windows read */
+    double polling;          /* seconds in source_poll since the window began */
 } Instruments;
 
 typedef struct Window {
     int64_t calls;
     double seconds, cpu_seconds; /* of all calls; NaN: lost */
+    double read_seconds;         /* in source_begin, _poll and _end */
     char lost[96];               /* why */
     Reading reading;             /* READING_DROPPED without a source */
 } Window;

@@ -101,7 +101,7 @@ const Field report_protocol_fields[] = {
     F(Comparison, FIELD_NUMBER, spent, "seconds taken"),
     { .name = "stopped", .type = FIELD_ENUM, .at = offsetof(Comparison, stopped), .text = stop_of,
       .help = "why no further round was made" },
-    F(Comparison, FIELD_NUMBER, read_seconds, "to read the source at both ends of a window"),
+    F(Comparison, FIELD_NUMBER, read_seconds, "to read clocks and source of a window, in the quickest tenth of them"),
     F(Comparison, FIELD_NUMBER, overhead, "share of the windows that went into measuring"),
     F(Comparison, FIELD_NUMBER, idle_before_w, "power of the idle machine before"),
     F(Comparison, FIELD_NUMBER, idle_after_w, "and after"),
