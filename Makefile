@@ -39,7 +39,7 @@ FUZZERS := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 REPLAYS := $(FUZZERS:%=$(BUILD)/tests/fuzz/replay_%)
 
 .DEFAULT_GOAL := all
-.PHONY: all deps demo check check-built sanitize tsan tsan-built lint interop conformance bench-quantize bench-engine docs fuzz install clean help
+.PHONY: all deps demo check check-built sanitize tsan tsan-built lint interop conformance dnnl3 bench-quantize bench-engine docs fuzz install clean help
 
 all: $(BUILD)/pare ## build the program, build/pare, and the library
 
@@ -81,6 +81,9 @@ interop: $(BUILD)/pare $(TOOLS) ## check against onnx and ONNX Runtime from PyPI
 conformance: $(BUILD)/pare $(BUILD)/tests/ops/test_conformance ## ONNX's test cases counted by op, pare beside ONNX Runtime
 	@$(BUILD)/tests/ops/test_conformance
 	@tests/interop/run --show test_conformance
+
+dnnl3: ## build against oneDNN 3.x from PyPI and run the engine's tests with it
+	@tools/dnnl3.sh $(ONLY)
 
 bench-quantize: $(BUILD)/pare ## the tables of docs/performance.md: pare beside ONNX Runtime and NNCF (hours; taken up where it was left)
 	@$(PYTHON) bench/quantize.py

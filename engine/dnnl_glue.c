@@ -129,10 +129,11 @@ static bool is_plain(const dnnl_memory_desc_t *md)
 static bool is_plain_but_for_ones(const dnnl_memory_desc_t *md)
 {
     int64_t step = 1;
-    if (md->format_kind != dnnl_blocked || md->format_desc.blocking.inner_nblks != 0 || md->offset0 != 0) return false;
+    const dnnl_dim_t *strides = memory_strides(md);
+    if (strides == NULL) return false;
     for (int i = md->ndims - 1; i >= 0; i--) {
         if (md->dims[i] == 1) continue;
-        if (md->padded_dims[i] != md->dims[i] || md->format_desc.blocking.strides[i] != step) return false;
+        if (strides[i] != step) return false;
         step *= md->dims[i];
     }
     return true;

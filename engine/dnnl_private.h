@@ -1,10 +1,9 @@
-/* Shared by the files that speak to oneDNN (2.6, C API). */
+/* Shared by the files that speak to oneDNN: the C API of 2.6, see engine/dnnl_version.h. */
 #ifndef PARE_ENGINE_DNNL_PRIVATE_H
 #define PARE_ENGINE_DNNL_PRIVATE_H
 
-#include <dnnl.h>
-
 #include "engine/dnnl_glue.h"
+#include "engine/dnnl_version.h"
 
 struct Layout {
     dnnl_memory_desc_t md;

@@ -1,0 +1,68 @@
+/* Which oneDNN the engine is built against: 2.6 and later, or 3.x. This file decides; the glue is written in the words of 2.x, and with a
+ * 3.x they mean what engine/dnnl_three.h makes of them. */
+#ifndef PARE_ENGINE_DNNL_VERSION_H
+#define PARE_ENGINE_DNNL_VERSION_H
+
+#include <dnnl.h>
+
+#if DNNL_VERSION_MAJOR >= 3
+#include "engine/dnnl_three.h"
+
+#define dnnl_engine_t ThreeEngine *
+#define dnnl_memory_desc_t ThreeMemory
+#define dnnl_primitive_desc_t ThreePrimitive *
+#define const_dnnl_primitive_desc_t const ThreePrimitive *
+#define dnnl_convolution_desc_t ThreeOp
+#define dnnl_deconvolution_desc_t ThreeOp
+#define dnnl_pooling_v2_desc_t ThreeOp
+#define dnnl_eltwise_desc_t ThreeOp
+#define dnnl_batch_normalization_desc_t ThreeOp
+#define dnnl_binary_desc_t ThreeOp
+#define dnnl_softmax_desc_t ThreeOp
+#define dnnl_logsoftmax_desc_t ThreeOp
+#define dnnl_rnn_desc_t ThreeOp
+
+#define dnnl_engine_create three_engine_create
+#define dnnl_engine_destroy three_engine_destroy
+#define dnnl_stream_create three_stream_create
+#define dnnl_memory_desc_init_by_strides three_by_strides
+#define dnnl_memory_desc_init_by_tag three_by_tag
+#define dnnl_memory_desc_permute_axes three_permute
+#define dnnl_memory_desc_get_size three_size
+#define dnnl_memory_desc_equal three_equal
+#define dnnl_memory_create three_memory
+#define dnnl_dilated_convolution_forward_desc_init three_convolution
+#define dnnl_convolution_forward_desc_init three_plain_convolution
+#define dnnl_dilated_deconvolution_forward_desc_init three_deconvolution
+#define dnnl_pooling_v2_forward_desc_init three_pooling
+#define dnnl_eltwise_forward_desc_init three_eltwise
+#define dnnl_batch_normalization_forward_desc_init three_norm
+#define dnnl_binary_desc_init three_binary
+#define dnnl_softmax_forward_desc_init three_softmax
+#define dnnl_logsoftmax_forward_desc_init three_logsoftmax
+#define dnnl_lstm_forward_desc_init_v2 three_lstm
+#define dnnl_vanilla_rnn_forward_desc_init three_rnn
+#define dnnl_gru_forward_desc_init three_gru
+#define dnnl_lbr_gru_forward_desc_init three_lbr_gru
+#define dnnl_primitive_desc_create three_describe
+#define dnnl_reorder_primitive_desc_create three_reorder
+#define dnnl_primitive_desc_destroy three_undescribe
+#define dnnl_primitive_desc_query_md three_query_memory
+#define dnnl_primitive_desc_query three_query
+#define dnnl_primitive_create three_create
+#define dnnl_post_ops_append_eltwise three_append_eltwise
+#define dnnl_post_ops_append_binary three_append_binary
+
+#define memory_strides three_strides
+#else
+/* The strides where they alone tell the order of elements; NULL where it has blocks, padding or an offset. */
+static inline const dnnl_dim_t *memory_strides(const dnnl_memory_desc_t *m)
+{
+    if (m->format_kind != dnnl_blocked || m->format_desc.blocking.inner_nblks != 0 || m->offset0 != 0) return NULL;
+    for (int i = 0; i < m->ndims; i++)
+        if (m->padded_dims[i] != m->dims[i]) return NULL;
+    return m->format_desc.blocking.strides;
+}
+#endif
+
+#endif
