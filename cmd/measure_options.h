@@ -25,7 +25,7 @@ typedef struct MeasureCommand {
     { .name = "batch", .type = OPT_INT, .field = offsetof(MeasureCommand, batch), .fallback = "0", .min = 0, .max = 1e6, \
       .unit = "samples", .help = "inferences of one call; 0: 1, or what the network fixes" }, \
     { .name = "budget", .type = OPT_FLOAT, .field = offsetof(MeasureCommand, budget), .fallback = "0", .min = 0, .max = 1e6, \
-      .unit = "seconds", .help = "time for measuring; 0: 8 to 25, by the slowest network" }, \
+      .unit = "seconds", .help = "time for measuring; 0: 8 to 20, by the slowest network" }, \
     { .name = "seed", .type = OPT_INT, .field = offsetof(MeasureCommand, seed), .fallback = "0", .min = 0, .max = 9007199254740992.0, \
       .help = "of the order of windows, intervals and random inputs" }, \
     { .name = "json", .type = OPT_FLAG, .field = offsetof(MeasureCommand, json), .help = "one JSON object instead of text" }, \

@@ -12,10 +12,10 @@
 #include "greenness/statistics.h"
 
 #define SHORT_BUDGET 8.0
-#define LONG_BUDGET 25.0
+#define LONG_BUDGET 20.0
 #define LONGEST_BUDGET 60.0    /* where fewer than BUDGET_ROUNDS rounds of single calls fit into the long one */
 #define BUDGET_ROUNDS 12
-#define BUDGET_CALLS 2500      /* of the slowest network: 10 ms ask for the long budget */
+#define BUDGET_CALLS 2500      /* of the slowest network: 8 ms ask for the long budget */
 #define WARM_WINDOW 0.01       /* seconds */
 #define WARM_LEAST 5           /* windows whose medians are compared */
 #define WARM_MOST 30

@@ -31,7 +31,7 @@ typedef struct CompareOptions {
     SourceSettings source;                        /* clock and context too */
     double (*cpu)(void *context);                 /* CPU seconds so far; NULL: of this process */
     void (*sleep)(void *context, double seconds); /* NULL: of the system */
-    double budget;          /* seconds for all of it; 0: 8 to 25, by the slowest call; 60 for very slow ones */
+    double budget;          /* seconds for all of it; 0: 8 to 20, by the slowest call; 60 for very slow ones */
     bool stretch;           /* a budget too short for three rounds grows; else it is refused */
     double precision;       /* width of a ratio's 95 % interval at which to stop; 0: 0.02 */
     int min_rounds;         /* 0: 15 */
