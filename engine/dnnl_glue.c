@@ -236,6 +236,7 @@ Status primitive_arg(Primitive *p, int arg, const dnnl_memory_desc_t *md, ArgSou
     dnnl_memory_t memory;
     void *handle = source == ARG_FIXED ? (void *)(uintptr_t)fixed : DNNL_MEMORY_NONE;
     TRY(dnnl_check(dnnl_memory_create(&memory, md, p->device->engine, handle), "memory", err));
+    if (arg == DNNL_ARG_WEIGHTS) p->weights = *md;
     p->args[p->count] = (dnnl_exec_arg_t){ arg, memory };
     p->source[p->count] = source;
     p->index[p->count++] = index;

@@ -44,6 +44,7 @@ typedef struct Primitive {
     ArgSource source[DNNL_ARGS];
     int index[DNNL_ARGS]; /* of the input or output */
     int count;
+    dnnl_memory_desc_t weights; /* the order of DNNL_ARG_WEIGHTS */
     char name[32]; /* the library's, of the code it chose */
     void *owned; /* small constants of this primitive alone (folded biases) */
     Layout take[KERNEL_OPERANDS], make[1];

@@ -184,7 +184,6 @@ static Status repacked_prepare(KernelSite *s, void **state)
     Matrix m;
     dnnl_memory_desc_t plain;
     dnnl_primitive_desc_t desc = NULL;
-    const_dnnl_primitive_desc_t made;
     void *product;
     if (!matrix_of(s, &m)) return err_set(s->err, ERR_UNSUPPORTED, "no product of matrices");
     Repacked *r = alloc_zeroed(1, sizeof *r);
@@ -193,8 +192,7 @@ static Status repacked_prepare(KernelSite *s, void **state)
     TRY_OUT(product_prepare(s, &product));
     r->product = product;
     TRY_OUT(md_filters(&m, &plain, s->err));
-    TRY_OUT(dnnl_check(dnnl_primitive_get_primitive_desc(r->product->primitive, &made), "matrix product", s->err));
-    const dnnl_memory_desc_t *weights = dnnl_primitive_desc_query_md(made, dnnl_query_weights_md, 0);
+    const dnnl_memory_desc_t *weights = &r->product->weights;
     TRY_OUT(device_scratch(s->device, dnnl_memory_desc_get_size(weights), s->err));
     TRY_OUT(primitive_new(s->device, &r->pack, s->err));
     TRY_OUT(reorder_desc_create(s->device, &plain, weights, &desc, s->err));
