@@ -90,7 +90,8 @@ static void damaged_weights(void **state)
             build_ready(g);
             Tensor before = build_run(g, 3, 1.0, true);
             /* With NaN in the network there is nothing to choose by: the weights alone, or by ends. */
-            const char *const options[] = { quantize_modes[m][0], quantize_modes[m][1] != NULL ? quantize_modes[m][1] : "samples=64", NULL };
+            const char *const *mode = quantize_modes[m];
+            const char *const options[] = { mode[0], mode[1] != NULL ? mode[1] : "samples=64", NULL };
             Status status = quantize_call(g, &(QuantizeCall){ .options = options, .record = &record }, &err);
             if (status == ERR_DATA && !whole) { /* said so, with the layer or tensor */
                 assert_non_null(strchr(err.text, '\''));
