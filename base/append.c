@@ -17,7 +17,8 @@ static Status check_header(int fd, const char *path, const char *header, bool *e
     ssize_t got = pread(fd, head, want + 1, 0);
     Status status = got < 0 ? err_set(err, ERR_IO, "%s: %s", path, strerror(errno)) : OK;
     *empty = got == 0;
-    bool same = header == NULL || (got == (ssize_t)want + 1 && memcmp(head, header, want) == 0 && (head[want] == '\n' || head[want] == '\r'));
+    bool same = header == NULL || (got == (ssize_t)want + 1 && memcmp(head, header, want) == 0 &&
+                                   (head[want] == '\n' || head[want] == '\r'));
     if (status == OK && !*empty && !same)
         status = err_set(err, ERR_DATA, "%s: its first line is not the one that belongs there (%.40s...); give another file", path, header);
     free(head);

@@ -19,7 +19,8 @@ static const Opt history_options[] = {
     { .name = "gate", .type = OPT_FLAG, .field = offsetof(HistoryOptions, gate),
       .help = "exit code 5 when the last run is worse than those before it, beyond the noise" },
     { .name = "json", .type = OPT_FLAG, .field = offsetof(HistoryOptions, json), .help = "one JSON object instead of text" },
-    { .name = "html", .type = OPT_STRING, .field = offsetof(HistoryOptions, html), .unit = "file", .help = "write a page with a plot of each number" },
+    { .name = "html", .type = OPT_STRING, .field = offsetof(HistoryOptions, html), .unit = "file",
+      .help = "write a page with a plot of each number" },
     COMMON_OPTIONS(HistoryOptions),
     OPT_END,
 };

@@ -31,7 +31,8 @@ typedef struct MeasureCommand {
     { .name = "json", .type = OPT_FLAG, .field = offsetof(MeasureCommand, json), .help = "one JSON object instead of text" }, \
     { .name = "report", .type = OPT_STRING, .field = offsetof(MeasureCommand, report), .unit = "folder", \
       .help = "folder to write report.json, report.html and report.md into" }, \
-    MEASURE_TEXT("history", history, "file of one line a network to append to, for 'pare history'; of the first one only where it is alone"), \
+    MEASURE_TEXT("history", history, \
+                 "file of one line a network to append to, for 'pare history'; of the first one only where it is alone"), \
     MEASURE_TEXT("grid", footprint.grid, "electricity that carbon is taken with: a country, or grams a kWh (default: world)"), \
     MEASURE_TEXT("grids", footprint.grids, "grids to stand beside it in the report, parted by commas"), \
     MEASURE_TEXT("pue", footprint.pue, "watts that the data centre draws for each watt of computing (default 1)"), \

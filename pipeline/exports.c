@@ -182,13 +182,15 @@ static bool boamps_rest(const Report *r, const ReportState *s, cJSON *root)
 {
     bool measured = strncmp(s->energy_j.source, "measured", 8) == 0;
     cJSON *measure = add_item(root, "measures");
-    bool good = measure != NULL && add_text(measure, "measurementMethod", s->energy_j.source) && add_text(measure, "version", "pare " PARE_VERSION) &&
+    bool good = measure != NULL && add_text(measure, "measurementMethod", s->energy_j.source) &&
+                add_text(measure, "version", "pare " PARE_VERSION) &&
                 add_text(measure, "cpuTrackingMode", measured ? "measured" : "modelled") &&
                 cJSON_AddNumberToObject(measure, "powerConsumption", REQUESTS * s->energy_j.value / JOULES_PER_KWH) != NULL;
     if (good && isfinite(s->latency_ms.median))
         good = cJSON_AddNumberToObject(measure, "measurementDuration", REQUESTS * s->latency_ms.median * 1e-3) != NULL;
     cJSON *system = cJSON_AddObjectToObject(root, "system"), *software = cJSON_AddObjectToObject(root, "software");
-    good = good && add_text(system, "os", "linux") && add_text(system, "distribution", r->machine.os) && add_text(software, "language", "c") &&
+    good = good && add_text(system, "os", "linux") && add_text(system, "distribution", r->machine.os) &&
+           add_text(software, "language", "c") &&
            add_text(software, "version", "11");
     cJSON *infrastructure = cJSON_AddObjectToObject(root, "infrastructure");
     good = good && add_text(infrastructure, "infraType", "other");
@@ -198,7 +200,8 @@ static bool boamps_rest(const Report *r, const ReportState *s, cJSON *root)
     const GridFactor *g = &r->carbon.grid;
     if (good && g->code != NULL && strcmp(g->code, "WLD") != 0) {
         cJSON *environment = cJSON_AddObjectToObject(root, "environment");
-        good = add_text(environment, "country", g->region) && cJSON_AddNumberToObject(environment, "powerSourceCarbonIntensity", g->g_per_kwh) != NULL;
+        good = add_text(environment, "country", g->region) &&
+               cJSON_AddNumberToObject(environment, "powerSourceCarbonIntensity", g->g_per_kwh) != NULL;
     }
     return good && add_text(root, "quality", measured ? "medium" : "low");
 }
@@ -209,7 +212,8 @@ static cJSON *boamps_json(const Report *r, const ReportState *s)
     cJSON *root = cJSON_CreateObject(), *header = cJSON_AddObjectToObject(root, "header");
     run_id(r, id);
     snprintf(when, sizeof when, "%.10s %.8s", r->created, strlen(r->created) > 18 ? r->created + 11 : "");
-    bool good = add_text(header, "formatVersion", "1.1.0") && add_text(header, "reportId", id) && add_text(header, "reportDatetime", when) &&
+    bool good = add_text(header, "formatVersion", "1.1.0") && add_text(header, "reportId", id) &&
+                add_text(header, "reportDatetime", when) &&
                 add_text(header, "reportStatus", "draft");
     cJSON *publisher = cJSON_AddObjectToObject(header, "publisher");
     good = good && add_text(publisher, "confidentialityLevel", "internal");

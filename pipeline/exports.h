@@ -6,8 +6,8 @@
 
 /* Whether a file could be written or appended to there; `option` stands in the message. Asked before the work. */
 Status export_check(const char *option, const char *path, Err *err);
-/* Appends one row with CodeCarbon 3's columns, behind a header line in a new file: what the passes of this run used. One write under a lock,
- * so that runs side by side do not mix. ERR_DATA: the file has other columns. */
+/* Appends one row with CodeCarbon 3's columns, behind a header line in a new file: what the passes of this run used. One write under a
+ * lock, so that runs side by side do not mix. ERR_DATA: the file has other columns. */
 Status export_emissions(const Report *r, const char *path, Err *err);
 /* What is wrong with a file that a row should go to; OK for a new or empty one. */
 Status export_emissions_check(const char *path, Err *err);

@@ -22,8 +22,8 @@ static Status read_grid(const char *option, const char *text, GridFactor *out, E
     const char *nearest = NULL;
     const GridFactor *found = carbon_grid_find(text, &nearest);
     if (found == NULL) {
-        return err_set(err, ERR_USAGE, "%s: no grid '%.40s' in the table; did you mean '%s'? Any grid goes as grams a kWh: %s=300", option, text,
-                       nearest != NULL ? nearest : "world", option);
+        return err_set(err, ERR_USAGE, "%s: no grid '%.40s' in the table; did you mean '%s'? Any grid goes as grams a kWh: %s=300",
+                       option, text, nearest != NULL ? nearest : "world", option);
     }
     *out = *found;
     return OK;
@@ -124,7 +124,8 @@ Status footprint_report(const Footprint *f, Report *r, Err *err)
     for (int i = 0; i < 2; i++) {
         double joules = states[i]->energy_j.value;
         if (!isfinite(joules)) break;
-        c->sci[c->sci_count++] = sci_of(joules, states[i]->latency_ms.median * 1e-3, f->grid.g_per_kwh, f->pue, given ? &f->embodied : NULL);
+        double seconds = states[i]->latency_ms.median * 1e-3;
+        c->sci[c->sci_count++] = sci_of(joules, seconds, f->grid.g_per_kwh, f->pue, given ? &f->embodied : NULL);
     }
     free(c->scenarios);
     c->scenario_count = 0;

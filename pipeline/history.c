@@ -57,8 +57,8 @@ static void file_name(const char *path, char *out, size_t size)
     strbuf_release(&b);
 }
 
-static void fill_entry(const char *created, const char *path, const MachineInfo *machine, const ReportState *before, const ReportState *after,
-                       HistoryEntry *out)
+static void fill_entry(const char *created, const char *path, const MachineInfo *machine, const ReportState *before,
+                       const ReportState *after, HistoryEntry *out)
 {
     *out = (HistoryEntry){ .line = 0 };
     snprintf(out->created, sizeof out->created, "%s", created);
@@ -114,7 +114,8 @@ static cJSON *entry_json(const HistoryEntry *e)
     cJSON *line = cJSON_CreateObject();
     bool good = line != NULL && cJSON_AddNumberToObject(line, FORMAT_KEY, FORMAT) != NULL &&
                 cJSON_AddStringToObject(line, "created", e->created) != NULL && cJSON_AddStringToObject(line, "name", e->name) != NULL &&
-                cJSON_AddStringToObject(line, "version", e->version) != NULL && cJSON_AddStringToObject(line, "machine", e->machine) != NULL &&
+                cJSON_AddStringToObject(line, "version", e->version) != NULL &&
+                cJSON_AddStringToObject(line, "machine", e->machine) != NULL &&
                 cJSON_AddStringToObject(line, "source_sha256", e->source) != NULL &&
                 cJSON_AddStringToObject(line, "result_sha256", e->result) != NULL &&
                 cJSON_AddStringToObject(line, "recipe_sha256", e->recipe) != NULL && add_points(line, "before", e->before) &&

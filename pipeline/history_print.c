@@ -232,7 +232,8 @@ static void series_chart(const History *h, HistoryId id, StrBuf *b)
         points[2 * count] = scale_at(&c.x, (double)i);
         points[2 * count++ + 1] = scale_at(&c.y, factor * p->value);
         if (isfinite(p->low))
-            chart_line(&c, "s-before", points[2 * count - 2], scale_at(&c.y, factor * p->low), points[2 * count - 2], scale_at(&c.y, factor * p->high));
+            chart_line(&c, "s-before", points[2 * count - 2], scale_at(&c.y, factor * p->low), points[2 * count - 2],
+                       scale_at(&c.y, factor * p->high));
     }
     chart_path(&c, "s-after", points, count);
     for (int i = 0; i < count; i++) {

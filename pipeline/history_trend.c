@@ -58,7 +58,7 @@ static void judge_counted(HistoryTrend *t, double before)
 /* The spread of the earlier medians from run to run, and the intervals of the last two. */
 static void judge_timed(const HistoryEntry *const *before, int count, const HistoryPoint *last, HistoryId id, HistoryTrend *t)
 {
-    double values[BASE_MOST];
+    double values[BASE_MOST] = { 0 };
     for (int i = 0; i < count; i++) values[i] = before[i]->after[id].value;
     t->base = median_of(values, count);
     for (int i = 0; i < count; i++) values[i] = fabs(before[i]->after[id].value - t->base);

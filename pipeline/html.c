@@ -65,12 +65,13 @@ static void power_of_ten(double value, int digits, char text[HTML_NUMBER])
     char plain[HTML_NUMBER];
     snprintf(plain, sizeof plain, "%.*e", digits - 1, value);
     char *e = strchr(plain, 'e');
-    int exponent = e != NULL ? atoi(e + 1) : 0;
+    int exponent = e != NULL ? (int)strtol(e + 1, NULL, 10) : 0;
     if (e != NULL) *e = '\0';
     int at = snprintf(text, HTML_NUMBER, "%s \xC3\x97 10%s", plain, exponent < 0 ? "\xE2\x81\xBB" : "");
     char each[16];
     snprintf(each, sizeof each, "%d", abs(exponent));
-    for (const char *d = each; *d != '\0' && at < HTML_NUMBER - 4; d++) at += snprintf(text + at, HTML_NUMBER - (size_t)at, "%s", raised[*d - '0']);
+    for (const char *d = each; *d != '\0' && at < HTML_NUMBER - 4; d++)
+        at += snprintf(text + at, HTML_NUMBER - (size_t)at, "%s", raised[*d - '0']);
 }
 
 /* "1234567.8" with commas between thousands; a minus sign in place of the hyphen. */
@@ -134,7 +135,8 @@ void html_quantity(double value, const char *unit, char text[HTML_NUMBER])
     }
     char number[HTML_NUMBER];
     html_number(value / scales[at].factor, 3, number);
-    snprintf(text, HTML_NUMBER, "%.24s%s%s%.16s", number, unit[0] != '\0' || scales[at].prefix[0] != '\0' ? "\xC2\xA0" : "", scales[at].prefix, unit);
+    snprintf(text, HTML_NUMBER, "%.24s%s%s%.16s", number, unit[0] != '\0' || scales[at].prefix[0] != '\0' ? "\xC2\xA0" : "",
+             scales[at].prefix, unit);
 }
 
 void html_change(double before, double after, char text[HTML_NUMBER])

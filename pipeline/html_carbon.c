@@ -27,11 +27,14 @@ static void scenario_chart(const View *v, const cJSON *list, StrBuf *b)
     const cJSON *item;
     double most = 0;
     int count = cJSON_GetArraySize(list), last = v->count - 1, i = 0;
-    cJSON_ArrayForEach(item, list) most = fmax(most, fmax(grams(v, 0, item), grams(v, last, item)));
+    cJSON_ArrayForEach(item, list) {
+        most = fmax(most, fmax(grams(v, 0, item), grams(v, last, item)));
+    }
     if (!(most > 0) || count > 40) return;
     Chart c;
     char text[HTML_NUMBER], name[96];
-    chart_begin(&c, b, "A million inferences, by grid", "Grams of CO2 equivalents before and after, for each electricity grid", count * 26 + 10);
+    chart_begin(&c, b, "A million inferences, by grid", "Grams of CO2 equivalents before and after, for each electricity grid",
+                count * 26 + 10);
     c.x = (Scale){ .low = 0, .high = most, .from = 118, .to = CHART_WIDTH - 86 };
     cJSON_ArrayForEach(item, list) {
         double top = 6 + i++ * 26;

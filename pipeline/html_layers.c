@@ -57,7 +57,8 @@ static LayerPair *pair_layers(const cJSON *before, const cJSON *after, int *coun
     }
     cJSON_ArrayForEach(item, after) {
         const char *name = view_text(item, "name");
-        if (name == NULL || layer_named(before, name) == NULL) pairs[(*count)++] = (LayerPair){ .name = name != NULL ? name : "", .after = item };
+        if (name != NULL && layer_named(before, name) != NULL) continue;
+        pairs[(*count)++] = (LayerPair){ .name = name != NULL ? name : "", .after = item };
     }
     for (int i = 0; i < *count; i++) pairs[i].weight = fmax(layer_weight(pairs[i].before), layer_weight(pairs[i].after));
     qsort(pairs, (size_t)*count, sizeof *pairs, by_weight);
@@ -85,8 +86,12 @@ static int all_spots(const cJSON *before, const cJSON *after, Spot *spots, int r
 {
     const cJSON *item;
     int count = 0;
-    cJSON_ArrayForEach(item, before) count += count < room && spot_of(item, false, &spots[count]);
-    cJSON_ArrayForEach(item, after) count += count < room && spot_of(item, true, &spots[count]);
+    cJSON_ArrayForEach(item, before) {
+        count += count < room && spot_of(item, false, &spots[count]);
+    }
+    cJSON_ArrayForEach(item, after) {
+        count += count < room && spot_of(item, true, &spots[count]);
+    }
     return count;
 }
 
@@ -201,8 +206,10 @@ static void layer_table(const LayerPair *pairs, int count, bool two, StrBuf *b)
     bool has[4] = { false };
     for (int k = 0; k < 4; k++)
         for (int i = 0; i < count; i++)
-            has[k] = has[k] || isfinite(view_number(pairs[i].before, columns[k].key)) || isfinite(view_number(pairs[i].after, columns[k].key));
-    strbuf_add(b, "<details open=\"open\"><summary>All layers</summary><div class=\"scroll\"><table>\n<thead><tr><th>layer</th><th>operator</th>");
+            has[k] = has[k] || isfinite(view_number(pairs[i].before, columns[k].key)) ||
+                isfinite(view_number(pairs[i].after, columns[k].key));
+    strbuf_add(b, "<details open=\"open\"><summary>All layers</summary><div class=\"scroll\"><table>\n"
+                  "<thead><tr><th>layer</th><th>operator</th>");
     for (int k = 0; k < 4; k++) {
         if (!has[k]) continue;
         html_element(b, "th", "num", columns[k].title);

@@ -278,9 +278,11 @@ static void ratio_chart(const View *v, int k, StrBuf *b)
 void html_measures(const View *v, StrBuf *b)
 {
     if (v->count == 0) return;
-    strbuf_add(b, "<h2 id=\"measures\">Six measures, and accuracy</h2>\n<div class=\"scroll\"><table class=\"compact\">\n<thead><tr><th></th>");
+    strbuf_add(b, "<h2 id=\"measures\">Six measures, and accuracy</h2>\n<div class=\"scroll\"><table class=\"compact\">\n"
+                  "<thead><tr><th></th>");
     for (int k = 0; k < v->count; k++) {
-        html_element(b, "th", "num", v->count == 2 ? (k == 0 ? "before" : view_true(v->root, "dry_run") ? "predicted" : "after") : v->names[k]);
+        const char *title = k == 0 ? "before" : view_true(v->root, "dry_run") ? "predicted" : "after";
+        html_element(b, "th", "num", v->count == 2 ? title : v->names[k]);
         if (k > 0) html_element(b, "th", "num", "change");
     }
     strbuf_add(b, "</tr></thead>\n<tbody>\n");

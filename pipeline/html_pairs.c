@@ -91,7 +91,8 @@ static void pair_chart(const View *v, const cJSON *comparison, StrBuf *b)
     char low_text[HTML_NUMBER], high_text[HTML_NUMBER];
     html_number(ratio.low, 3, low_text);
     html_number(ratio.high, 3, high_text);
-    snprintf(caption, sizeof caption, "%d pairs, median \xC3\x97 %s, 95 %% interval %s \xE2\x80\xA6 %s: %.40s. %s%s", cJSON_GetArraySize(ratios), text,
+    snprintf(caption, sizeof caption, "%d pairs, median \xC3\x97 %s, 95 %% interval %s \xE2\x80\xA6 %s: %.40s. %s%s",
+             cJSON_GetArraySize(ratios), text,
              low_text, high_text, verdict != NULL ? verdict : "no verdict",
              isfinite(band_low) ? "Shaded: the null band, what the same network twice gives by chance." : "",
              cut ? " A few dots further out stand at the edge." : "");
@@ -102,12 +103,17 @@ void html_pairs(const View *v, StrBuf *b)
 {
     const cJSON *item;
     bool any = false;
-    cJSON_ArrayForEach(item, view_list(v->root, "comparisons")) any = any || view_list(item, "ratios") != NULL;
+    cJSON_ArrayForEach(item, view_list(v->root, "comparisons")) {
+        any = any || view_list(item, "ratios") != NULL;
+    }
     if (!any) return;
     strbuf_add(b, "<h2 id=\"pairs\">The evidence: pairs measured in turns</h2>\n"
-                  "<p class=\"note\">Each dot is one window of the one network and one of the other, in random order, so that what drifts in the "
-                  "machine meets both. A difference is claimed only where the interval excludes 1 and lies outside the null band.</p>\n"
+                  "<p class=\"note\">Each dot is one window of the one network and one of the other, in random order, so that what "
+                  "drifts in the machine meets both. A difference is claimed only where the interval excludes 1 and lies outside the "
+                  "null band.</p>\n"
                   "<div class=\"charts\">\n");
-    cJSON_ArrayForEach(item, view_list(v->root, "comparisons")) pair_chart(v, item, b);
+    cJSON_ArrayForEach(item, view_list(v->root, "comparisons")) {
+        pair_chart(v, item, b);
+    }
     strbuf_add(b, "</div>\n");
 }

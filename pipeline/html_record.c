@@ -43,7 +43,9 @@ static void skipped_part(const cJSON *steps, StrBuf *b)
 {
     const cJSON *step, *item;
     int count = 0, at = 0;
-    cJSON_ArrayForEach(step, steps) count += cJSON_GetArraySize(view_list(step, "skipped"));
+    cJSON_ArrayForEach(step, steps) {
+        count += cJSON_GetArraySize(view_list(step, "skipped"));
+    }
     strbuf_add(b, "<h2 id=\"skipped\">What was left as it was, and why</h2>\n");
     if (count == 0) {
         strbuf_add(b, "<p>Nothing: the passes changed all that they could.</p>\n");
@@ -127,7 +129,8 @@ void html_method(const View *v, StrBuf *b)
     const char *cpu = view_text(v->root, "machine.cpu"), *isa = view_text(v->root, "machine.isa"), *os = view_text(v->root, "machine.os");
     if (isfinite(measure_of(last, MEASURE_TIME).value)) {
         html_number(runs, 6, number);
-        snprintf(text, sizeof text, "median and 95 %% bootstrap interval%s%s%s, the networks in turns, on the same inputs, up to %.0f threads",
+        snprintf(text, sizeof text,
+                 "median and 95 %% bootstrap interval%s%s%s, the networks in turns, on the same inputs, up to %.0f threads",
                  isfinite(runs) ? " of " : "", isfinite(runs) ? number : "", isfinite(runs) ? " windows" : "",
                  view_number(v->root, "machine.threads"));
         list_item(b, "Run time", text);

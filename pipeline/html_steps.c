@@ -55,7 +55,8 @@ static bool clearly_differ(const cJSON *before, const cJSON *after, const char *
 }
 
 /* Bars from the one value to the next; first and last stand on zero. */
-static void waterfall(const View *v, const Moments *m, const char *title, const char *path, const char *unit, double factor, const char *caption, StrBuf *b)
+static void waterfall(const View *v, const Moments *m, const char *title, const char *path, const char *unit, double factor,
+                      const char *caption, StrBuf *b)
 {
     double most = 0, result = v->count > 1 ? moment_number(v->networks[1], path, factor) : NAN;
     for (int i = 0; i < m->count; i++) most = fmax(most, moment_number(m->states[i], path, factor));
@@ -75,7 +76,7 @@ static void waterfall(const View *v, const Moments *m, const char *title, const 
         double now = i < m->count ? moment_number(m->states[i], path, factor) : result, y = 8 + i * row;
         double from = scale_at(&c.x, whole ? 0 : last), to = scale_at(&c.x, now);
         bool clear = whole || clearly_differ(m->states[i - 1], m->states[i], path);
-        const char *fill = i == 0 ? "f-before" : whole ? "f-after" : !clear ? "f-band" : now < last ? "f-good" : now > last ? "f-bad" : "f-band";
+        const char *fill = i == 0 ? "f-before" : whole ? "f-after" : !clear || now == last ? "f-band" : now < last ? "f-good" : "f-bad";
         chart_text(&c, whole ? "strong" : "", 0, y + 12, i < m->count ? m->names[i] : "result");
         chart_rect(&c, fill, fmin(from, to), y, fabs(to - from), 16);
         if (i < m->count) chart_line(&c, "s-thin", to, y + 16, to, y + row);
@@ -119,7 +120,8 @@ void html_steps(const View *v, StrBuf *b)
     }
     strbuf_add(b, "</div>\n");
     if (!files)
-        strbuf_add(b, "<p class=\"note\">Files, time, energy and accuracy after each pass are not here: the run was without <code>--steps</code>."
+        strbuf_add(b, "<p class=\"note\">Files, time, energy and accuracy after each pass are not here: the run was without "
+                   "<code>--steps</code>."
                       "</p>\n");
 }
 

@@ -179,7 +179,8 @@ static void lead(const View *v, int k, StrBuf *b)
         char count[HTML_NUMBER];
         html_number(samples, 6, count);
         bool clear = before.low > after.high || after.low > before.high;
-        snprintf(accuracy, sizeof accuracy, "Accuracy went from %.2f %% to %.2f %% on %s labelled samples%s. ", before.value, after.value, count,
+        snprintf(accuracy, sizeof accuracy, "Accuracy went from %.2f %% to %.2f %% on %s labelled samples%s. ", before.value,
+                 after.value, count,
                  clear ? "; the 95 % intervals do not overlap" : ", a difference within the 95 % intervals");
         if (fabs(after.value - before.value) < 0.005)
             snprintf(accuracy, sizeof accuracy, "Accuracy is %.2f %% before and after, on %s labelled samples. ", after.value, count);

@@ -33,7 +33,15 @@ Range view_range(const cJSON *object, const char *path);
 bool range_has_interval(const Range *r);
 
 /* The measures of the survey, and accuracy beside them. */
-typedef enum MeasureId { MEASURE_TIME, MEASURE_SIZE, MEASURE_OPERATIONS, MEASURE_POWER, MEASURE_ENERGY, MEASURE_CARBON, MEASURE_COUNT } MeasureId;
+typedef enum MeasureId {
+    MEASURE_TIME,
+    MEASURE_SIZE,
+    MEASURE_OPERATIONS,
+    MEASURE_POWER,
+    MEASURE_ENERGY,
+    MEASURE_CARBON,
+    MEASURE_COUNT
+} MeasureId;
 
 typedef struct MeasureInfo {
     const char *title, *unit, *path;

@@ -120,7 +120,8 @@ Status report_state_layers(ReportState *s, const Counts *c, Arena *arena, Err *e
         const LayerCount *l = &c->layers[i];
         if (l->parameters == 0 && l->cost.macs == 0) continue;
         ReportLayer row = { .name = safe_name(l->name, arena), .type = safe_name(l->type, arena), .parameters = l->parameters,
-                            .macs = l->cost.macs, .bytes = -1, .milliseconds = NAN, .mac_type = l->mac_type == DT_INT8 ? "int8" : "float32" };
+                            .macs = l->cost.macs, .bytes = -1, .milliseconds = NAN,
+                            .mac_type = l->mac_type == DT_INT8 ? "int8" : "float32" };
         if (row.name == NULL || row.type == NULL) return err_no_memory(err, "the report");
         s->by_layer[s->by_layer_count++] = row;
     }

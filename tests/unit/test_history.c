@@ -68,7 +68,8 @@ static const struct {
     { "a later form", "{\"pare_history\":2,\"after\":{}}\n", 0, 1, 1, "does not know" },
     { "no numbers", "{\"pare_history\":1}\n", 0, 1, 1, "no numbers" },
     { "CR LF and blank lines", "\r\n{\"pare_history\":1,\"after\":{}}\r\n\n", 1, 0, 0, NULL },
-    { "numbers of another kind", "{\"pare_history\":1,\"name\":7,\"after\":{\"file_bytes\":\"x\",\"macs\":{\"value\":-1},\"run_time\":{\"value\":1e999}}}\n",
+    { "numbers of another kind",
+      "{\"pare_history\":1,\"name\":7,\"after\":{\"file_bytes\":\"x\",\"macs\":{\"value\":-1},\"run_time\":{\"value\":1e999}}}\n",
       1, 0, 0, NULL },
 };
 
