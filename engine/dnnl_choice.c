@@ -308,6 +308,6 @@ bool choice_in_float(const Kernel *kernel, const void *state)
 }
 
 const Kernel kernels_choice[] = {
-    { "auto", "QLinearConv", choice_accept, choice_prepare, choice_run, choice_release, NULL },
+    { "auto", "QLinearConv", choice_accept, choice_prepare, choice_run, choice_release, NULL, false },
     { .name = NULL },
 };

@@ -225,7 +225,7 @@ static Status transpose_prepare(KernelSite *s, void **state)
 }
 
 const Kernel kernels_conv[] = {
-    { "onednn", "Conv", conv_accept, conv_prepare, primitive_run, primitive_release, conv_fuse },
-    { "onednn", "ConvTranspose", conv_accept, transpose_prepare, primitive_run, primitive_release, NULL },
+    { "onednn", "Conv", conv_accept, conv_prepare, primitive_run, primitive_release, conv_fuse, false },
+    { "onednn", "ConvTranspose", conv_accept, transpose_prepare, primitive_run, primitive_release, NULL, false },
     { .name = NULL },
 };

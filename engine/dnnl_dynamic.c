@@ -134,6 +134,6 @@ static Status dynamic_run(void *state, const void *const *in, void *const *out, 
 }
 
 const Kernel kernels_dynamic[] = {
-    { "dynamic", "MatMulInteger", dynamic_accept, dynamic_prepare, dynamic_run, dynamic_release, dynamic_fuse },
+    { "dynamic", "MatMulInteger", dynamic_accept, dynamic_prepare, dynamic_run, dynamic_release, dynamic_fuse, false },
     { .name = NULL },
 };

@@ -468,7 +468,7 @@ static Status integer_run(void *state, const void *const *in, void *const *out, 
     return OK;
 }
 
-#define ROW(op_name) { "integer", op_name, integer_accept, integer_prepare, integer_run, integer_release, NULL }
+#define ROW(op_name) { "integer", op_name, integer_accept, integer_prepare, integer_run, integer_release, NULL, false }
 
 const Kernel kernels_integer[] = {
     ROW("QLinearConv"),

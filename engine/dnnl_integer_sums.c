@@ -183,8 +183,8 @@ static Status average_run(void *state, const void *const *in, void *const *out, 
 }
 
 const Kernel kernels_integer_sums[] = {
-    { "integer", "QLinearAdd", add_accept, add_prepare, add_run, free, NULL },
-    { "integer", "QLinearAveragePool", average_accept, average_prepare, average_run, free, NULL },
-    { "integer", "QLinearGlobalAveragePool", average_accept, average_prepare, average_run, free, NULL },
+    { "integer", "QLinearAdd", add_accept, add_prepare, add_run, free, NULL, false },
+    { "integer", "QLinearAveragePool", average_accept, average_prepare, average_run, free, NULL, false },
+    { "integer", "QLinearGlobalAveragePool", average_accept, average_prepare, average_run, free, NULL, false },
     { .name = NULL },
 };

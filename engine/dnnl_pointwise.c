@@ -211,7 +211,7 @@ static Status softmax_prepare(KernelSite *s, void **state)
     return one_to_one(s, &d, &src, state);
 }
 
-#define ROW(op_name, accept_fn, prepare_fn) { "onednn", op_name, accept_fn, prepare_fn, primitive_run, primitive_release, NULL }
+#define ROW(op_name, accept_fn, prepare_fn) { "onednn", op_name, accept_fn, prepare_fn, primitive_run, primitive_release, NULL, false }
 
 const Kernel kernels_pointwise[] = {
     ROW("Relu", relu_accept, relu_prepare),

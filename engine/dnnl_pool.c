@@ -79,7 +79,7 @@ out:
     return status;
 }
 
-#define POOL(op_name) { "onednn", op_name, pool_accept, pool_prepare, primitive_run, primitive_release, NULL }
+#define POOL(op_name) { "onednn", op_name, pool_accept, pool_prepare, primitive_run, primitive_release, NULL, false }
 
 const Kernel kernels_pool[] = {
     POOL("MaxPool"),

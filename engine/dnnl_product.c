@@ -217,8 +217,8 @@ static Status repacked_run(void *state, const void *const *in, void *const *out,
 }
 
 const Kernel kernels_packed[] = {
-    { "packed", "MatMul", product_accept, product_prepare, primitive_run, primitive_release, product_fuse },
-    { "packed", "Gemm", product_accept, product_prepare, primitive_run, primitive_release, product_fuse },
-    { "repacked", "MatMul", repacked_accept, repacked_prepare, repacked_run, repacked_release, product_fuse },
+    { "packed", "MatMul", product_accept, product_prepare, primitive_run, primitive_release, product_fuse, false },
+    { "packed", "Gemm", product_accept, product_prepare, primitive_run, primitive_release, product_fuse, false },
+    { "repacked", "MatMul", repacked_accept, repacked_prepare, repacked_run, repacked_release, product_fuse, false },
     { .name = NULL },
 };

@@ -72,6 +72,6 @@ static Status rounding_run(void *state, const void *const *in, void *const *out,
 }
 
 const Kernel kernels_quantize[] = {
-    { "rounding", "QuantizeLinear", rounding_accept, rounding_prepare, rounding_run, free, rounding_fuse },
+    { "rounding", "QuantizeLinear", rounding_accept, rounding_prepare, rounding_run, free, rounding_fuse, false },
     { .name = NULL },
 };

@@ -327,7 +327,7 @@ static Status recurrent_run(void *state, const void *const *in, void *const *out
     return status;
 }
 
-#define RECURRENT(op_name) { "onednn", op_name, recurrent_accept, recurrent_prepare, recurrent_run, recurrent_release, NULL }
+#define RECURRENT(op_name) { "onednn", op_name, recurrent_accept, recurrent_prepare, recurrent_run, recurrent_release, NULL, false }
 
 const Kernel kernels_recurrent[] = {
     RECURRENT("RNN"),

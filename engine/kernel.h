@@ -50,6 +50,8 @@ typedef struct Kernel {
     /* Whether `next` can be computed along with the site as it stands; the plan then appends its other operand, if it has one, to the
      * inputs. NULL: never. */
     bool (*fuse)(const KernelSite *site, const Node *next);
+    /* Followers may change the shape and read operands of other shapes, constants but for scalars among them; prepare looks at them all. */
+    bool reshapes;
 } Kernel;
 
 /* Lists of rows, each ended by a row whose name is NULL; the whole NULL terminated. Earlier rows are preferred. */

@@ -213,26 +213,70 @@ static ValueId site_output(const KernelSite *site)
     return site->follower_count > 0 ? site->follower[site->follower_count - 1]->outputs[0] : site->node->outputs[0];
 }
 
+/* A constant gets its slot when the first node reads it or it is a graph output. */
+static Status add_constant(Builder *b, ValueId v)
+{
+    const Tensor *t = session_constant(b->session, b->plan, v);
+    if (v == 0 || t == NULL || b->plan->slot_of[v] >= 0) return OK;
+    int at = slot_add(b, v, SLOT_CONSTANT, NULL, 0);
+    if (at < 0) return err_no_memory(b->err, "plan");
+    b->plan->slots[at].tensor = *t;
+    b->plan->types[v] = (TypeInfo){ t->type, t->shape };
+    return OK;
+}
+
+static Status add_node(Builder *b, NodeId id);
+static Status add_wanted(Builder *b, NodeId id);
+
+#define HOISTS 8 /* nodes behind one another */
+
+/* Makes a value now that its maker's place in the order would make later. False: not possible. */
+static bool hoist(Builder *b, ValueId v, int depth)
+{
+    const Session *s = b->session;
+    if (b->plan->slot_of[v] >= 0 || session_constant(s, b->plan, v) != NULL) return add_constant(b, v) == OK;
+    NodeId id = graph_value(s->graph, v)->producer;
+    const Node *n = id != 0 ? graph_node(s->graph, id) : NULL;
+    if (n == NULL || depth == HOISTS || b->fused[id] || n->capture_count > 0) return false;
+    if (n->op == NULL || (n->op->flags & OP_CONTROL) != 0) return false;
+    for (int i = 0; i < n->input_count; i++)
+        if (n->inputs[i] != 0 && !hoist(b, n->inputs[i], depth + 1)) return false;
+    if (add_node(b, id) != OK || add_wanted(b, id) != OK) return false;
+    b->fused[id] = true; /* not again */
+    return b->plan->slot_of[v] >= 0 || add_constant(b, v) == OK;
+}
+
+/* The operand of a follower that is neither the value between nor a constant known to the kernel; 0: none. */
+static ValueId extra_operand(const Builder *b, const Kernel *kernel, const Node *next, ValueId between)
+{
+    ValueId extra = 0;
+    for (int i = 0; i < next->input_count; i++) {
+        const Tensor *t = next->inputs[i] != 0 ? graph_value(b->session->graph, next->inputs[i])->tensor : NULL;
+        bool known = t != NULL && (!kernel->reshapes || tensor_count(t) == 1);
+        if (next->inputs[i] != between && next->inputs[i] != 0 && !known) extra = next->inputs[i];
+    }
+    return extra;
+}
+
 /* Lets the kernel take on the nodes behind, as long as nobody else wants what lies between. */
 static void fuse_followers(Builder *b, const Kernel *kernel, KernelSite *site)
 {
     const Session *s = b->session;
     while (kernel->fuse != NULL && site->follower_count < KERNEL_FOLLOWERS) {
-        ValueId between = site_output(site);
+        ValueId between = site_output(site); /* hoisting may move the tables: nothing of them is held */
         NodeId next_id = s->watched[between] ? 0 : graph_sole_reader(s->graph, between);
         if (next_id == 0) return;
         const Node *next = graph_node(s->graph, next_id);
         if (next->output_count != 1 || next->op == NULL || !kernel->fuse(site, next)) return;
         const TypeInfo *made = &b->plan->types[next->outputs[0]];
-        ValueId extra = 0; /* the operand that is neither `between` nor constant */
-        for (int i = 0; i < next->input_count; i++)
-            if (next->inputs[i] != between && next->inputs[i] != 0 && graph_value(s->graph, next->inputs[i])->tensor == NULL)
-                extra = next->inputs[i];
-        if (!shape_eq(&made->shape, &site->out[0].shape)) return;
+        ValueId extra = extra_operand(b, kernel, next, between);
+        if (kernel->reshapes ? !shape_known(&made->shape) : !shape_eq(&made->shape, &site->out[0].shape)) return;
         if (extra != 0) {
+            if (kernel->reshapes && !hoist(b, extra, 0)) return;
             const TypeInfo *other = &b->plan->types[extra];
             if (b->plan->slot_of[extra] < 0 || site->input_count == KERNEL_OPERANDS) return; /* made later than this node */
-            if (other->type != made->type || !shape_eq(&other->shape, &made->shape)) return;
+            if (other->type != made->type || (kernel->reshapes ? !shape_known(&other->shape) : !shape_eq(&other->shape, &made->shape)))
+                return;
             int at = site->input_count++;
             site->value[at] = extra;
             site->in[at] = *other;
@@ -249,7 +293,9 @@ static Status add_kernel(Builder *b, NodeId id, const Kernel *kernel, KernelSite
     Plan *p = b->plan;
     void *state = NULL;
     *done = false;
+    b->fused[id] = kernel->reshapes; /* nothing that comes of it may be hoisted */
     fuse_followers(b, kernel, site);
+    b->fused[id] = false;
     Status status = kernel->prepare(site, &state);
     if (status == ERR_UNSUPPORTED) { /* the library has no such primitive: each node by itself */
         for (int i = 0; i < site->follower_count; i++)
@@ -355,18 +401,6 @@ static Status add_given(Builder *b)
     const Session *s = b->session;
     for (int i = 0; i < s->feed_count; i++)
         if (slot_add(b, s->feeds[i], SLOT_INPUT, NULL, 0) < 0) return err_no_memory(b->err, "plan");
-    return OK;
-}
-
-/* A constant gets its slot when the first node reads it or it is a graph output. */
-static Status add_constant(Builder *b, ValueId v)
-{
-    const Tensor *t = session_constant(b->session, b->plan, v);
-    if (v == 0 || t == NULL || b->plan->slot_of[v] >= 0) return OK;
-    int at = slot_add(b, v, SLOT_CONSTANT, NULL, 0);
-    if (at < 0) return err_no_memory(b->err, "plan");
-    b->plan->slots[at].tensor = *t;
-    b->plan->types[v] = (TypeInfo){ t->type, t->shape };
     return OK;
 }
 

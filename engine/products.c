@@ -99,7 +99,7 @@ static Status product_run(void *state, const void *const *in, void *const *out, 
 }
 
 const Kernel kernels_product[] = {
-    { "sgemm", "MatMul", product_accept, matmul_prepare, product_run, free, NULL },
-    { "sgemm", "Gemm", product_accept, gemm_prepare, product_run, free, NULL },
+    { "sgemm", "MatMul", product_accept, matmul_prepare, product_run, free, NULL, false },
+    { "sgemm", "Gemm", product_accept, gemm_prepare, product_run, free, NULL, false },
     { .name = NULL },
 };

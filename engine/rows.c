@@ -106,7 +106,7 @@ static Status norm_run(void *state, const void *const *in, void *const *out, Err
 }
 
 const Kernel kernels_rows[] = {
-    { "rows", "LayerNormalization", norm_accept, norm_prepare, norm_run, free, NULL },
-    { "rows", "SimplifiedLayerNormalization", norm_accept, norm_prepare, norm_run, free, NULL },
+    { "rows", "LayerNormalization", norm_accept, norm_prepare, norm_run, free, NULL, false },
+    { "rows", "SimplifiedLayerNormalization", norm_accept, norm_prepare, norm_run, free, NULL, false },
     { .name = NULL },
 };

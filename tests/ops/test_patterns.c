@@ -53,6 +53,19 @@ static const Row rows[] = {
     { "Conv and a bias, the other way", "c=Conv:x,filters;y=Add:perchannel,c", NULL, { 2, 3, 7, 6 } },
     { "Conv and a bias along the last axis", "c=Conv:x,filters;y=Add:c,perrow", NULL, { 2, 3, 7, 6 } },
     { "Conv and a scalar", "c=Conv:x,filters;y=Add:c,three", NULL, { 2, 3, 7, 6 } },
+    { "attention", "k=Transpose0:x;m=MatMul:x,k;d=Div:m,root2;s=Softmax:d;y=MatMul:s,x", NULL, { 2, 3, 7, 6 } },
+    { "attention, no factor", "k=Transpose0:x;m=MatMul:x,k;s=Softmax:m;y=MatMul:s,x", NULL, { 1, 2, 17, 9 } },
+    { "attention, a mask made behind", "k=Transpose0:x;m=MatMul:x,k;d=Mul:half,m;r=Relu:keys;a=Add:r,d;s=Softmax:a;y=MatMul:s,x", NULL,
+      { 2, 3, 7, 6 } },
+    { "attention, a mask of queries", "k=Transpose0:x;m=MatMul:x,k;a=Add:m,queries;s=Softmax:a;y=MatMul:s,x", NULL, { 2, 3, 7, 6 } },
+    { "attention, values made behind", "k=Transpose0:x;m=MatMul:x,k;s=Softmax:m;v=Relu:x;w=Neg:v;y=MatMul:s,w", NULL,
+      { 2, 2, 5, 8 } },
+    { "attention, values of the weights", "k=Transpose0:x;m=MatMul:x,k;s=Softmax:m;v=MatMul:s,x;y=MatMul:s,v", NULL, { 2, 3, 7, 6 } },
+    { "attention, heads between",
+      "q=Transpose3:x;k=Transpose4:x;m=MatMul:q,k;d=Div:m,two;s=Softmax:d;v=Transpose3:x;c=MatMul:s,v;y=Transpose3:c",
+      NULL, { 2, 37, 3, 8 } },
+    { "scores that are read twice", "k=Transpose0:x;m=MatMul:x,k;s=Softmax:m;c=MatMul:s,x;r=ReduceSum:s;y=Add:c,r", NULL, { 2, 3, 7, 6 } },
+    { "Softmax over queries", "k=Transpose0:x;m=MatMul:x,k;s=Softmax2:m;y=MatMul:s,x", NULL, { 2, 3, 7, 6 } },
     { "there and back", "a=Transpose:x;b=Transpose2:a;y=Relu:b", "Identity", { 2, 3, 7, 6 } },
     { "twice there", "a=Transpose:x;b=Transpose:a;y=Relu:b", NULL, { 2, 3, 7, 6 } },
     { "the first is read twice", "a=Transpose:x;b=Transpose2:a;c=Transpose2:a;y=Add:b,c", "Identity", { 2, 3, 7, 6 } },
@@ -69,6 +82,8 @@ static ValueId named(Graph *g, const char *name)
     if (strcmp(name, "square") == 0) return build_weight(g, name, 3, DIMS(WIDTH, WIDTH));
     if (strcmp(name, "filters") == 0) return build_weight(g, name, 4, DIMS(5, 3, 3, 2));
     if (strcmp(name, "perchannel") == 0) return build_weight(g, name, 6, DIMS(5, 1, 1));
+    if (strcmp(name, "keys") == 0) return build_weight(g, name, 7, DIMS(2, 1, 1, 7));
+    if (strcmp(name, "queries") == 0) return build_weight(g, name, 7, DIMS(7, 1));
     if (strcmp(name, "perrow") == 0) return build_weight(g, name, 6, DIMS(5));
     if (strcmp(name, "pads") == 0) return build_constant(g, name, DT_INT64, (double[]){ 0, 0, 1, 0, 0, 0, 2, 1 }, DIMS(8));
     return build_weight(g, name, name[1], DIMS(WIDTH));
@@ -82,6 +97,18 @@ static void attributes(Graph *g, NodeId n, const char *type)
     if (strcmp(type, "Transpose2") == 0) {
         assert_ok(graph_set_type(g, n, "Transpose", "", &err), &err);
         assert_ok(graph_set_ints(g, n, "perm", (int64_t[]){ 0, 3, 1, 2 }, 4, &err), &err);
+    }
+    static const struct { const char *type; int64_t perm[4]; } turns[] = {
+        { "Transpose0", { 0, 1, 3, 2 } }, { "Transpose3", { 0, 2, 1, 3 } }, { "Transpose4", { 0, 2, 3, 1 } },
+    };
+    for (size_t i = 0; i < sizeof turns / sizeof *turns; i++) {
+        if (strcmp(type, turns[i].type) != 0) continue;
+        assert_ok(graph_set_type(g, n, "Transpose", "", &err), &err);
+        assert_ok(graph_set_ints(g, n, "perm", turns[i].perm, 4, &err), &err);
+    }
+    if (strcmp(type, "Softmax2") == 0) {
+        assert_ok(graph_set_type(g, n, "Softmax", "", &err), &err);
+        assert_ok(graph_set_int(g, n, "axis", 2, &err), &err);
     }
     if (strcmp(type, "Conv2") == 0) {
         assert_ok(graph_set_type(g, n, "Conv", "", &err), &err);
