@@ -65,7 +65,13 @@ static Status forward_gather(OpCall *c)
     int64_t *indices = alloc_array((size_t)count + 1, sizeof *indices);
     if (indices == NULL) return err_no_memory(c->err, "indices");
     Status status = indices_read(c, t, limit, indices);
-    for (int64_t o = 0; status == OK && block > 0 && o < outer; o++) {
+    bool words = size == 4 && block == 4; /* one element at a time */
+    for (int64_t o = 0; status == OK && words && o < outer; o++) {
+        const uint32_t *from = (const uint32_t *)(const void *)x->data + o * limit;
+        uint32_t *to = (uint32_t *)(void *)c->out[0].data + o * count;
+        for (int64_t i = 0; i < count; i++) to[i] = from[indices[i]];
+    }
+    for (int64_t o = 0; status == OK && !words && block > 0 && o < outer; o++) {
         const uint8_t *from = x->data + (size_t)(o * limit) * block;
         uint8_t *to = c->out[0].data + (size_t)(o * count) * block;
         for (int64_t i = 0; i < count; i++) memcpy(to + (size_t)i * block, from + (size_t)indices[i] * block, block);
