@@ -72,8 +72,21 @@ static Status round_plain(const Graph *g, RoundJob *j, int threads, Err *err)
 
 Status layers_round_plain(const Graph *g, RoundJobs *jobs, int threads, Err *err)
 {
-    for (int i = 0; i < jobs->count; i++) TRY(round_plain(g, &jobs->items[i], threads, err));
-    return OK;
+    Status status = OK;
+    int failed = jobs->count; /* of several that fail the first is named, whichever thread was faster */
+#pragma omp parallel for schedule(dynamic) num_threads(threads < 1 ? 1 : threads) if (threads > 1)
+    for (int i = 0; i < jobs->count; i++) {
+        Err mine;
+        Status got = round_plain(g, &jobs->items[i], 1, &mine);
+        if (got == OK) continue;
+#pragma omp critical(layers_round_status)
+        if (i < failed) {
+            failed = i;
+            status = got;
+            if (err != NULL) *err = mine;
+        }
+    }
+    return status;
 }
 
 /* ---- on the walk ---- */

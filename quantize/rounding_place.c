@@ -3,25 +3,26 @@
 
 #include <math.h>
 
+#include "base/vectors.h"
+
 #define CHUNK 64 /* candidates at a time */
-#define INLINE static inline __attribute__((always_inline)) /* once for any x86 and once for AVX2: the same operations, the same results */
 
 /* Between the ends; NaN goes to the lower one. */
-INLINE double between(double v, double low, double high)
+VECTOR_BODY double between(double v, double low, double high)
 {
     double up = v > low ? v : low;
     return up < high ? up : high;
 }
 
 /* To the nearest integer, halves to even, for |v| < 2^51. */
-INLINE double nearest(double v)
+VECTOR_BODY double nearest(double v)
 {
     const double half_turn = 6755399441055744.0; /* 1.5 x 2^52: the last bit of a sum of this size stands for 1 */
     return v + half_turn - half_turn;
 }
 
 /* A partner is still to come: q gives up its share of what both are beyond the limit. */
-INLINE void make_room(const PlaceRound *r, const PlacePartner *other, int from, int n, double *q)
+VECTOR_BODY void make_room(const PlaceRound *r, const PlacePartner *other, int from, int n, double *q)
 {
     double low = r->low, high = r->high, wants = other->wanted, share = other->share;
     const double *scale = r->scale + from;
@@ -35,7 +36,7 @@ INLINE void make_room(const PlaceRound *r, const PlacePartner *other, int from, 
     }
 }
 
-INLINE void keep_limits(const PlacePartner *other, int from, int n, double *low, double *high)
+VECTOR_BODY void keep_limits(const PlacePartner *other, int from, int n, double *low, double *high)
 {
     const int16_t *q = other->q + from;
 #pragma omp simd
@@ -48,7 +49,7 @@ INLINE void keep_limits(const PlacePartner *other, int from, int n, double *low,
     }
 }
 
-INLINE void round_chunk(const PlaceRound *r, int from, int n)
+VECTOR_BODY void round_chunk(const PlaceRound *r, int from, int n)
 {
     double q[CHUNK], low[CHUNK], high[CHUNK], wanted[CHUNK], least = r->low, most = r->high, want = r->want, target = r->target,
            weight = r->weight;
@@ -80,12 +81,12 @@ INLINE void round_chunk(const PlaceRound *r, int from, int n)
     }
 }
 
-INLINE void round_all(const PlaceRound *r)
+VECTOR_BODY void round_all(const PlaceRound *r)
 {
     for (int from = 0; from < r->choices; from += CHUNK) round_chunk(r, from, r->choices - from < CHUNK ? r->choices - from : CHUNK);
 }
 
-INLINE void hand_all(double *sum, const double *e, double f, int64_t count)
+VECTOR_BODY void hand_all(double *sum, const double *e, double f, int64_t count)
 {
 #pragma omp simd
     for (int64_t c = 0; c < count; c++) sum[c] += f * e[c];
@@ -101,27 +102,22 @@ static void hand_any(double *sum, const double *e, double f, int64_t count)
     hand_all(sum, e, f, count);
 }
 
-#if defined(__x86_64__)
-__attribute__((target("avx2"))) static void round_avx2(const PlaceRound *r)
+VECTOR_AVX2 static void round_avx2(const PlaceRound *r)
 {
     round_all(r);
 }
 
-__attribute__((target("avx2"))) static void hand_avx2(double *sum, const double *e, double f, int64_t count)
+VECTOR_AVX2 static void hand_avx2(double *sum, const double *e, double f, int64_t count)
 {
     hand_all(sum, e, f, count);
 }
-#define PICK(name) (__builtin_cpu_supports("avx2") ? name##_avx2 : name##_any)
-#else
-#define PICK(name) name##_any
-#endif
 
 void place_round(const PlaceRound *r)
 {
-    PICK(round)(r);
+    VECTOR_PICK(round)(r);
 }
 
 void place_hand(double *sum, const double *e, double f, int64_t count)
 {
-    PICK(hand)(sum, e, f, count);
+    VECTOR_PICK(hand)(sum, e, f, count);
 }

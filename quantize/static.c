@@ -170,6 +170,8 @@ void static_release(Static *s)
     free(s->stats);
     free(s->roots);
     free(s->methods);
+    free(s->ends);
+    free(s->known);
 }
 
 Status static_run(PassContext *c, Err *err)

@@ -18,6 +18,9 @@ typedef struct Static {
     ActivationStats *stats; /* [root]: what was seen; a copy in the order of `roots` */
     ValueId *roots;
     Calibration *methods;   /* [root]: chosen */
+    Ends *ends;             /* [CALIBRATE_METHODS,root]: by each method asked so far */
+    bool *known;            /* [CALIBRATE_METHODS,root] */
+    bool quick;             /* a try: `auto` is the better of minmax and mse as a whole */
     int root_count;
     double error;       /* of the candidate at hand */
 } Static;
@@ -29,8 +32,6 @@ void static_release(Static *s); /* but for c */
 Status static_repair_floats(Static *s, Err *err);
 /* Sweeps and chooses the grids; afterwards s->plan.grids are filled and weights rounded as they stand (static_grids.c). */
 Status static_calibrate(Static *s, Err *err);
-/* All grids by one method, what the table gives apart. */
-void static_set_methods(Static *s, Calibration method);
 /* Error of the network that plan, grids and jobs give for the float network g. */
 Status static_error(Static *s, const Graph *g, double *error, Err *err);
 

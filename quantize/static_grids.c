@@ -17,11 +17,20 @@ static Grid make_grid(const Static *s, Ends e)
     return options_int8(o) ? grid_make(e.low, e.high, DT_INT8, o->target == TARGET_GPU, false) : grid_activation(e.low, e.high);
 }
 
-static Ends ends_of(const Static *s, int i, Calibration method)
+/* By a method, of what was seen; searched once. */
+static Ends searched(const Static *s, int i, Calibration method)
 {
     const QuantizeOptions *o = s->c->options;
+    size_t at = (size_t)method * (size_t)s->root_count + (size_t)i;
+    if (!s->known[at]) s->ends[at] = calibrate_ends(method, &s->stats[i], o->percentile);
+    s->known[at] = true;
+    return s->ends[at];
+}
+
+static Ends ends_of(const Static *s, int i, Calibration method)
+{
     TableEntry entry = calibration_table_find(&s->table, s->roots[i]);
-    return entry.state == TABLE_ENDS ? entry.ends : calibrate_ends(method, &s->stats[i], o->percentile);
+    return entry.state == TABLE_ENDS ? entry.ends : searched(s, i, method);
 }
 
 static void set_method(Static *s, int i, Calibration method)
@@ -41,12 +50,16 @@ static Status gather(Static *s, Err *err)
     s->roots = alloc_zeroed((size_t)count + 1, sizeof *s->roots);
     s->stats = alloc_zeroed((size_t)count + 1, sizeof *s->stats);
     s->methods = alloc_zeroed((size_t)count + 1, sizeof *s->methods);
-    if (s->roots == NULL || s->stats == NULL || s->methods == NULL) return err_no_memory(err, "calibration");
+    s->ends = alloc_zeroed((size_t)count + 1, CALIBRATE_METHODS * sizeof *s->ends);
+    s->known = alloc_zeroed((size_t)count + 1, CALIBRATE_METHODS);
+    if (s->roots == NULL || s->stats == NULL || s->methods == NULL || s->ends == NULL || s->known == NULL)
+        return err_no_memory(err, "calibration");
     for (ValueId v = 1; v <= s->plan.value_count; v++)
         if (s->plan.root[v] == v) s->roots[s->root_count++] = v;
+    bool ends = o->calibration == CALIBRATE_MINMAX || o->calibration == CALIBRATE_MOVING;
     LayerStatsOptions options = { .threads = c->threads, .batch = o->batch, .samples = o->samples, .seed = c->seed, .max_mem = c->max_mem,
-                                  .values_only = true, .values = s->roots, .value_count = s->root_count, .cache_dir = c->cache_dir,
-                                  .log = c->log };
+                                  .values_only = true, .ends_only = ends, .values = s->roots, .value_count = s->root_count,
+                                  .cache_dir = c->cache_dir, .log = c->log };
     TRY_OUT(layer_stats_gather(c->graph, c->calibration, &options, &stats, err));
     for (int i = 0; i < s->root_count; i++) {
         const ActivationStats *a = layer_stats_activation(stats, s->roots[i]);
@@ -75,9 +88,13 @@ Status static_error(Static *s, const Graph *g, double *error, Err *err)
 
 static const Calibration tried[] = { CALIBRATE_MINMAX, CALIBRATE_MSE, CALIBRATE_PERCENTILE, CALIBRATE_ENTROPY };
 #define TRIED ((int)(sizeof tried / sizeof *tried))
+#define QUICK_TRIED 2 /* minmax and mse */
 
-void static_set_methods(Static *s, Calibration method)
+static void set_methods(Static *s, Calibration method)
 {
+    if (s->root_count == 0) return;
+#pragma omp parallel for schedule(dynamic) num_threads(s->c->threads < 1 ? 1 : s->c->threads)
+    for (int i = 0; i < s->root_count; i++) searched(s, i, method);
     for (int i = 0; i < s->root_count; i++) set_method(s, i, method);
 }
 
@@ -131,21 +148,23 @@ static Status choose(Static *s, Err *err)
 {
     double errors[TRIED];
     int best = 0;
-    for (int m = 0; m < TRIED; m++) {
-        static_set_methods(s, tried[m]);
+    int count = s->quick ? QUICK_TRIED : TRIED;
+    double worth = s->quick ? 1.0 : WORTH;
+    for (int m = 0; m < count; m++) {
+        set_methods(s, tried[m]);
         TRY(static_error(s, s->c->graph, &errors[m], err));
-        if (errors[m] < WORTH * errors[best]) best = m;
+        if (errors[m] < worth * errors[best]) best = m;
     }
-    static_set_methods(s, tried[best]);
+    set_methods(s, tried[best]);
     s->error = errors[best];
-    return s->root_count > 1 ? try_groups(s, errors, best, err) : OK;
+    return s->root_count > 1 && !s->quick ? try_groups(s, errors, best, err) : OK;
 }
 
 Status static_calibrate(Static *s, Err *err)
 {
     const QuantizeOptions *o = s->c->options;
     TRY(gather(s, err));
-    static_set_methods(s, o->calibration == CALIBRATE_AUTO ? CALIBRATE_MINMAX : (Calibration)o->calibration);
+    set_methods(s, o->calibration == CALIBRATE_AUTO ? CALIBRATE_MINMAX : (Calibration)o->calibration);
     TRY(weight_jobs_make(&s->plan, &s->weights, err));
     TRY(layers_round_plain(s->c->graph, &s->weights.jobs, s->c->threads, err));
     return o->calibration == CALIBRATE_AUTO ? choose(s, err) : static_error(s, s->c->graph, &s->error, err);

@@ -41,25 +41,17 @@ static Status quick_error(const Floats *f, Graph *g, double *error, Err *err)
     PassContext c = *s->c;
     PassRecord none = { 0 };
     QuantizeOptions o = *(const QuantizeOptions *)c.options;
-    Static quick = { .c = &c, .trial = f->trial, .keep = s->keep };
+    Static quick = { .c = &c, .trial = f->trial, .keep = s->keep, .quick = true };
     Status status;
-    double other;
     c.graph = g;
     c.record = &none;
     c.options = &o;
     c.cache_dir = NULL;
     c.log = NULL;
     if (o.samples == 0 || o.samples > QUICK_SAMPLES) o.samples = QUICK_SAMPLES;
-    bool both = o.calibration == CALIBRATE_AUTO;
-    if (both) o.calibration = CALIBRATE_MINMAX;
     TRY_OUT(plan_make(&c, &(PlanLimits){ &s->table, s->keep }, &quick.plan, err));
     TRY_OUT(static_calibrate(&quick, err));
     *error = quick.error;
-    if (both) {
-        static_set_methods(&quick, CALIBRATE_MSE);
-        TRY_OUT(static_error(&quick, g, &other, err));
-        if (other < *error) *error = other;
-    }
 out:
     quick.trial = NULL; /* borrowed, as keep is */
     quick.keep = NULL;

@@ -3,6 +3,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/vectors.h"
+
 #define LEAST_EXPONENT (-200) /* below the least float32 */
 #define EXACT_BITS 50
 
@@ -43,22 +45,43 @@ static void widen(Histogram *h, int64_t exponent, int64_t origin, int64_t top)
 #define SHARE (1 << 16) /* values that a thread counts at a time */
 #define EXACT_FLOAT (1 << 24) /* integers up to here are float32 numbers */
 
-/* Several at once: x 2^-e is exact in float32 where e <= 0, and so are the bins' numbers. A bin of many equal values (a Relu's zeros) would
- * wait for each of its additions, so four counts take turns. */
+/* x 2^-e is exact in float32 where e <= 0, and so are the bins' numbers. */
+VECTOR_BODY void find_bins(const float *x, int n, float scale, int32_t origin, int32_t *at)
+{
+#pragma omp simd
+    for (int i = 0; i < n; i++) {
+        float v = x[i] * scale;
+        int32_t whole = (int32_t)v;
+        at[i] = whole - (v < (float)whole) - origin;
+    }
+}
+
+static void bins_any(const float *x, int n, float scale, int32_t origin, int32_t *at)
+{
+    find_bins(x, n, scale, origin, at);
+}
+
+VECTOR_AVX2 static void bins_avx2(const float *x, int n, float scale, int32_t origin, int32_t *at)
+{
+    find_bins(x, n, scale, origin, at);
+}
+
+/* A bin of many equal values (a Relu's zeros) would wait for each of its additions, so four counts take turns. */
 static void count_small(Histogram *h, const float *x, int64_t count)
 {
     uint32_t parts[4][HISTOGRAM_BINS] = { { 0 } };
-    int32_t at[CHUNK] = { 0 }, origin = (int32_t)h->origin;
+    int32_t at[CHUNK] = { 0 };
     float scale = (float)ldexp(1.0, (int)-h->exponent);
     for (int64_t first = 0; first < count; first += CHUNK) {
-        int n = count - first < CHUNK ? (int)(count - first) : CHUNK;
-#pragma omp simd
-        for (int i = 0; i < n; i++) {
-            float v = x[first + i] * scale;
-            int32_t whole = (int32_t)v;
-            at[i] = whole - (v < (float)whole) - origin;
+        int n = count - first < CHUNK ? (int)(count - first) : CHUNK, whole = n & ~3;
+        VECTOR_PICK(bins)(x + first, n, scale, (int32_t)h->origin, at);
+        for (int i = 0; i < whole; i += 4) {
+            parts[0][at[i]]++;
+            parts[1][at[i + 1]]++;
+            parts[2][at[i + 2]]++;
+            parts[3][at[i + 3]]++;
         }
-        for (int i = 0; i < n; i++) parts[i & 3][at[i]]++;
+        for (int i = whole; i < n; i++) parts[0][at[i]]++;
     }
     for (int i = 0; i < HISTOGRAM_BINS; i++) {
         uint64_t n = (uint64_t)parts[0][i] + parts[1][i] + parts[2][i] + parts[3][i];

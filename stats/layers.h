@@ -31,6 +31,7 @@ typedef struct LayerStatsOptions {
     uint64_t max_mem;   /* 0: no limit. ERR_MEMORY names a layer whose moments alone are larger */
     bool means_only;    /* no second moments */
     bool values_only;   /* no layers at all: only `values` are looked at */
+    bool ends_only;     /* of the activations the ends and their averages: no sums, no histogram */
     const ValueId *values; /* activations to look at */
     int value_count;
     const char *cache_dir; /* NULL: no cache; made when missing. What cannot be written there is a warning */

@@ -61,9 +61,9 @@ Status layer_cache_key(const Graph *g, Dataset *data, const LayerStatsOptions *o
     TRY(dataset_hash(data, arrays, err));
     Hash *h = hash_new();
     if (h == NULL) return err_no_memory(err, "a hash");
-    snprintf(asked, sizeof asked, "layer statistics %d; batch %lld, samples %lld, positions %lld, seed %llu, means only %d%s, %d values",
+    snprintf(asked, sizeof asked, "layer statistics %d; batch %lld, samples %lld, positions %lld, seed %llu, means only %d%s%s, %d values",
              CACHE_VERSION, (long long)o->batch, (long long)o->samples, (long long)o->positions, (unsigned long long)o->seed, o->means_only,
-             o->values_only ? ", no layers" : "", o->value_count);
+             o->values_only ? ", no layers" : "", o->ends_only ? ", ends only" : "", o->value_count);
     add_text(h, asked);
     add_text(h, graph);
     add_text(h, arrays);

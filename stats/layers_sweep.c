@@ -10,9 +10,6 @@
 #include "stats/columns.h"
 #include "stats/moments.h"
 
-#define AVERAGE_STEP 0.01
-#define BLOCK 4096
-
 typedef struct Sweep {
     LayerStats *s;
     const Graph *g;
@@ -31,80 +28,6 @@ static Status not_finite(const Sweep *w, ValueId v, Err *err)
 {
     return err_set(err, ERR_DATA, "'%.*s' turns NaN or infinite in samples %lld to %lld: check the data's scale",
                    STR_ARG(graph_value(w->g, v)->name), (long long)w->first, (long long)(w->first + w->count - 1));
-}
-
-/* --- activations */
-
-typedef struct BlockSums {
-    double low, high, sum, squares;
-} BlockSums;
-
-#define LANES 4 /* sums side by side, so that additions do not wait for each other; the same on every processor */
-
-static BlockSums block_sums(const float *x, int64_t n)
-{
-    double sum[LANES] = { 0.0 }, squares[LANES] = { 0.0 };
-    float low = x[0], high = x[0];
-    int64_t whole = n / LANES * LANES;
-#pragma omp simd reduction(min : low) reduction(max : high)
-    for (int64_t i = 0; i < n; i++) {
-        low = x[i] < low ? x[i] : low;
-        high = x[i] > high ? x[i] : high;
-    }
-    for (int64_t i = 0; i < n; i += LANES) {
-        int lanes = i < whole ? LANES : (int)(n - whole);
-        for (int k = 0; k < lanes; k++) {
-            double v = (double)x[i + k];
-            sum[k] += v;
-            squares[k] += v * v;
-        }
-    }
-    return (BlockSums){ (double)low, (double)high, (sum[0] + sum[1]) + (sum[2] + sum[3]),
-                        (squares[0] + squares[1]) + (squares[2] + squares[3]) };
-}
-
-/* Blocks side by side; their sums are added in order, so that they are the same for any number of threads. */
-static Status add_floats(const Sweep *w, ActivationStats *a, const float *x, int64_t count, double *low, double *high, Err *err)
-{
-    int64_t blocks = (count + BLOCK - 1) / BLOCK;
-    BlockSums *sums = alloc_array((size_t)blocks, sizeof *sums);
-    if (sums == NULL) return err_no_memory(err, "the sums of an activation");
-#pragma omp parallel for schedule(static) if (blocks > 16)
-    for (int64_t i = 0; i < blocks; i++) sums[i] = block_sums(x + i * BLOCK, i + 1 < blocks ? BLOCK : count - i * BLOCK);
-    bool finite = true;
-    for (int64_t i = 0; i < blocks; i++) {
-        finite = finite && isfinite(sums[i].sum);
-        a->sum += sums[i].sum;
-        a->sum_squares += sums[i].squares;
-        *low = fmin(*low, sums[i].low);
-        *high = fmax(*high, sums[i].high);
-    }
-    free(sums);
-    if (!finite) return not_finite(w, a->value, err);
-    histogram_add(&a->histogram, x, count, *low, *high);
-    return OK;
-}
-
-static Status add_activation(const Sweep *w, ActivationStats *a, const Tensor *t, Err *err)
-{
-    int64_t count = tensor_count(t);
-    double low = INFINITY, high = -INFINITY;
-    if (count == 0) return OK;
-    bool direct = t->type == DT_FLOAT && tensor_is_aligned(t);
-    if (direct) TRY(add_floats(w, a, (const float *)(const void *)t->data, count, &low, &high, err));
-    for (int64_t i = 0; i < count && !direct; i += BLOCK) {
-        float block[BLOCK];
-        int64_t n = count - i < BLOCK ? count - i : BLOCK;
-        tensor_read_floats(t, i, n, block);
-        TRY(add_floats(w, a, block, n, &low, &high, err));
-    }
-    bool first = a->count == 0;
-    a->min = first ? low : fmin(a->min, low);
-    a->max = first ? high : fmax(a->max, high);
-    a->average_min = first ? low : a->average_min + AVERAGE_STEP * (low - a->average_min);
-    a->average_max = first ? high : a->average_max + AVERAGE_STEP * (high - a->average_max);
-    a->count += count;
-    return OK;
 }
 
 /* --- layers */
@@ -151,7 +74,11 @@ static Status observe(void *user, ValueId value, const Tensor *t, Err *err)
 {
     Sweep *w = user;
     for (int i = 0; w->activations && i < w->s->activation_count; i++)
-        if (w->s->activations[i].value == value) TRY(add_activation(w, &w->s->activations[i], t, err));
+        if (w->s->activations[i].value == value) {
+            bool finite;
+            TRY(activation_add(&w->s->activations[i], t, w->o->ends_only, &finite, err));
+            if (!finite) return not_finite(w, value, err);
+        }
     for (int i = w->first_entry; i < w->end_entry; i++)
         if (w->s->entries[i].form.layer.input == value) TRY(add_input(w, i, t, err));
     return OK;
