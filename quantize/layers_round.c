@@ -266,7 +266,7 @@ Status layers_round_walk(const RoundRun *run, RoundJobs *jobs, Err *err)
     if (u.written == NULL) return err_no_memory(err, "the walk");
     WalkAlter alter = { wants, apply };
     WalkOptions options = { .threads = run->threads, .batch = run->batch, .samples = run->samples, .positions = run->positions,
-                            .seed = run->seed, .max_mem = run->max_mem, .take = take, .log = run->log,
+                            .single = run->single, .seed = run->seed, .max_mem = run->max_mem, .take = take, .log = run->log,
                             .alter = run->alter != NULL ? &alter : NULL };
     for (int i = 0; i < jobs->count; i++) jobs->items[i].done = jobs->items[i].walked = false;
     Status status = walk_layers(run->original, run->compressed, run->data, &options, at_layer, &u, NULL, err);

@@ -38,6 +38,7 @@ typedef struct RoundRun {
     Dataset *data;
     const WalkAlter *alter;  /* activations of the compressed network; NULL: as they are. `user` of the walk is alter_user */
     void *alter_user;
+    bool single;             /* moments in blocks of float32 (WalkOptions) */
     bool gptq, target, bias; /* what is done at a layer; gptq false: scales by the layer's loss, nearest integers */
     int64_t samples, batch, positions;
     uint64_t seed, max_mem;

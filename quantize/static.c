@@ -64,7 +64,7 @@ static Status round_walk(Static *s, Graph *g, bool gptq, bool bias, Err *err)
     static const WalkAlter alter = { carries_grid, put_on_grid };
     for (int i = 0; i < s->weights.jobs.count; i++) s->weights.jobs.items[i].spec.clips = CLIPS;
     RoundRun run = { .original = c->graph, .compressed = g, .data = c->calibration, .alter = &alter, .alter_user = &s->plan, .gptq = gptq,
-                     .target = gptq, .bias = bias,
+                     .target = gptq, .bias = bias, .single = true,
                      .samples = o->samples == 0 || o->samples > WALK_SAMPLES ? WALK_SAMPLES : o->samples, .batch = o->batch,
                      .positions = columns(s), .seed = c->seed,
                      .max_mem = c->max_mem, .threads = c->threads, .record = c->record, .log = c->log };

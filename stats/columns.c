@@ -1,6 +1,7 @@
 #include "stats/columns.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/bytes.h"
 #include "base/rng.h"
@@ -46,6 +47,9 @@ Status columns_open(Columns *c, const Graph *g, const LayerForm *f, const Tensor
     if (!dtype_is_float(input->type))
         return err_set(err, ERR_DATA, "layer '%.*s': its input is %s, no float", STR_ARG(f->layer.name), dtype_name(input->type));
     TRY(f->kind == FORM_ROWS ? open_rows(c, input, err) : open_conv(c, g, input, err));
+    c->row = alloc_array((size_t)f->width + 1, sizeof *c->row);
+    c->from = alloc_array((size_t)f->taps + 1, sizeof *c->from);
+    if (c->row == NULL || c->from == NULL) return err_no_memory(err, "a layer's column");
     if (input->type == DT_FLOAT && (uintptr_t)input->data % sizeof(float) == 0) {
         c->x = (const float *)(const void *)input->data;
         return OK;
@@ -60,7 +64,10 @@ Status columns_open(Columns *c, const Graph *g, const LayerForm *f, const Tensor
 void columns_release(Columns *c)
 {
     free(c->converted);
-    c->converted = NULL;
+    free(c->row);
+    free(c->from);
+    c->converted = c->row = NULL;
+    c->from = NULL;
 }
 
 int64_t columns_output_count(const Columns *c)
@@ -82,7 +89,7 @@ static int64_t meets(const Window *w, int i, int64_t o, int64_t t, bool transpos
     return at >= 0 && at < w->in[i] ? at : -1;
 }
 
-static void read_window(const Columns *c, int64_t group, int64_t position, double *out)
+static void read_window(const Columns *c, int64_t group, int64_t position, float *out)
 {
     const Window *w = &c->window;
     bool transposed = c->form->kind == FORM_CONV_TRANSPOSED;
@@ -97,36 +104,60 @@ static void read_window(const Columns *c, int64_t group, int64_t position, doubl
             int64_t row = meets(w, 1, o[1], r, transposed);
             for (int64_t s = 0; s < w->kernel[2]; s++, tap++) {
                 int64_t col = meets(w, 2, o[2], s, transposed);
-                bool inside = z >= 0 && row >= 0 && col >= 0;
-                int64_t at = inside ? (z * w->in[1] + row) * w->in[2] + col : 0;
-                for (int64_t k = 0; k < channels; k++) out[k * taps + tap] = inside ? (double)x[k * plane + at] : 0.0;
+                c->from[tap] = z >= 0 && row >= 0 && col >= 0 ? (z * w->in[1] + row) * w->in[2] + col : -1;
             }
         }
     }
+    for (int64_t k = 0; k < channels; k++, x += plane, out += taps)
+        for (tap = 0; tap < taps; tap++) out[tap] = c->from[tap] >= 0 ? x[c->from[tap]] : 0.0f;
 }
 
-void columns_read(const Columns *c, int64_t group, const int64_t *at, int64_t count, double *out)
+void columns_read_floats(const Columns *c, int64_t group, const int64_t *at, int64_t count, float *out)
 {
     int64_t width = c->form->width;
     for (int64_t i = 0; i < count; i++, out += width) {
         if (c->form->kind != FORM_ROWS) {
             read_window(c, group, at[i], out);
         } else if (c->form->trans_in) {
-            for (int64_t k = 0; k < width; k++) out[k] = (double)c->x[k * c->rows + at[i]];
+            for (int64_t k = 0; k < width; k++) out[k] = c->x[k * c->rows + at[i]];
         } else {
-            for (int64_t k = 0; k < width; k++) out[k] = (double)c->x[at[i] * width + k];
+            memcpy(out, c->x + at[i] * width, (size_t)width * sizeof *out);
         }
+    }
+}
+
+void columns_read(const Columns *c, int64_t group, const int64_t *at, int64_t count, double *out)
+{
+    for (int64_t i = 0; i < count; i++) {
+        columns_read_floats(c, group, at + i, 1, c->row);
+        for (int64_t k = 0; k < c->form->width; k++) *out++ = (double)c->row[k];
+    }
+}
+
+/* Element k of position p, of this group: from[k * step]. */
+static const float *output_at(const Columns *c, const float *y, int64_t group, int64_t p, int64_t *step)
+{
+    int64_t all = form_outputs(c->form);
+    bool rows = c->form->kind == FORM_ROWS;
+    *step = rows ? 1 : c->places;
+    return rows ? y + p * all : y + (p / c->places * all + group * c->form->outputs) * c->places + p % c->places;
+}
+
+void columns_read_output_floats(const Columns *c, const float *y, int64_t group, const int64_t *at, int64_t count, float *out)
+{
+    for (int64_t i = 0; i < count; i++) {
+        int64_t step;
+        const float *from = output_at(c, y, group, at[i], &step);
+        for (int64_t k = 0; k < c->form->outputs; k++) *out++ = from[k * step];
     }
 }
 
 void columns_read_output(const Columns *c, const float *y, int64_t group, const int64_t *at, int64_t count, double *out)
 {
-    int64_t outputs = c->form->outputs, all = form_outputs(c->form);
-    for (int64_t i = 0; i < count; i++, out += outputs) {
-        bool rows = c->form->kind == FORM_ROWS;
-        int64_t step = rows ? 1 : c->places;
-        const float *from = rows ? y + at[i] * all : y + (at[i] / c->places * all + group * outputs) * c->places + at[i] % c->places;
-        for (int64_t k = 0; k < outputs; k++) out[k] = (double)from[k * step];
+    for (int64_t i = 0; i < count; i++) {
+        int64_t step;
+        const float *from = output_at(c, y, group, at[i], &step);
+        for (int64_t k = 0; k < c->form->outputs; k++) *out++ = (double)from[k * step];
     }
 }
 

@@ -1,4 +1,4 @@
-/* The columns of a weighted layer: from its input tensor to rows of doubles, position by position, some positions drawn by lot. */
+/* The columns of a weighted layer: from its input tensor to rows of numbers, position by position, some positions drawn by lot. */
 #ifndef PARE_STATS_COLUMNS_H
 #define PARE_STATS_COLUMNS_H
 
@@ -14,15 +14,19 @@ typedef struct Columns {
     int64_t batch, channels, places; /* convolutions: images, input channels in all, output places per image */
     int64_t rows;        /* FORM_ROWS */
     int64_t positions;   /* in all */
+    float *row;          /* owned scratch: one column */
+    int64_t *from;       /* owned scratch: [taps] where each tap lies in its plane, -1: padding */
 } Columns;
 
 /* ERR_DATA: the input does not fit the layer. Release in every case. */
 Status columns_open(Columns *c, const Graph *g, const LayerForm *f, const Tensor *input, Err *err);
 void columns_release(Columns *c);
-/* out[count,width] = the columns of a group at these positions. */
+/* out[count,width] = the columns of a group at these positions. One thread at a time. */
 void columns_read(const Columns *c, int64_t group, const int64_t *at, int64_t count, double *out);
+void columns_read_floats(const Columns *c, int64_t group, const int64_t *at, int64_t count, float *out);
 /* out[count,outputs] = a tensor of the layer's output shape at these positions, channels of the group: the other side of the product. */
 void columns_read_output(const Columns *c, const float *y, int64_t group, const int64_t *at, int64_t count, double *out);
+void columns_read_output_floats(const Columns *c, const float *y, int64_t group, const int64_t *at, int64_t count, float *out);
 /* Elements that the layer's output has for this input. */
 int64_t columns_output_count(const Columns *c);
 

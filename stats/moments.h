@@ -17,4 +17,10 @@ void moments_cross(double *c, const double *y, int64_t m, const double *x, int64
 void moments_sum(double *sum, const double *x, int64_t n, int64_t rows);
 void moments_mirror(double *h, int64_t n);
 
+/* The same where the products of one call may be summed in float32, the calls in double: about 1e-6 of the magnitudes is lost, in half
+ * the time. */
+void moments_square_floats(double *h, const float *x, int64_t n, int64_t rows, int threads);
+void moments_cross_floats(double *c, const float *y, int64_t m, const float *x, int64_t n, int64_t rows, int threads);
+void moments_sum_floats(double *sum, const float *x, int64_t n, int64_t rows);
+
 #endif

@@ -24,7 +24,7 @@
 #include "data/dataset.h"
 #include "stats/form.h"
 
-/* One stop of the walk. All sums run over `count` columns (positions of all samples, or those drawn), in double; borrowed for the call.
+/* One stop of the walk. All sums run over `count` columns (positions of all samples, or those drawn), in double (but for WalkOptions.single); borrowed for the call.
  * With several groups the matrices of the groups follow each other. */
 typedef struct WalkLayer {
     LayerForm *form;            /* of the compressed network; the walk's own copy: layer_write_bias may update it */
@@ -56,6 +56,7 @@ typedef struct WalkOptions {
     int64_t batch;      /* 0: 32 or what the network fixes */
     int64_t samples;    /* 0: all */
     int64_t positions;  /* columns of a layer, about; drawn by lot from each sample alike. 0: all */
+    bool single;        /* sums of at most MOMENT_ROWS columns in float32, of these in double (stats/moments.h) */
     uint64_t seed;
     uint64_t max_mem;   /* 0: no limit. ERR_MEMORY names a layer whose moments alone are larger */
     bool (*take)(void *user, const Layer *l); /* which layers to stop at; NULL: all that have a LayerForm */

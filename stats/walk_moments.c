@@ -19,25 +19,29 @@ bool walk_moments_bytes(const LayerForm *f, bool pair, bool shifted, uint64_t *b
     return fine;
 }
 
-Status walk_moments_new(WalkMoments *m, const LayerForm *f, bool pair, bool shifted, Err *err)
+static bool scratch_new(int64_t width, bool single, double **doubles, float **floats)
 {
-    *m = (WalkMoments){ .form = f, .pair = pair, .shifted = shifted };
+    if (single) *floats = alloc_array((size_t)width, MOMENT_ROWS * sizeof(float));
+    else *doubles = alloc_array((size_t)width, MOMENT_ROWS * sizeof(double));
+    return *floats != NULL || *doubles != NULL;
+}
+
+Status walk_moments_new(WalkMoments *m, const LayerForm *f, bool pair, bool shifted, bool single, Err *err)
+{
+    *m = (WalkMoments){ .form = f, .pair = pair, .shifted = shifted, .single = single };
     size_t columns = (size_t)(f->groups * f->width), square = columns * (size_t)f->width, outputs = (size_t)form_outputs(f);
     m->square = alloc_zeroed(square, sizeof(double));
     m->sum = alloc_zeroed(columns, sizeof(double));
-    m->x = alloc_array((size_t)f->width, MOMENT_ROWS * sizeof(double));
-    bool fine = m->square != NULL && m->sum != NULL && m->x != NULL;
+    bool fine = m->square != NULL && m->sum != NULL && scratch_new(f->width, single, &m->x, &m->xf);
     if (pair) {
         m->cross = alloc_zeroed(square, sizeof(double));
         m->sum_original = alloc_zeroed(columns, sizeof(double));
-        m->y = alloc_array((size_t)f->width, MOMENT_ROWS * sizeof(double));
-        fine = fine && m->cross != NULL && m->sum_original != NULL && m->y != NULL;
+        fine = fine && m->cross != NULL && m->sum_original != NULL && scratch_new(f->width, single, &m->y, &m->yf);
     }
     if (shifted) {
         m->shift = alloc_zeroed(outputs * (size_t)f->width, sizeof(double));
         m->sum_shift = alloc_zeroed(outputs, sizeof(double));
-        m->d = alloc_array((size_t)f->outputs, MOMENT_ROWS * sizeof(double));
-        fine = fine && m->shift != NULL && m->sum_shift != NULL && m->d != NULL;
+        fine = fine && m->shift != NULL && m->sum_shift != NULL && scratch_new(f->outputs, single, &m->d, &m->df);
     }
     if (!fine) walk_moments_release(m);
     return fine ? OK : err_no_memory(err, "the moments of a layer");
@@ -47,6 +51,9 @@ void walk_moments_release(WalkMoments *m)
 {
     double *all[] = { m->square, m->cross, m->sum, m->sum_original, m->shift, m->sum_shift, m->x, m->y, m->d };
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
+    free(m->xf);
+    free(m->yf);
+    free(m->df);
     *m = (WalkMoments){ 0 };
 }
 
@@ -94,6 +101,25 @@ static void add_block(WalkMoments *m, const Columns *original, const Columns *co
     }
 }
 
+static void add_block_floats(WalkMoments *m, const Columns *original, const Columns *compressed, const float *shift, int64_t group,
+                             const int64_t *at, int64_t rows, int threads)
+{
+    int64_t width = m->form->width, outputs = m->form->outputs;
+    columns_read_floats(compressed, group, at, rows, m->xf);
+    moments_square_floats(m->square + group * width * width, m->xf, width, rows, threads);
+    moments_sum_floats(m->sum + group * width, m->xf, width, rows);
+    if (m->pair) {
+        columns_read_floats(original, group, at, rows, m->yf);
+        moments_cross_floats(m->cross + group * width * width, m->yf, width, m->xf, width, rows, threads);
+        moments_sum_floats(m->sum_original + group * width, m->yf, width, rows);
+    }
+    if (shift != NULL) {
+        columns_read_output_floats(compressed, shift, group, at, rows, m->df);
+        moments_cross_floats(m->shift + group * outputs * width, m->df, outputs, m->xf, width, rows, threads);
+        moments_sum_floats(m->sum_shift + group * outputs, m->df, outputs, rows);
+    }
+}
+
 Status walk_moments_add(WalkMoments *m, const Graph *g, const WalkInputs *in, Err *err)
 {
     Columns original = { 0 }, compressed = { 0 };
@@ -116,7 +142,7 @@ Status walk_moments_add(WalkMoments *m, const Graph *g, const WalkInputs *in, Er
     int64_t count = columns_pick(&compressed, in->first, in->samples, in->most, in->seed, in->layer, at);
     for (int64_t group = 0; group < m->form->groups; group++)
         for (int64_t i = 0; i < count; i += MOMENT_ROWS)
-            add_block(m, &original, &compressed, shift, group, at + i, count - i < MOMENT_ROWS ? count - i : MOMENT_ROWS, in->threads);
+            (m->single ? add_block_floats : add_block)(m, &original, &compressed, shift, group, at + i, count - i < MOMENT_ROWS ? count - i : MOMENT_ROWS, in->threads);
     m->count += count;
 out:
     columns_release(&original);

@@ -9,7 +9,9 @@ typedef struct WalkMoments {
     int64_t count;
     bool pair, shifted; /* inputs of both networks; shortcuts too */
     double *square, *cross, *sum, *sum_original, *shift, *sum_shift;
-    double *x, *y, *d;  /* scratch: MOMENT_ROWS columns */
+    double *x, *y, *d;  /* scratch: MOMENT_ROWS columns; NULL with `single` */
+    bool single;        /* products of a block in float32 */
+    float *xf, *yf, *df; /* the same scratch then */
 } WalkMoments;
 
 /* One call's tensors. */
@@ -25,7 +27,7 @@ typedef struct WalkInputs {
 
 /* Bytes that moments of this form take. False on overflow. */
 bool walk_moments_bytes(const LayerForm *f, bool pair, bool shifted, uint64_t *bytes);
-Status walk_moments_new(WalkMoments *m, const LayerForm *f, bool pair, bool shifted, Err *err);
+Status walk_moments_new(WalkMoments *m, const LayerForm *f, bool pair, bool shifted, bool single, Err *err);
 void walk_moments_release(WalkMoments *m);
 Status walk_moments_add(WalkMoments *m, const Graph *g, const WalkInputs *in, Err *err);
 /* Fills the lower triangles of square. */
