@@ -74,7 +74,8 @@ Status layers_round_plain(const Graph *g, RoundJobs *jobs, int threads, Err *err
 {
     Status status = OK;
     int failed = jobs->count; /* of several that fail the first is named, whichever thread was faster */
-#pragma omp parallel for schedule(dynamic) num_threads(threads < 1 ? 1 : threads) if (threads > 1)
+    if (threads < 1) threads = 1;
+#pragma omp parallel for schedule(dynamic) num_threads(threads) if (threads > 1)
     for (int i = 0; i < jobs->count; i++) {
         Err mine;
         Status got = round_plain(g, &jobs->items[i], 1, &mine);

@@ -24,7 +24,8 @@
 #include "data/dataset.h"
 #include "stats/form.h"
 
-/* One stop of the walk. All sums run over `count` columns (positions of all samples, or those drawn), in double (but for WalkOptions.single); borrowed for the call.
+/* One stop of the walk. All sums run over `count` columns (positions of all samples, or those drawn), in double
+ * (but for WalkOptions.single); borrowed for the call.
  * With several groups the matrices of the groups follow each other. */
 typedef struct WalkLayer {
     LayerForm *form;            /* of the compressed network; the walk's own copy: layer_write_bias may update it */

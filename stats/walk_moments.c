@@ -142,7 +142,8 @@ Status walk_moments_add(WalkMoments *m, const Graph *g, const WalkInputs *in, Er
     int64_t count = columns_pick(&compressed, in->first, in->samples, in->most, in->seed, in->layer, at);
     for (int64_t group = 0; group < m->form->groups; group++)
         for (int64_t i = 0; i < count; i += MOMENT_ROWS)
-            (m->single ? add_block_floats : add_block)(m, &original, &compressed, shift, group, at + i, count - i < MOMENT_ROWS ? count - i : MOMENT_ROWS, in->threads);
+            (m->single ? add_block_floats : add_block)(m, &original, &compressed, shift, group, at + i,
+                                                       count - i < MOMENT_ROWS ? count - i : MOMENT_ROWS, in->threads);
     m->count += count;
 out:
     columns_release(&original);
