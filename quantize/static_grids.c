@@ -146,7 +146,7 @@ static Status try_groups(Static *s, const double *errors, int best, Err *err)
 
 static Status choose(Static *s, Err *err)
 {
-    double errors[TRIED];
+    double errors[TRIED] = { 0.0 };
     int best = 0;
     int count = s->quick ? QUICK_TRIED : TRIED;
     double worth = s->quick ? 1.0 : WORTH;
