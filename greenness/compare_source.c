@@ -118,7 +118,7 @@ Status protocol_open_source(Protocol *p, const SourceKind *after, Err *err)
         TRY(source_open_after(after, &p->options->source, s, err));
         int windows = CLAIM_PAIRS * (p->count + 1) + 2; /* with the two of the idle machine */
         double least = least_length(s), needed = least * windows, budget = ceil(needed + p->budget - protocol_left(p)) + 1;
-        if (needed <= protocol_left(p)) return take(p, err);
+        if (least == 0 || needed <= protocol_left(p)) return take(p, err); /* a model always does, however late it is */
         if (s->kind == &source_meter) {
             double interval = s->update_seconds;
             source_close(s);

@@ -21,7 +21,8 @@ static Status load_and_run(const char *path, const ComparisonOptions *o, Err *er
         gauge.evaluation = data;
     TRY(gauge_init(&gauge, model.graph, NULL, err));
     if (gauge.fidelity == NULL) return err_set(err, ERR_UNSUPPORTED, "%s", gauge.note);
-    TRY(session_new(model.graph, &(SessionOptions){ .threads = threads, .plain = o->plain, .int8 = o->int8, .max_mem = o->max_mem }, &session, err));
+    const SessionOptions options = { .threads = threads, .plain = o->plain, .int8 = o->int8, .max_mem = o->max_mem };
+    TRY(session_new(model.graph, &options, &session, err));
     Tensor *outputs = calloc((size_t)model.graph->output_count + 1, sizeof *outputs);
     if (outputs == NULL) return err_no_memory(err, "outputs");
     return session_run(session, gauge.inputs, outputs, err); /* the process ends: nothing is released */

@@ -224,8 +224,8 @@ Status run_prepare(Run *run, Err *err)
     const Recipe *r = run->recipe;
     run->pass_count = r->pass_count;
     TRY(check_output(run, err));
-    run->gauge = (Gauge){ .threads = engine_set_threads(o->threads), .plain = o->plain, .int8 = o->int8, .max_mem = o->max_mem, .log = o->log,
-                          .seed = o->has_seed ? o->seed : r->has_seed ? r->seed : 0,
+    run->gauge = (Gauge){ .threads = engine_set_threads(o->threads), .plain = o->plain, .int8 = o->int8,
+                          .max_mem = o->max_mem, .log = o->log, .seed = o->has_seed ? o->seed : r->has_seed ? r->seed : 0,
                           .measure = { .source = o->source, .budget = o->budget } };
     if (o->footprint != NULL) {
         run->gauge.measure.grid = &o->footprint->grid;

@@ -272,8 +272,9 @@ static Status run_all(Run *run, Err *err)
     if (run->result.graph != NULL) TRY(measure_result(run, err));
     run->report->cost.peak_memory = peak_memory();
     cost_pays_back(run);
+    static const FootprintTexts nothing;
     Footprint plain;
-    TRY(footprint_parse(&(FootprintTexts){ NULL }, &plain, err));
+    TRY(footprint_parse(&nothing, &plain, err));
     TRY(footprint_report(run->options->footprint != NULL ? run->options->footprint : &plain, run->report, err));
     return judge(run, err);
 }

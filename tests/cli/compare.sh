@@ -27,3 +27,16 @@ q measure nowhere.onnx
 q measure before.onnx --grid=Atlantis
 q measure before.onnx --meter-log=nowhere.csv
 q compare before.onnx other.onnx --data "$DATA/tiny.npz" --sysroot=fs --budget=0.5
+# three networks, and one that cannot be timed on these inputs stays out of the ratios
+"$PARE" compare before.onnx before.onnx before.onnx --sysroot=fs --budget=0.5 --max-size=100% --json >three.json
+grep -c '"network":	2' three.json
+# a run is measured in the same way
+cat >recipe.json <<END
+{ "data": { "evaluation": "$DATA/tiny.npz" }, "passes": [ { "pass": "prune", "sparsity": 0.5 } ], "goals": { "max-size": "200%", "max-latency-ratio": 1000 } }
+END
+q run recipe.json before.onnx -o after.onnx --sysroot=fs --budget=0.3 --threads=1 --report=run --junit=run.xml
+cat run.xml | sed -E 's/time="[0-9.]+"/time="N"/'
+grep -E '"(id|verdict|measure|provenance|network)":' run/report.json | tr -d '\t' | sort -u | grep -v verdict
+grep -cE '^- cost of compressing: (not known to be saved again|saved again)' run/report.md
+q run recipe.json before.onnx -o after.onnx --sysroot=fs --budget=0.3 --junit=nowhere/run.xml
+q run recipe.json before.onnx -o after.onnx --sysroot=fs --budget=0.3 --max-latency-ratio=0.000001 | sed -E "s/is [0-9.e+-]+,/is N,/"

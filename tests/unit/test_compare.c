@@ -249,6 +249,27 @@ static void test_budget_stretches(void **state)
     comparison_release(&c);
 }
 
+/* A machine that is so busy that the budget is gone before the first round: the least number of rounds is made all the same. */
+static void busy(FakeMachine *m) { if (m->calls == m->fault_at) machine_spend(m, 60, 0); }
+static void test_budget_gone_before_the_start(void **state)
+{
+    (void)state;
+    Err err;
+    FakeMachine m = { .idle_watts = 10, .fault = busy, .fault_at = 3 };
+    FakeNetwork n = { &m, 0.01, 40, 1, 0 };
+    CompareOptions o = machine_options(&m, 1);
+    const Contestant one = contestant("net", &n);
+    Comparison c;
+    o.budget = 1;
+    machine_counter(&m);
+    assert_ok(compare_networks(&one, 1, &o, &c, &err), &err);
+    assert_string_equal(c.source.id, "cpu-time");
+    assert_in_range(c.rounds, 3, 4);
+    assert_int_equal(c.networks[0].time.verdict, VERDICT_NONE);
+    comparison_release(&c);
+    close(m.counter);
+}
+
 static void frozen(void *context, SourceTime *now)
 {
     (void)context;
@@ -365,6 +386,7 @@ int main(void)
         ROW(test_faults),
         ROW(test_refusals),
         ROW(test_budget_stretches),
+        ROW(test_budget_gone_before_the_start),
         ROW(test_clock_that_stands),
         ROW(test_source_that_needs_longer),
         ROW(test_closed_counter_is_said),
