@@ -284,9 +284,16 @@ dnnl_status_t three_reorder(ThreePrimitive **out, const ThreeMemory *from, Three
 
 const ThreeMemory *three_query_memory(const ThreePrimitive *p, dnnl_query_t what, int index)
 {
-    int base = what == dnnl_query_src_md ? 0 : what == dnnl_query_dst_md ? 2 : what == dnnl_query_weights_md ? 4 : -1;
-    if (base < 0 || index < 0 || index >= (base == 4 ? 4 : 2)) return NULL;
-    ThreeMemory *m = &p->queried[base + index];
+    static const struct {
+        dnnl_query_t what;
+        int first, count;
+    } places[] = {
+        { dnnl_query_src_md, 0, 2 }, { dnnl_query_dst_md, 2, 2 }, { dnnl_query_weights_md, 4, 4 }, { dnnl_query_scratchpad_md, 8, 1 },
+    };
+    size_t at = 0;
+    while (at < sizeof places / sizeof *places && places[at].what != what) at++;
+    if (at == sizeof places / sizeof *places || index < 0 || index >= places[at].count) return NULL;
+    ThreeMemory *m = &p->queried[places[at].first + index];
     return read_handle(p->engine, dnnl_primitive_desc_query_md(p->desc, what, index), m) == dnnl_success ? m : NULL;
 }
 

@@ -54,7 +54,7 @@ typedef struct ThreeOp {
     int axis;
 } ThreeOp;
 
-#define THREE_QUERIED 8
+#define THREE_QUERIED 9
 
 typedef struct ThreePrimitive {
     dnnl_primitive_desc_t desc;
