@@ -373,6 +373,43 @@ static void test_levels_do_not_mix(void **state)
     close(m.counter);
 }
 
+/* A meter whose log is only written while the machine rests: windows wait for it, and are all there in the end. */
+static double meter_told;
+static void meter_sleep(void *context, double seconds)
+{
+    char path[256];
+    machine_sleep(context, seconds);
+    snprintf(path, sizeof path, "%s/meter.csv", tree);
+    FILE *f = fopen(path, "a");
+    assert_non_null(f);
+    for (; meter_told < fake_now.real; meter_told += 0.05) fprintf(f, "%.3f,55\n", meter_told);
+    fclose(f);
+}
+
+static void test_meter_that_lags(void **state)
+{
+    (void)state;
+    Err err;
+    FakeMachine m = { .idle_watts = 10 };
+    FakeNetwork a = { &m, 10e-3, 40, 1, 0 };
+    CompareOptions o = machine_options(&m, 1);
+    const Contestant one = contestant("net", &a);
+    Comparison c;
+    char path[256];
+    snprintf(path, sizeof path, "%s/meter.csv", tree);
+    meter_told = fake_now.real - 20;
+    meter_sleep(&m, 1);
+    o.sleep = meter_sleep;
+    o.source.meter_path = path;
+    assert_ok(compare_networks(&one, 1, &o, &c, &err), &err);
+    assert_string_equal(c.source.provenance, "measured_external");
+    assert_int_equal(c.dropped_energy, 0);
+    assert_near(c.networks[0].energy_j.median, 0.55, 1e-3);
+    assert_near(c.idle_before_w, 55, 1e-3);
+    assert_near(c.networks[0].net_j.median, 0, 1e-3);
+    comparison_release(&c);
+}
+
 #define ROW(test) cmocka_unit_test_setup_teardown(test, make_tree, remove_tree)
 
 int main(void)
@@ -391,6 +428,7 @@ int main(void)
         ROW(test_source_that_needs_longer),
         ROW(test_closed_counter_is_said),
         ROW(test_levels_do_not_mix),
+        ROW(test_meter_that_lags),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
