@@ -244,7 +244,7 @@ static void print_method(const ComparisonReport *r, const char *bullet, StrBuf *
     strbuf_printf(b, "%sagainst itself the first reads %.3f in time, noise from %.3f to %.3f%s\n", bullet, c->null_time.median,
                   c->null_time.low, c->null_time.high, c->null_time.stable ? "" : ": UNSTABLE");
     strbuf_printf(b, "%senergy: %s; covers %s\n", bullet, c->source.text, c->source.boundary);
-    if (c->source.note[0] != '\0') strbuf_printf(b, "%senergy: %s\n", bullet, c->source.note);
+    if (c->source.note[0] != '\0' && !c->source.proportional) strbuf_printf(b, "%senergy: %s\n", bullet, c->source.note);
     if (isfinite(c->idle_before_w) || isfinite(c->idle_after_w))
         strbuf_printf(b, "%sidle: %.4g W before, %.4g W after, %.3g s each\n", bullet, c->idle_before_w, c->idle_after_w, c->idle_seconds);
     else strbuf_printf(b, "%sabove idle: not known, a model has no idle machine\n", bullet);
