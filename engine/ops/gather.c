@@ -139,10 +139,13 @@ static Status tuple_offsets(const OpCall *c, const Shape *data, int first_axis, 
     int64_t strides[MAX_RANK];
     strides_of(data, strides);
     if (indices->type != DT_INT64 && indices->type != DT_INT32) return op_bad_type(c, indices->type);
+    const int64_t *wide = (const int64_t *)(const void *)indices->data;
+    const int32_t *narrow = (const int32_t *)(const void *)indices->data;
+    bool is_wide = indices->type == DT_INT64;
     for (int64_t i = 0; i < tuples; i++) {
-        offsets[i] = i / per_batch * batch_step;
+        offsets[i] = batch_step != 0 ? i / per_batch * batch_step : 0;
         for (int k = 0; k < width; k++) {
-            int64_t at = tensor_get_int(indices, i * width + k), limit = data->dims[first_axis + k];
+            int64_t at = is_wide ? wide[i * width + k] : narrow[i * width + k], limit = data->dims[first_axis + k];
             if (at < -limit || at >= limit)
                 return op_fail(c, ERR_DATA, "index %lld is outside an axis of size %lld", (long long)at, (long long)limit);
             offsets[i] += (at < 0 ? at + limit : at) * strides[first_axis + k];
@@ -298,7 +301,12 @@ static Status forward_scatter_nd(OpCall *c)
     int64_t *offsets = alloc_array((size_t)tuples + 1, sizeof *offsets);
     if (offsets == NULL) return err_no_memory(c->err, "indices");
     Status status = tuple_offsets(c, &x->shape, 0, t, tuples, tuples, 0, offsets);
-    for (int64_t i = 0; status == OK && i < tuples; i++) scatter_block(&c->out[0], offsets[i], updates, i * block, block, r);
+    bool words = r == REDUCE_NONE && block == 1 && dtype_size(x->type) == 4; /* one element at a time */
+    const uint32_t *from = (const uint32_t *)(const void *)updates->data;
+    uint32_t *to = (uint32_t *)(void *)c->out[0].data;
+    for (int64_t i = 0; status == OK && words && i < tuples; i++) to[offsets[i]] = from[i];
+    for (int64_t i = 0; status == OK && !words && i < tuples; i++)
+        scatter_block(&c->out[0], offsets[i], updates, i * block, block, r);
     free(offsets);
     return status;
 }
