@@ -190,7 +190,7 @@ def compare(model, data, threads, rounds, rng):
             time.sleep(PAUSE)
             times[name].append(engines[name].run(calls[name]) / calls[name] * 1e3)
     ratios = [a / b for a, b in zip(times["pare"], times["ort"])]
-    row = {"ratio": statistics.median(ratios), "low": percentile(ratios, 0.1), "high": percentile(ratios, 0.9)}
+    row = {"load": os.getloadavg()[0], "ratio": statistics.median(ratios), "low": percentile(ratios, 0.1), "high": percentile(ratios, 0.9)}
     for name, engine in engines.items():
         row[name] = {"ms": statistics.median(times[name]), "fastest": min(times[name]), "first": engine.first * 1e3, "peak": engine.peak()}
         engine.close()
@@ -238,6 +238,17 @@ def summary(rows):
     return lines
 
 
+def said_of_load(rows):
+    """Other work on the machine delays threads that wait for each other: what is left out, and what the numbers are worth."""
+    busiest = max(r["load"] for r in rows)
+    if busiest < 1.5 * os.cpu_count():
+        return []
+    lines = [f"**The machine was not idle** (load average up to {busiest:.1f}): interleaved ratios hold, with a wide spread; to be repeated."]
+    if not any(r["threads"] > 1 for r in rows):
+        lines.append("Two threads are not measured: where barriers wait for a processor that others hold, such numbers say nothing.")
+    return lines
+
+
 def report(rows):
     import onnxruntime
 
@@ -250,6 +261,7 @@ def report(rows):
         f"{head.stdout.strip()}, built with `make` (gcc -O2); ONNX Runtime {onnxruntime.__version__} from PyPI, called from Python, whose process",
         f"holds {idle_peak():.0f} MB before it has loaded anything. Ratios are pare / ONNX Runtime, medians with the 10th and 90th percentile.",
         "",
+        *said_of_load(rows),
         *summary(rows),
         "",
         "| network | type | batch | threads | pare ms | ONNX Runtime ms | ratio | first result ms, pare / ORT | peak MB, pare / ORT |",
