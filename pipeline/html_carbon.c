@@ -131,10 +131,16 @@ void html_cost(const View *v, StrBuf *b)
     }
     strbuf_add(b, ".");
     if (isfinite(view_number(cost, "predicted_j"))) {
+        const char *task = view_text(cost, "predicted_task");
         html_quantity(view_number(cost, "predicted_j"), "J", text);
-        strbuf_add(b, " While it ran, ");
+        strbuf_add(b, " While its longest task ran (");
+        html_text(b, task != NULL ? task : "a pass");
+        strbuf_add(b, "), ");
         html_text(b, text);
-        strbuf_add(b, " were predicted.");
+        html_quantity(view_number(cost, "found_j"), "J", text);
+        strbuf_add(b, " were predicted for it; it came to ");
+        html_text(b, text);
+        strbuf_add(b, ".");
     }
     if (isfinite(pays)) {
         html_quantity(pays, "", text);
