@@ -38,7 +38,8 @@ static void protocol_items(const View *v, StrBuf *b)
         const char *stopped = view_text(p, "stopped");
         html_quantity(view_number(p, "window_seconds"), "s", number);
         html_quantity(view_number(p, "spent"), "s", spent);
-        snprintf(text, sizeof text, "%.0f rounds of one window of %s of each network, in random order, the first network twice; %s in all, %.60s",
+        snprintf(text, sizeof text,
+                 "%.0f rounds of one window of %s of each network, in random order, the first network twice; %s in all, %.60s",
                  rounds, number, spent, stopped != NULL ? stopped : "done");
         list_item(b, "Protocol", text);
     }
