@@ -21,8 +21,8 @@ static void print_head(const Profiling *p, StrBuf *b)
                   t->traced.median, 100 * t->overhead, t->outside_ms);
     strbuf_printf(b, "work      %s multiply-adds, %.2f GMAC/s\n", macs,
                   t->ms.median > 0 ? (double)t->cost.macs / t->ms.median * 1e3 * GIGA : 0);
-    strbuf_printf(b, "reorders  %lld, %.4f ms, %.1f %% of the steps\n", (long long)t->reorders, t->reorder_ms,
-                  t->steps_ms > 0 ? 100 * t->reorder_ms / t->steps_ms : 0);
+    strbuf_printf(b, "steps     %.4f ms, their medians added up; %lld reorders among them with %.4f ms (%.1f %%)\n", t->steps_ms,
+                  (long long)t->reorders, t->reorder_ms, t->steps_ms > 0 ? 100 * t->reorder_ms / t->steps_ms : 0);
     strbuf_printf(b, "peaks     %.1f GMAC/s in float32, %.1f in int8, %.1f GB/s from memory, %.1f from the cache (%s)\n\n",
                   t->peaks.mac_f32 * GIGA, t->peaks.mac_int8 * GIGA, t->peaks.byte_dram * GIGA, t->peaks.byte_l2 * GIGA,
                   p->machine_path != NULL ? p->machine_path : "measured now");
@@ -170,6 +170,7 @@ cJSON *profiling_json(const Profiling *p)
     add_interval(json, "latency_ms", &t->ms);
     add_interval(json, "traced_ms", &t->traced);
     cJSON_AddNumberToObject(json, "trace_overhead", t->overhead);
+    cJSON_AddNumberToObject(json, "steps_ms", t->steps_ms);
     cJSON_AddNumberToObject(json, "outside_ms", t->outside_ms);
     cJSON_AddNumberToObject(json, "macs", (double)t->cost.macs);
     cJSON_AddNumberToObject(json, "macs_int8", (double)t->macs_int8);

@@ -8,7 +8,7 @@ t profile tiny.onnx --data tiny.npz --batch=8 --match='c*' --plain $common | gre
 t profile tiny.onnx --plain --sort=macs --top=1 $common | grep -E "^(and|exit)"
 t profile tiny.onnx --json --trace=trace.json $common >out.json
 grep -E '^	"(model|batch|threads|inputs|plain|macs|macs_int8)"' out.json
-for key in latency_ms median low high traced_ms trace_overhead outside_ms reorders peaks layers types bound kernel data_type; do
+for key in latency_ms median low high traced_ms trace_overhead steps_ms outside_ms reorders peaks layers types bound kernel data_type; do
     grep -q "\"$key\":" out.json || echo "$key is missing"
 done
 grep -c '"ph":"X"' trace.json | sed 's/[1-9][0-9]*/some events/'
