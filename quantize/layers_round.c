@@ -9,6 +9,9 @@
 
 /* Columns for each input of a layer from which on its weights may leave W for W*. */
 #define TARGET_COLUMNS 4
+/* Least damping of padded sequences for one input a column: words of a sentence are alike, and what few of them do not show must not look
+ * free. */
+#define FEW_COLUMNS 0.1
 /* Share of zeros from which on a layer counts as pruned. */
 #define PRUNED_SHARE 0.2
 
@@ -96,6 +99,7 @@ typedef struct Rounding {
     const RoundRun *run;
     RoundJobs *jobs;
     bool *written;   /* [job]: the compressed network has its rounded weights */
+    double few;      /* as FEW_COLUMNS, where it applies */
 } Rounding;
 
 typedef struct Buffers {
@@ -153,7 +157,8 @@ static Status round_group(const Rounding *u, const WalkLayer *l, RoundJob *j, in
     Status status;
     memcpy(b->h, l->square + group * n * n, (size_t)(n * n) * sizeof(double));
     solve_center(b->h, n, n, sum, sum, l->count);
-    TRY_OUT(solve_factor(&factor, f->layer.name, n, b->h, ROUND_DAMPING, err));
+    double damping = fmax(ROUND_DAMPING, u->few * (double)n / fmax((double)l->count, 1.0));
+    TRY_OUT(solve_factor(&factor, f->layer.name, n, b->h, damping, err));
     if (u->run->record != NULL) solve_note(u->run->record, f->layer.name, &factor);
     if (target) {
         double *shift = NULL;
@@ -263,16 +268,21 @@ static void apply(void *user, ValueId v, Tensor *t)
 
 Status layers_round_walk(const RoundRun *run, RoundJobs *jobs, Err *err)
 {
-    Rounding u = { run, jobs, alloc_zeroed((size_t)jobs->count + 1, sizeof *u.written) };
+    Rounding u = { .run = run, .jobs = jobs, .written = alloc_zeroed((size_t)jobs->count + 1, sizeof *u.written) };
     if (u.written == NULL) return err_no_memory(err, "the walk");
     WalkAlter alter = { wants, apply };
+    Live live;
+    LiveOptions find = { .threads = run->threads, .max_mem = run->max_mem, .samples = run->samples, .log = run->log };
     WalkOptions options = { .threads = run->threads, .batch = run->batch, .samples = run->samples, .positions = run->positions,
                             .single = run->single, .seed = run->seed, .max_mem = run->max_mem, .take = take, .log = run->log,
-                            .alter = run->alter != NULL ? &alter : NULL };
+                            .alter = run->alter != NULL ? &alter : NULL, .live = &live };
     for (int i = 0; i < jobs->count; i++) jobs->items[i].done = jobs->items[i].walked = false;
-    Status status = walk_layers(run->original, run->compressed, run->data, &options, at_layer, &u, NULL, err);
+    Status status = live_find(run->original, run->data, &find, &live, err);
+    u.few = status == OK && live.feed >= 0 ? FEW_COLUMNS : 0.0;
+    if (status == OK) status = walk_layers(run->original, run->compressed, run->data, &options, at_layer, &u, NULL, err);
     for (int i = 0; i < jobs->count && status == OK; i++)
         if (!jobs->items[i].done) status = round_plain(run->original, &jobs->items[i], run->threads, err);
+    live_release(&live);
     free(u.written);
     return status;
 }

@@ -20,7 +20,8 @@
 #define LEAST_COLUMNS 4096
 #define MOST_COLUMNS 16384
 #define MOMENT_PRODUCTS 4e9
-#define WALK_SAMPLES 256
+#define WALK_SAMPLES 256 /* at most */
+#define SEQUENCES 1024   /* at most, where a network reads nothing else */
 
 static bool any_layer(const Plan *p)
 {
@@ -57,6 +58,18 @@ static int64_t columns(const Static *s)
     return (int64_t)fmax(fmin(MOMENT_PRODUCTS / products, MOST_COLUMNS), fmax(4.0 * widest, LEAST_COLUMNS));
 }
 
+static int64_t walk_samples(const Static *s)
+{
+    const QuantizeOptions *o = s->c->options;
+    int64_t most = SEQUENCES;
+    for (int i = 0; i < s->plan.layer_count; i++) {
+        const PlannedLayer *l = &s->plan.layers[i];
+        if (l->reason == NULL && (l->form.kind != FORM_ROWS || graph_value(s->c->graph, l->layer.input)->shape.rank < 3))
+            most = WALK_SAMPLES;
+    }
+    return o->samples == 0 || o->samples > most ? most : o->samples;
+}
+
 static Status round_walk(Static *s, Graph *g, bool gptq, bool bias, Err *err)
 {
     PassContext *c = s->c;
@@ -64,8 +77,7 @@ static Status round_walk(Static *s, Graph *g, bool gptq, bool bias, Err *err)
     static const WalkAlter alter = { carries_grid, put_on_grid };
     for (int i = 0; i < s->weights.jobs.count; i++) s->weights.jobs.items[i].spec.clips = CLIPS;
     RoundRun run = { .original = c->graph, .compressed = g, .data = c->calibration, .alter = &alter, .alter_user = &s->plan, .gptq = gptq,
-                     .target = gptq, .bias = bias, .single = true,
-                     .samples = o->samples == 0 || o->samples > WALK_SAMPLES ? WALK_SAMPLES : o->samples, .batch = o->batch,
+                     .target = gptq, .bias = bias, .single = true, .samples = walk_samples(s), .batch = o->batch,
                      .positions = columns(s), .seed = c->seed,
                      .max_mem = c->max_mem, .threads = c->threads, .record = c->record, .log = c->log };
     return layers_round_walk(&run, &s->weights.jobs, err);

@@ -187,6 +187,20 @@ static bool has_clip(const Graph *g)
     return false;
 }
 
+/* In sequences rare words make a channel's largest number: one not seen would be made larger still. */
+static Status smooths_sequences(const Graph *g, bool *found, Err *err)
+{
+    Places p = { 0 };
+    *found = false;
+    TRY(smooth_find(g, &p, err));
+    for (int i = 0; i < p.count; i++) {
+        const Place *place = &p.items[i];
+        *found |= place->reader_count > 0 && graph_value(g, place->spreads[place->readers[0].spread].value)->shape.rank > 2;
+    }
+    places_release(&p);
+    return OK;
+}
+
 static bool any_asked(const QuantizeOptions *o)
 {
     return options_repair(o, REPAIR_EQUALIZE) || options_repair(o, REPAIR_BALANCE) || options_repair(o, REPAIR_ABSORB)
@@ -199,8 +213,10 @@ Status static_repair_floats(Static *s, Err *err)
     const QuantizeOptions *o = c->options;
     Floats f = { .s = s };
     Status status;
+    bool sequences = false;
     if (!any_asked(o)) return OK;
-    int64_t samples = has_clip(c->graph) || (o->samples > 0 && o->samples < RANGE_SAMPLES) ? o->samples : RANGE_SAMPLES;
+    if (options_repair(o, REPAIR_SMOOTH)) TRY(smooths_sequences(c->graph, &sequences, err));
+    int64_t samples = sequences || has_clip(c->graph) || (o->samples > 0 && o->samples < RANGE_SAMPLES) ? o->samples : RANGE_SAMPLES;
     SweepOptions sweep = { .threads = c->threads, .batch = o->batch, .samples = samples, .max_mem = c->max_mem, .log = c->log };
     TRY_OUT(repairs_measure(c->graph, c->calibration, &sweep, &f.ranges, err));
     if (f.ranges.count == 0) goto out; /* no place for any of them */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "stats/live.h"
 #include "stats/scores.h"
 
 /* One call of the network: what goes in, and what the original gave. */
@@ -17,6 +18,7 @@ typedef struct Call {
 typedef struct Reference {
     bool compared;
     ScoreKind kind;
+    bool spans;    /* axes 0 and 1 are those of t->live's mask */
     double spread; /* sum |y0 - mean|^2; where that is 0 sum |y0|^2, else 1 */
 } Reference;
 
@@ -25,6 +27,7 @@ struct Trial {
     int count, feeds, outputs;
     int class_axis;
     Reference *references;
+    Live live;           /* positions of padded sequences that count */
     int threads;
     uint64_t max_mem;
     const Log *log;
@@ -184,14 +187,27 @@ static bool finite_numbers(const Tensor *a)
     return !tensor_has_nonfinite(a, &index);
 }
 
+/* Positions that nobody reads cannot differ: they take what the original has there, and that repeats one that is read. */
+static Status drop_dead(const Trial *t, const Call *c, int output, const Tensor *from, Tensor *a, Err *err)
+{
+    Tensor filled;
+    if (!t->references[output].spans) return OK;
+    TRY(live_fill(&c->inputs[t->live.feed], a, from, &filled, err));
+    tensor_release(a);
+    *a = filled;
+    return OK;
+}
+
 static Status describe(Trial *t, const Graph *g, int output, Err *err)
 {
     Reference *r = &t->references[output];
     double sum = 0.0, count = 0.0, squares = 0.0;
-    *r = (Reference){ .compared = dtype_is_float(t->calls[0].outputs[output].type), .kind = scores_kind(g, g->outputs[output]) };
+    *r = (Reference){ .compared = dtype_is_float(t->calls[0].outputs[output].type), .kind = scores_kind(g, g->outputs[output]),
+                      .spans = live_spans(&t->live, g, g->outputs[output]) };
     if (!r->compared) return OK;
     for (int i = 0; i < t->count; i++) {
-        const Tensor *a = &t->calls[i].outputs[output];
+        Tensor *a = &t->calls[i].outputs[output];
+        TRY(drop_dead(t, &t->calls[i], output, NULL, a, err));
         if (!finite_numbers(a))
             return err_set(err, ERR_DATA, "output '%.*s' is NaN or infinite on the calibration data: check the data's scale",
                            STR_ARG(graph_value(g, g->outputs[output])->name));
@@ -236,6 +252,7 @@ Status trial_new(const Graph *original, Dataset *data, int64_t samples, int64_t 
         status = err_no_memory(err, "a trial");
         goto out;
     }
+    TRY_OUT(live_find(original, data, &(LiveOptions){ .threads = threads, .max_mem = max_mem, .samples = 1, .log = log }, &t->live, err));
     TRY_OUT(read_samples(t, data, samples, within, err));
     TRY_OUT(run(t, original, &session, err));
     for (int i = 0; i < t->count; i++) {
@@ -261,18 +278,21 @@ void trial_free(Trial *t)
     }
     free(t->calls);
     free(t->references);
+    live_release(&t->live);
     free(t->row);
     free(t->other);
     free(t);
 }
 
 /* What one call adds to each output's sum; infinite for what is no number or has another shape. */
-static Status add_call(Trial *t, const Call *c, const Tensor *found, double *sums, Err *err)
+static Status add_call(Trial *t, const Call *c, Tensor *found, double *sums, Err *err)
 {
     for (int k = 0; k < t->outputs; k++) {
         const Tensor *a = &c->outputs[k], *b = &found[k];
         if (!t->references[k].compared) continue;
-        if (!dtype_is_float(b->type) || !shape_eq(&a->shape, &b->shape) || !finite_numbers(b)) sums[k] = INFINITY;
+        bool alike = dtype_is_float(b->type) && shape_eq(&a->shape, &b->shape);
+        if (alike && a->type == b->type) TRY(drop_dead(t, c, k, a, &found[k], err));
+        if (!alike || !finite_numbers(b)) sums[k] = INFINITY;
         else if (as_scores(t, &t->references[k], a)) TRY(add_scores(t, t->references[k].kind, a, b, &sums[k], err));
         else add_plain(a, b, 0.0, &sums[k]);
     }

@@ -16,7 +16,8 @@ Status trial_new(const Graph *original, Dataset *data, int64_t samples, int64_t 
                  Trial **out, Err *err);
 void trial_free(Trial *t); /* NULL is fine */
 /* *error = sum |y - y0|^2 / sum |y0 - mean|^2 over the floating-point outputs, each output by itself, then averaged; probabilities are
- * compared as logits. 0: equal. The candidate has the original's inputs and outputs; a session of its own is made and freed. */
+ * compared as logits, positions of padded sequences that nobody reads (stats/live.h) left out.
+ * 0: equal. The candidate has the original's inputs and outputs; a session of its own is made and freed. */
 Status trial_error(Trial *t, const Graph *candidate, double *error, Err *err);
 static inline double trial_db(double error) { return error > 0.0 ? -10.0 * __builtin_log10(error) : 200.0; }
 

@@ -214,7 +214,8 @@ static Status gather_batch(Walk *w, const WalkStop *stop, int index, int64_t bat
     const WalkOptions *o = w->options;
     WalkInputs in = { .original = &t[0], .compressed = &t[1], .shortcut = &t[2], .shortcut_compressed = &t[3],
                       .first = batch_first(&w->batches, batch), .samples = dataset_batched(w->data) ? batch_size(&w->batches, batch) : 1,
-                      .seed = o->seed, .layer = index, .threads = o->threads };
+                      .seed = o->seed, .layer = index, .threads = o->threads,
+                      .live = o->live != NULL && live_spans(o->live, w->original, stop->form.layer.input) ? o->live : NULL };
     int64_t samples = dataset_batched(w->data) ? w->batches.samples : 1;
     in.most = o->positions > 0 ? (o->positions + samples - 1) / samples : 0;
     Status status = read_pair(w, stop->form.layer.input, batch, m->pair, &t[0], &t[1], err);

@@ -23,6 +23,7 @@
 #include "base/log.h"
 #include "data/dataset.h"
 #include "stats/form.h"
+#include "stats/live.h"
 
 /* One stop of the walk. All sums run over `count` columns (positions of all samples, or those drawn), in double
  * (but for WalkOptions.single); borrowed for the call.
@@ -63,6 +64,7 @@ typedef struct WalkOptions {
     bool (*take)(void *user, const Layer *l); /* which layers to stop at; NULL: all that have a LayerForm */
     WalkOutputFn output; /* NULL: the walk ends at the last layer */
     const WalkAlter *alter; /* NULL: nothing is altered */
+    const Live *live;   /* positions that count, of all the samples; NULL: every one */
     Log *log;
 } WalkOptions;
 

@@ -139,7 +139,10 @@ Status walk_moments_add(WalkMoments *m, const Graph *g, const WalkInputs *in, Er
         status = err_no_memory(err, "the positions of a layer");
         goto out;
     }
-    int64_t count = columns_pick(&compressed, in->first, in->samples, in->most, in->seed, in->layer, at);
+    int64_t each = compressed.positions % in->samples == 0 ? compressed.positions / in->samples : 0;
+    int64_t count = live_covers(in->live, in->first, in->samples, each)
+                        ? live_pick(in->live, in->first, in->samples, each, in->most, in->seed, in->layer, at)
+                        : columns_pick(&compressed, in->first, in->samples, in->most, in->seed, in->layer, at);
     for (int64_t group = 0; group < m->form->groups; group++)
         for (int64_t i = 0; i < count; i += MOMENT_ROWS)
             (m->single ? add_block_floats : add_block)(m, &original, &compressed, shift, group, at + i,

@@ -3,6 +3,7 @@
 #define PARE_STATS_WALK_MOMENTS_H
 
 #include "stats/columns.h"
+#include "stats/live.h"
 
 typedef struct WalkMoments {
     const LayerForm *form;
@@ -20,6 +21,7 @@ typedef struct WalkInputs {
     const Tensor *shortcut, *shortcut_compressed; /* where shifted */
     int64_t first, samples;                       /* which samples these are */
     int64_t most;                                 /* positions of each, 0: all */
+    const Live *live;                             /* NULL: all positions count */
     uint64_t seed;
     int64_t layer;
     int threads;
