@@ -1,6 +1,7 @@
 """docs/performance.md from the rows that are measured: what was aimed at beside what was reached, then every row by network."""
 
 import json
+import re
 import textwrap
 
 import numpy as np
@@ -158,6 +159,9 @@ def write(cache, path):
     lines = [text, *figure_table(rows, cache), *speed_table(cache)]
     for net in NETWORKS.values():
         lines += network_table(net, rows, cache)
+    block = re.search(r"<!-- engine: begin -->.*<!-- engine: end -->", path.read_text(), re.S) if path.exists() else None
+    if block:  # bench/engine.py's
+        lines += ["", block[0]]
     path.write_text("\n".join(lines).rstrip() + "\n")
     (cache / "rows.json").write_text(json.dumps(list(rows.values()), indent=1))
     print(f"{path} and {cache / 'rows.json'}: {len(rows)} rows")
