@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "base/file.h"
 #include "engine/integer_groups.h"
 #include "engine/lanes.h"
 #include "engine/patterns.h"
@@ -126,8 +127,10 @@ static Status take_constants(Session *s, Err *err)
         const Tensor *t = graph_value(g, v)->tensor;
         if (t == NULL || t->type == DT_STRING || t->data == NULL) continue;
         s->constants[v] = tensor_share(t);
-        if (!tensor_is_aligned(t)) TRY(budget_take(s->budget, t->bytes, "aligned weights", err));
+        if (tensor_is_aligned(t)) continue;
+        TRY(budget_take(s->budget, t->bytes, "aligned weights", err));
         TRY(tensor_align(&s->constants[v], err));
+        if (t->buffer != NULL && t->buffer->mapping != NULL) mapping_drop(t->buffer->mapping, t->data, t->bytes); /* read; not again */
     }
     return OK;
 }
