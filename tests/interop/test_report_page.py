@@ -141,6 +141,9 @@ def main():
         for title in ("File size", "Roofline", "Time by layer", "Accuracy and file size", "A million inferences, by grid"):
             assert title in titles, (title, titles)
         check_forms(folder)
+        pare("compare", DIGITS / "digits.onnx", folder / "small.onnx", "--data", folder / "test.npz", "--budget=2", "-q", "--report", folder / "cmp")
+        titles = [h.text for h in check_document(folder / "cmp" / "report.html").iter("h3")]
+        assert "Run time, pair by pair: after / before" in titles, titles
         if CHROMIUM is None:
             print("no chromium here: the page was parsed, not rendered")
             sys.exit(77)
