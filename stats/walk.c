@@ -240,7 +240,8 @@ static Status stop_at(Walk *w, int index, Err *err)
     bool pair = !w->same[stop->form.layer.input], shifted = stop->shortcut != 0 && !w->same[stop->shortcut];
     Status status = OK;
     TRY(check_size(w, stop, pair, shifted, err));
-    TRY(walk_moments_new(&m, &stop->form, pair, shifted, w->options->single, err));
+    bool single = w->options->single && stop->form.width >= SINGLE_FROM;
+    TRY(walk_moments_new(&m, &stop->form, pair, shifted, single, err));
     for (int64_t b = 0; b < w->batches.count; b++) TRY_OUT(gather_batch(w, stop, index, b, &m, err));
     walk_moments_finish(&m);
     LayerForm form = stop->form;

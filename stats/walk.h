@@ -53,12 +53,14 @@ typedef struct WalkAlter {
     void (*apply)(void *user, ValueId v, Tensor *t);     /* in place; what was altered counts as changed from there on */
 } WalkAlter;
 
+#define SINGLE_FROM 256 /* double costs little below it: as width^2 */
+
 typedef struct WalkOptions {
     int threads;
     int64_t batch;      /* 0: 32 or what the network fixes */
     int64_t samples;    /* 0: all */
     int64_t positions;  /* columns of a layer, about; drawn by lot from each sample alike. 0: all */
-    bool single;        /* sums of at most MOMENT_ROWS columns in float32, of these in double (stats/moments.h) */
+    bool single;        /* layers of SINGLE_FROM inputs and more: sums of at most MOMENT_ROWS columns in float32, of these in double */
     uint64_t seed;
     uint64_t max_mem;   /* 0: no limit. ERR_MEMORY names a layer whose moments alone are larger */
     bool (*take)(void *user, const Layer *l); /* which layers to stop at; NULL: all that have a LayerForm */
