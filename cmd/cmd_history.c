@@ -76,6 +76,7 @@ static Status run(Call *c, Err *err)
     Status status = OK;
     if (all == 0 && h.skipped > 0)
         status = err_set(err, ERR_DATA, "%s: no run in it; line %d: %s", path, h.skips[0].line, h.skips[0].reason);
+    if (all == 0 && h.skipped == 0 && o->gate) status = err_set(err, ERR_DATA, "%s: no run in it, nothing to judge", path);
     if (all > 0 && h.count == 0) status = err_set(err, ERR_DATA, "%s: no run of '%s' among its %zu", path, o->name, all);
     if (status == OK && o->json) {
         cJSON *json = history_json(&h, path);
@@ -104,8 +105,8 @@ const Command command_history = {
                "Worse is: a size or count over 0.5 % above the run before; a time or measured energy whose interval does not meet that of\n"
                "the run before and which is further from the median of up to 16 earlier runs on the same machine than three times their\n"
                "spread, 2 % at least; an accuracy whose interval does not meet that of the best run before. Power, and energy and carbon\n"
-               "that are only modelled from time, are shown and not judged. Lines that are cut off or of something else are skipped and\n"
-               "named.\n",
+               "that are only modelled from time, are shown and not judged. Columns 'before' and 'change' are of the run before.\n"
+               "Lines that are cut off or of something else are skipped and named; with --gate a file without runs is an error (exit 3).\n",
     .options = history_options,
     .options_size = sizeof(HistoryOptions),
     .min_args = 1,

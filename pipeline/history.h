@@ -74,11 +74,13 @@ typedef enum HistoryChange { HISTORY_UNKNOWN, HISTORY_SAME, HISTORY_BETTER, HIST
 typedef struct HistoryTrend {
     int points;          /* builds with a number */
     double first, last;
-    double base;         /* median of the builds before the last (times: on its machine; at most 16) */
+    double previous;     /* the build before the last (times: on its machine) */
+    double base;         /* what it is judged against: the build before; times: the median of at most 16; accuracy: the best one */
     double noise;        /* relative; a change within it is none */
     int base_count;
     HistoryChange change;
-    char note[96];       /* why nothing can be said */
+    char against[32];    /* "the median of 5", "the best"; empty: the build before */
+    char note[96];       /* why nothing can be said, or why a change is none */
 } HistoryTrend;
 
 /* The rule, in words of the documentation: counted numbers (size, operations) are worse by any growth over 0.5 % of the build before; time

@@ -62,20 +62,32 @@ static void sparkline(const History *h, HistoryId id, bool utf8, StrBuf *b)
     }
 }
 
-static void change_text(const HistoryTrend *t, HistoryId id, char text[HTML_NUMBER])
+static void difference(double from, double to, HistoryId id, char text[HTML_NUMBER])
 {
     text[0] = '\0';
-    if (!isfinite(t->base) || !isfinite(t->last)) return;
-    if (id == HISTORY_ACCURACY) snprintf(text, HTML_NUMBER, "%+.2f points", 100 * (t->last - t->base));
-    else if (t->base > 0) snprintf(text, HTML_NUMBER, "%+.1f %%", 100 * (t->last / t->base - 1));
+    if (!isfinite(from) || !isfinite(to)) return;
+    if (id == HISTORY_ACCURACY) snprintf(text, HTML_NUMBER, "%+.2f points", 100 * (to - from));
+    else if (from > 0) snprintf(text, HTML_NUMBER, "%+.1f %%", 100 * (to / from - 1));
 }
 
-static void verdict_cell(const HistoryTrend *t, char text[160])
+/* From the run before; the verdict says what else it was judged against. */
+static void change_text(const HistoryTrend *t, HistoryId id, char text[HTML_NUMBER])
 {
+    difference(t->previous, t->last, id, text);
+}
+
+static void verdict_cell(const HistoryTrend *t, HistoryId id, char text[160])
+{
+    char judged[HTML_NUMBER], from[120] = "";
+    difference(t->base, t->last, id, judged);
+    if (t->against[0] != '\0') snprintf(from, sizeof from, "%s from %s, ", judged, t->against);
     switch (t->change) {
-    case HISTORY_WORSE: snprintf(text, 160, "WORSE, noise %.1f %%", 100 * t->noise); break;
-    case HISTORY_BETTER: snprintf(text, 160, "better, noise %.1f %%", 100 * t->noise); break;
-    case HISTORY_SAME: snprintf(text, 160, "within %.1f %%", 100 * t->noise); break;
+    case HISTORY_WORSE: snprintf(text, 160, "WORSE, %snoise %.1f %%", from, 100 * t->noise); break;
+    case HISTORY_BETTER: snprintf(text, 160, "better, %snoise %.1f %%", from, 100 * t->noise); break;
+    case HISTORY_SAME:
+        if (t->note[0] != '\0') snprintf(text, 160, "%s%s", from, t->note);
+        else snprintf(text, 160, "%swithin %.1f %%", from, 100 * t->noise);
+        break;
     case HISTORY_UNKNOWN: snprintf(text, 160, "%s", t->note); break;
     }
 }
@@ -88,11 +100,11 @@ static void print_row(const History *h, HistoryId id, bool color, bool utf8, Tex
     history_trend(h, id, &t);
     if (t.points == 0) return;
     value_text(id, t.first, values[0]);
-    value_text(id, t.base, values[1]);
+    value_text(id, t.previous, values[1]);
     value_text(id, t.last, values[2]);
-    for (int i = 0; i < 3; i++) to_ascii(i == 1 && !isfinite(t.base) ? "" : values[i], utf8, plain[i], HTML_NUMBER);
+    for (int i = 0; i < 3; i++) to_ascii(i == 1 && !isfinite(t.previous) ? "" : values[i], utf8, plain[i], HTML_NUMBER);
     change_text(&t, id, change);
-    verdict_cell(&t, verdict);
+    verdict_cell(&t, id, verdict);
     sparkline(h, id, utf8, &bars);
     if (bars.failed) table->failed = true;
     const char *on = !color ? "" : t.change == HISTORY_WORSE ? "\033[31m" : t.change == HISTORY_BETTER ? "\033[32m" : "";
@@ -150,8 +162,9 @@ static cJSON *measure_json(const History *h, HistoryId id)
         cJSON_AddItemToArray(values, isfinite(value) ? cJSON_CreateNumber(value) : cJSON_CreateNull());
     }
     add_number(object, "first", t.first);
-    add_number(object, "before", t.base);
+    add_number(object, "before", t.previous);
     add_number(object, "last", t.last);
+    add_number(object, "judged_against", t.base);
     add_number(object, "noise", t.noise);
     cJSON_AddNumberToObject(object, "compared_with", t.base_count);
     cJSON_AddStringToObject(object, "change", change_names[t.change]);
@@ -246,7 +259,7 @@ static void series_chart(const History *h, HistoryId id, StrBuf *b)
     chart_text(&c, "tick", c.left, c.bottom + 15, when);
     moment(h->entries[h->count - 1].created, when);
     chart_text(&c, "tick end", c.right, c.bottom + 15, when);
-    verdict_cell(&t, verdict);
+    verdict_cell(&t, id, verdict);
     change_text(&t, id, change);
     snprintf(caption, sizeof caption, "%s%s%s", change, change[0] != '\0' ? ": " : "", verdict);
     chart_end(&c, caption);

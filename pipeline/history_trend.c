@@ -68,6 +68,9 @@ static void judge_timed(const HistoryEntry *const *before, int count, const Hist
     bool clear = has_interval(last) && has_interval(previous) && (last->low > previous->high || last->high < previous->low);
     if (!has_interval(last) || !has_interval(previous)) clear = count >= 3; /* figures without an interval: the spread alone decides */
     double change = last->value / t->base - 1;
+    if (count > 1) snprintf(t->against, sizeof t->against, "the median of %d", count);
+    if (!clear && fabs(change) > t->noise)
+        snprintf(t->note, sizeof t->note, "%s", has_interval(last) && has_interval(previous) ? "intervals meet" : "no intervals, few runs");
     if (!clear || fabs(change) <= t->noise) t->change = HISTORY_SAME;
     else t->change = change > 0 ? HISTORY_WORSE : HISTORY_BETTER;
 }
@@ -79,9 +82,11 @@ static void judge_accuracy(const HistoryEntry *const *before, int count, const H
         if (before[i]->after[HISTORY_ACCURACY].value > best->value) best = &before[i]->after[HISTORY_ACCURACY];
     }
     t->base = best->value;
+    if (count > 1) snprintf(t->against, sizeof t->against, "the best of %d", count);
     t->noise = has_interval(best) ? (best->high - best->low) / 2 / fmax(best->value, 1e-12) : 0;
     if (has_interval(last) && has_interval(best)) {
         t->change = last->high < best->low ? HISTORY_WORSE : last->low > best->high ? HISTORY_BETTER : HISTORY_SAME;
+        if (t->change == HISTORY_SAME && last->value != best->value) snprintf(t->note, sizeof t->note, "intervals meet");
     } else {
         t->change = last->value < best->value ? HISTORY_WORSE : last->value > best->value ? HISTORY_BETTER : HISTORY_SAME;
     }
@@ -89,7 +94,7 @@ static void judge_accuracy(const HistoryEntry *const *before, int count, const H
 
 void history_trend(const History *h, HistoryId id, HistoryTrend *out)
 {
-    *out = (HistoryTrend){ .first = NAN, .last = NAN, .base = NAN, .noise = NAN };
+    *out = (HistoryTrend){ .first = NAN, .last = NAN, .previous = NAN, .base = NAN, .noise = NAN };
     for (size_t i = 0; i < h->count; i++) {
         double value = h->entries[i].after[id].value;
         if (!isfinite(value)) continue;
@@ -108,20 +113,21 @@ void history_trend(const History *h, HistoryId id, HistoryTrend *out)
         snprintf(out->note, sizeof out->note, is_timed(id) && h->count > 1 ? "no earlier run on the same machine" : "the first run");
         return;
     }
+    out->previous = before[0]->after[id].value;
     if (p->modelled) {
-        out->base = before[0]->after[id].value;
+        out->base = out->previous;
         snprintf(out->note, sizeof out->note, "modelled from time: not judged");
     } else if (id == HISTORY_POWER) { /* neither more nor less power is worse by itself */
-        out->base = before[0]->after[id].value;
+        out->base = out->previous;
         snprintf(out->note, sizeof out->note, "not judged");
     } else if (id == HISTORY_CARBON) {
-        out->base = before[0]->after[id].value;
+        out->base = out->previous;
         snprintf(out->note, sizeof out->note, "follows energy: not judged");
     } else if (id == HISTORY_ACCURACY) {
         judge_accuracy(before, count, p, out);
     } else if (is_timed(id)) {
         judge_timed(before, count, p, id, out);
     } else {
-        judge_counted(out, before[0]->after[id].value);
+        judge_counted(out, out->previous);
     }
 }

@@ -15,6 +15,9 @@ grep -c '<svg' trend.html
 LC_ALL=C.UTF-8 "$PARE" history runs.jsonl --name=small.onnx | head -3 | tail -1 | wc -L
 t history missing.jsonl
 t history tiny.onnx
+: >empty.jsonl
+t history empty.jsonl
+t history empty.jsonl --gate
 q run half.json tiny.onnx -o small.onnx -q --no-measure --history no/such/folder
 [ -e small.onnx ] && ls small.onnx
 q run half.json tiny.onnx -o x.onnx -q --no-measure --emissions tiny.csv --grid=France

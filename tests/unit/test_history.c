@@ -193,6 +193,28 @@ static void test_trend(void **state)
     }
 }
 
+/* "before" is the run before in every row, and the verdict says what was judged. */
+static void test_words(void **state)
+{
+    (void)state;
+    static const struct { double ms[4], accuracy[4]; const char *has; } rows[] = {
+        { { 2.2, 2.21, 2.2, 2.6 }, { 0.9, 0.9, 0.9, 0.9 }, "2.2 ms   2.6 ms       +18.2 %  +18.2 % from the median of 3, intervals meet" },
+        { { 2, 2, 2, 4 }, { 0.9, 0.9, 0.9, 0.9 }, "WORSE, +100.0 % from the median of 3, noise 2.0 %" },
+        { { 2, 2, 2, 2 }, { 0.9, 0.9, 0.88, 0.89 }, "+1.00 points  -1.00 points from the best of 3, intervals meet" },
+        { { 2, 2, 2, 2 }, { 0.9, 0.9, 0.9, 0.9 }, "+0.0 % from the median of 3, within 2.0 %" },
+    };
+    for (size_t k = 0; k < sizeof rows / sizeof *rows; k++) {
+        HistoryEntry entries[4];
+        StrBuf b = { 0 };
+        History h = { .entries = entries, .count = 4 };
+        for (int i = 0; i < 4; i++) entries[i] = entry_of(1000, rows[k].ms[i], 0.25, rows[k].accuracy[i]);
+        history_print(&h, "runs", false, false, &b);
+        if (strstr(b.data, rows[k].has) == NULL) print_message("%s\n", b.data);
+        assert_non_null(strstr(b.data, rows[k].has));
+        strbuf_release(&b);
+    }
+}
+
 /* Times of another machine are no yardstick; sizes are. */
 static void test_machines(void **state)
 {
@@ -377,7 +399,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_read),      cmocka_unit_test(test_long_line), cmocka_unit_test(test_append),
-        cmocka_unit_test(test_trend),     cmocka_unit_test(test_machines),  cmocka_unit_test(test_footprint),
+        cmocka_unit_test(test_trend),     cmocka_unit_test(test_words),
+        cmocka_unit_test(test_machines),  cmocka_unit_test(test_footprint),
         cmocka_unit_test(test_report_carbon), cmocka_unit_test(test_emissions), cmocka_unit_test(test_boamps),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
