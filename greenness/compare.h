@@ -6,7 +6,9 @@
  * Every round gives one pair for each network (its window / the first network's) and one pair of the first network with itself. The latter
  * say how far from 1 the medians of as many pairs come by chance: the null band. A saving or a loss is claimed only where the 95 %
  * interval of the ratio excludes 1 and lies outside that band; else the verdict is "inconclusive". Rounds go on until every interval is
- * narrower than 2 % or the budget is spent. A window that the source drops loses its round's pairs of that quantity; nothing is invented.
+ * narrower than 2 % or the budget is spent. Energy of a source that only follows CPU time claims a difference where run time does, and
+ * power where run time and energy both do and the intervals of the two powers do not meet. A window that the source drops loses its
+ * round's pairs of that quantity; nothing is invented.
  *
  * Clocks, CPU time, sleep, sources and the networks themselves are injected: tests turn them by hand. */
 #ifndef PARE_GREENNESS_COMPARE_H
@@ -95,6 +97,7 @@ typedef struct Compared {
     Sci sci;
     Sourced green_algorithms_j, time_tdp_j; /* estimates of others, to stand beside; models */
     Ratio time, cpu, energy, net;   /* to the first network; of the first itself all NaN */
+    Verdict power;                  /* of `watts` against the first network's; no pairs of its own */
     PairPoint *pairs;               /* one for each round */
     int pair_count;
 } Compared;

@@ -103,6 +103,8 @@ static Status ratios_of(Protocol *p, Quantity q, Columns *c, Err *err)
         column(p, slot, q, c->after);
         TRY(ratio_of(c->before, c->after, p->rounds, resamples, p->options->seed, ratio, c->outlier, err));
         ratio->verdict = ratio_verdict(ratio, null);
+        bool follows = (q == ENERGY || q == NET) && out->source.proportional;
+        if (follows && n->time.verdict == VERDICT_INCONCLUSIVE && ratio->verdict != VERDICT_NONE) ratio->verdict = VERDICT_INCONCLUSIVE;
         for (int r = 0; r < p->rounds; r++) {
             PairPoint *point = &n->pairs[r];
             double value = c->before[r] > 0 && c->after[r] > 0 ? c->after[r] / c->before[r] : NAN;
@@ -116,6 +118,15 @@ static Status ratios_of(Protocol *p, Quantity q, Columns *c, Err *err)
         }
     }
     return OK;
+}
+
+/* Power is energy / time: it can be no surer than either. */
+static Verdict power_verdict(const Compared *first, const Compared *n)
+{
+    const Interval *a = &first->watts, *b = &n->watts;
+    if (n->time.verdict == VERDICT_NONE || n->energy.verdict == VERDICT_NONE) return VERDICT_NONE;
+    if (n->time.verdict == VERDICT_INCONCLUSIVE || n->energy.verdict == VERDICT_INCONCLUSIVE) return VERDICT_INCONCLUSIVE;
+    return b->high < a->low ? VERDICT_LESS : b->low > a->high ? VERDICT_MORE : VERDICT_INCONCLUSIVE;
 }
 
 /* What energies say of carbon, and what two calculators would have said. */
@@ -204,7 +215,8 @@ static Status fill_networks(Protocol *p, Columns *c, Err *err)
         TRY(interval_of(p, i, WATTS, c->before, &n->watts, err));
         fill_derived(p, n);
     }
-    for (int q = TIME; q <= NET; q++) TRY(ratios_of(p, (Quantity)q, c, err));
+    for (int q = TIME; q <= NET; q++) TRY(ratios_of(p, (Quantity)q, c, err)); /* time first: others look at its verdict */
+    for (int i = 1; i < p->count; i++) p->out->networks[i].power = power_verdict(&p->out->networks[0], &p->out->networks[i]);
     measure_overhead(p, c->before);
     return OK;
 }

@@ -206,6 +206,17 @@ static cJSON *pairs_of(const Comparison *c, int network, int index, bool energy)
     return item;
 }
 
+/* Power has no pairs of its own. */
+static cJSON *power_of(const Comparison *c, int network, int index)
+{
+    cJSON *item = cJSON_CreateObject();
+    cJSON_AddStringToObject(item, "measure", "power");
+    cJSON_AddNumberToObject(item, "network", index);
+    cJSON_AddStringToObject(item, "verdict", verdict_text(c->networks[network].power));
+    cJSON_AddStringToObject(item, "source", "intervals of power, where run time and energy differ");
+    return item;
+}
+
 cJSON *comparison_pairs(const Comparison *c, const int *index)
 {
     cJSON *list = cJSON_CreateArray();
@@ -215,6 +226,8 @@ cJSON *comparison_pairs(const Comparison *c, const int *index)
             if ((energy ? n->energy.pairs : n->time.pairs) == 0 || (index != NULL && index[i] < 0)) continue;
             cJSON_AddItemToArray(list, pairs_of(c, i, index != NULL ? index[i] : i, energy != 0));
         }
+        if (c->networks[i].power == VERDICT_NONE || (index != NULL && index[i] < 0)) continue;
+        cJSON_AddItemToArray(list, power_of(c, i, index != NULL ? index[i] : i));
     }
     return list;
 }

@@ -156,7 +156,7 @@ static void fidelity_row(TextTable *t, const ComparisonReport *r)
     bool any = false;
     for (int i = 1; i < r->file_count; i++) any = any || r->files[i].state.fidelity_count > 0;
     if (!any) return;
-    table_cell(t, "%s", "outputs as the first's");
+    table_cell(t, "%s", r->data.evaluation != NULL ? "outputs as the first's" : "outputs as the first's, random inputs");
     table_cell(t, "%s", "");
     for (int i = 1; i < r->file_count; i++) {
         const ReportFidelity *f = r->files[i].state.fidelity;
@@ -221,7 +221,7 @@ static void print_verdicts(const ComparisonReport *r, const char *bullet, StrBuf
             else strbuf_printf(b, ": %s %s by %.1f %%", names[k], verdict_text(ratios[k]->verdict), 100 * fabs(1 - ratios[k]->median));
             strbuf_printf(b, " (%d pairs, 95 %% interval %.3f to %.3f, against itself %.3f to %.3f, p %.2g%s)\n", ratios[k]->pairs,
                           ratios[k]->low, ratios[k]->high, nulls[k]->low, nulls[k]->high, ratios[k]->p,
-                          k == 1 && c->source.proportional ? "; follows CPU time, adds nothing to it" : "");
+                          k == 1 && c->source.proportional ? "; follows CPU time: no surer than run time" : "");
             if (ratios[k]->outliers > 0)
                 strbuf_printf(b, "%s  %d of them outliers, kept; without them %.3f\n", bullet, ratios[k]->outliers,
                               ratios[k]->without_outliers);

@@ -82,5 +82,5 @@ void cost_pays_back(Run *run)
                  of->kind != NULL ? of->kind->id : "?", r->measured.source.id);
     else if (after->energy.verdict != VERDICT_LESS)
         snprintf(why, sizeof c->pays_back_note, "no saving of energy was shown: %s", verdict_text(after->energy.verdict));
-    else c->pays_back = c->energy_j.value / (before->energy_j.median - after->energy_j.median);
+    else c->pays_back = c->energy_j.value / (before->energy_j.median * (1 - after->energy.median)); /* lower: below 1 */
 }

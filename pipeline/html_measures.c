@@ -13,28 +13,29 @@ typedef struct SubRow {
     const char *title, *unit, *path, *plus; /* plus: a second number to add */
     double factor;
     bool exact; /* written digit by digit */
+    const char *pairs; /* whose pairs tell its change: a comparison, or a ratio of the network's own; NULL: the columns do */
 } SubRow;
 
 static const SubRow sub_rows[] = {
-    { MEASURE_TIME, "CPU time, all threads", "s", "measured.cpu_seconds", NULL, 1, false },
-    { MEASURE_SIZE, "deflated", "B", "deflated_bytes", NULL, 1, false },
-    { MEASURE_SIZE, "parameters", "", "parameters", NULL, 1, true },
-    { MEASURE_SIZE, "of them non-zero", "", "nonzeros", NULL, 1, true },
-    { MEASURE_SIZE, "bits a weight", "", "weight_bits", NULL, 1, false },
-    { MEASURE_OPERATIONS, "in float32", "MAC", "macs.float32", NULL, 1, false },
-    { MEASURE_OPERATIONS, "in int8", "MAC", "macs.int8", NULL, 1, false },
-    { MEASURE_OPERATIONS, "elementwise", "", "elementwise", NULL, 1, true },
-    { MEASURE_OPERATIONS, "exp, division \xE2\x80\xA6", "", "transcendental", NULL, 1, true },
-    { MEASURE_SIZE, "peak memory", "B", "peak_memory", NULL, 1, false },
-    { MEASURE_OPERATIONS, "bytes moved, at least", "B", "weight_bytes", "activation_bytes", 1, false },
-    { MEASURE_ENERGY, "above idle", "J", "measured.net_j", NULL, 1, false },
-    { MEASURE_ENERGY, "of 1,000 inferences", "J", "energy_j", NULL, 1000, false },
-    { MEASURE_ENERGY, "estimate of Green Algorithms", "J", "green_algorithms_j", NULL, 1, false },
-    { MEASURE_ENERGY, "estimate of Green Algorithms", "J", "measured.green_algorithms_j", NULL, 1, false },
-    { MEASURE_ENERGY, "estimate by time \xC3\x97 TDP", "J", "time_tdp_j", NULL, 1, false },
-    { MEASURE_ENERGY, "estimate by time \xC3\x97 TDP", "J", "measured.time_tdp_j", NULL, 1, false },
-    { MEASURE_CARBON, "of 1,000 inferences", "g CO\xE2\x82\x82" "e", "carbon_g", NULL, 1000, false },
-    { MEASURE_CARBON, "SCI, an inference", "g CO\xE2\x82\x82" "e", "measured.sci.total_g", NULL, 1, false },
+    { MEASURE_TIME, "CPU time, all threads", "s", "measured.cpu_seconds", NULL, 1, false, "measured.cpu" },
+    { MEASURE_SIZE, "deflated", "B", "deflated_bytes", NULL, 1, false, NULL },
+    { MEASURE_SIZE, "parameters", "", "parameters", NULL, 1, true, NULL },
+    { MEASURE_SIZE, "of them non-zero", "", "nonzeros", NULL, 1, true, NULL },
+    { MEASURE_SIZE, "bits a weight", "", "weight_bits", NULL, 1, false, NULL },
+    { MEASURE_OPERATIONS, "in float32", "MAC", "macs.float32", NULL, 1, false, NULL },
+    { MEASURE_OPERATIONS, "in int8", "MAC", "macs.int8", NULL, 1, false, NULL },
+    { MEASURE_OPERATIONS, "elementwise", "", "elementwise", NULL, 1, true, NULL },
+    { MEASURE_OPERATIONS, "exp, division \xE2\x80\xA6", "", "transcendental", NULL, 1, true, NULL },
+    { MEASURE_SIZE, "peak memory", "B", "peak_memory", NULL, 1, false, NULL },
+    { MEASURE_OPERATIONS, "bytes moved, at least", "B", "weight_bytes", "activation_bytes", 1, false, NULL },
+    { MEASURE_ENERGY, "above idle", "J", "measured.net_j", NULL, 1, false, "measured.net" },
+    { MEASURE_ENERGY, "of 1,000 inferences", "J", "energy_j", NULL, 1000, false, "energy" },
+    { MEASURE_ENERGY, "estimate of Green Algorithms", "J", "green_algorithms_j", NULL, 1, false, "latency" },
+    { MEASURE_ENERGY, "estimate of Green Algorithms", "J", "measured.green_algorithms_j", NULL, 1, false, "latency" },
+    { MEASURE_ENERGY, "estimate by time \xC3\x97 TDP", "J", "time_tdp_j", NULL, 1, false, "latency" },
+    { MEASURE_ENERGY, "estimate by time \xC3\x97 TDP", "J", "measured.time_tdp_j", NULL, 1, false, "latency" },
+    { MEASURE_CARBON, "of 1,000 inferences", "g CO\xE2\x82\x82" "e", "carbon_g", NULL, 1000, false, "energy" },
+    { MEASURE_CARBON, "SCI, an inference", "g CO\xE2\x82\x82" "e", "measured.sci.total_g", NULL, 1, false, "energy" },
 };
 
 static void number_cell(const Range *r, const char *unit, bool exact, StrBuf *b)
@@ -70,6 +71,40 @@ static Range sub_range(const cJSON *network, const SubRow *row)
     return (Range){ r.value * row->factor, r.low * row->factor, r.high * row->factor };
 }
 
+/* The pairs behind a row's change; NULL where there are none. */
+static const cJSON *sub_pairs(const View *v, int k, const SubRow *row)
+{
+    if (row->pairs == NULL) return NULL;
+    bool own = strncmp(row->pairs, "measured.", 9) == 0;
+    const cJSON *item = own ? view_get(v->networks[k], row->pairs) : view_comparison(v, k, row->pairs);
+    return isfinite(view_number(item, own ? "median" : "ratio.median")) ? item : NULL;
+}
+
+/* SCI is of energy, which its pairs tell, and of making the machine, which goes by time. */
+static double sci_ratio(const View *v, int k, double energy)
+{
+    const cJSON *first = view_get(v->networks[0], "measured.sci");
+    double made = view_number(first, "embodied_g"), total = view_number(first, "total_g");
+    if (!(made > 0)) return energy;
+    return (view_number(first, "energy_g") * energy + made * measure_ratio(v, k, MEASURE_TIME)) / total;
+}
+
+static void sub_change(const View *v, int k, const SubRow *row, StrBuf *b)
+{
+    char text[HTML_NUMBER];
+    const cJSON *pairs = sub_pairs(v, k, row);
+    const char *verdict = view_text(pairs, "verdict");
+    html_change(sub_range(v->networks[0], row).value, sub_range(v->networks[k], row).value, text);
+    bool unsure = measure_infos[row->of].compared != NULL && measure_claim(v, k, row->of) == CLAIM_UNSURE;
+    if (pairs != NULL && verdict != NULL) {
+        double ratio = view_number(pairs, strncmp(row->pairs, "measured.", 9) == 0 ? "median" : "ratio.median");
+        if (strcmp(row->path, "measured.sci.total_g") == 0) ratio = sci_ratio(v, k, ratio);
+        html_change(1, ratio, text);
+        unsure = strcmp(verdict, "inconclusive") == 0;
+    }
+    html_element(b, "td", "num", unsure ? "within noise" : text);
+}
+
 static void sub_row(const View *v, const SubRow *row, StrBuf *b)
 {
     bool any = false, zero = true;
@@ -81,16 +116,10 @@ static void sub_row(const View *v, const SubRow *row, StrBuf *b)
     if (!any || zero) return;
     strbuf_add(b, "<tr class=\"sub\">");
     html_element(b, "th", NULL, row->title);
-    Range first = sub_range(v->networks[0], row);
     for (int k = 0; k < v->count; k++) {
-        char text[HTML_NUMBER];
         Range r = sub_range(v->networks[k], row);
         number_cell(&r, row->unit, row->exact, b);
-        if (k == 0) continue;
-        html_change(first.value, r.value, text);
-        if (strcmp(row->path, measure_infos[row->of].path) == 0) html_change(1, measure_ratio(v, k, row->of), text);
-        bool unsure = measure_infos[row->of].compared != NULL && measure_claim(v, k, row->of) == CLAIM_UNSURE;
-        html_element(b, "td", "num", unsure ? "within noise" : text);
+        if (k > 0) sub_change(v, k, row, b);
     }
     strbuf_add(b, "</tr>\n");
 }
@@ -144,8 +173,9 @@ static void accuracy_row(const View *v, StrBuf *b)
     bool any = false;
     for (int k = 0; k < v->count; k++) any = any || isfinite(view_accuracy(v->networks[k]).value);
     if (!any) return;
-    strbuf_add(b, "<tr>");
-    strbuf_add(b, "<th>Accuracy <span class=\"badge measured\">measured</span></th>");
+    strbuf_add(b, "<tr><th>Accuracy <span class=\"badge measured\">measured</span>");
+    if (view_on_calibration(v)) html_element(b, "p", "note", "on calibration data");
+    strbuf_add(b, "</th>");
     Range first = view_accuracy(v->networks[0]);
     for (int k = 0; k < v->count; k++) {
         Range r = view_accuracy(v->networks[k]);
@@ -188,7 +218,9 @@ static void fidelity_rows(const View *v, StrBuf *b)
         for (int k = 1; k < v->count && output == NULL; k++) output = view_text(cJSON_GetArrayItem(lists[k], i), "output");
         strbuf_add(b, "<tr class=\"sub\"><th>output '");
         html_text(b, output != NULL ? output : "?");
-        strbuf_add(b, "' as the original's</th><td></td>");
+        const char *on = view_text(v->root, "data.fidelity");
+        strbuf_add(b, on != NULL && strncmp(on, "random", 6) == 0 ? "' as the original's, random inputs</th><td></td>"
+                                                                  : "' as the original's</th><td></td>");
         for (int k = 1; k < v->count; k++) fidelity_cells(cJSON_GetArrayItem(lists[k], i), b);
         strbuf_add(b, "</tr>\n");
     }
@@ -294,7 +326,10 @@ void html_measures(const View *v, StrBuf *b)
     double given = view_number(v->networks[0], "batch");
     html_number(isfinite(given) ? given : 1, 6, batch);
     html_text(b, batch);
-    strbuf_add(b, " unless a row says otherwise. Ranges are 95 % intervals.</p>\n");
+    strbuf_add(b, " unless a row says otherwise. Ranges are 95 % intervals.");
+    if (view_list(v->root, "comparisons") != NULL)
+        strbuf_add(b, " Changes of latency, energy and carbon are medians of pairs, not ratios of the columns.");
+    strbuf_add(b, "</p>\n");
     if (v->count < 2) return;
     strbuf_add(b, "<div class=\"charts\">\n");
     for (int k = 1; k < v->count; k++) ratio_chart(v, k, b);

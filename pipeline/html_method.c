@@ -91,7 +91,8 @@ void html_method(const View *v, StrBuf *b)
     list_item(b, "Carbon", measure_source(last, MEASURE_CARBON));
     if (isfinite(view_number(last, "accuracy"))) {
         html_number(view_number(last, "samples"), 9, number);
-        snprintf(text, sizeof text, "share of %s labelled samples that are right, Wilson 95 %% interval", number);
+        snprintf(text, sizeof text, "share of %s labelled samples%s that are right, Wilson 95 %% interval", number,
+                 view_on_calibration(v) ? " of the calibration data" : "");
         list_item(b, "Accuracy", text);
     }
     list_item(b, "Compared with the original on", view_text(v->root, "data.fidelity"));

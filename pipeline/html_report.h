@@ -4,6 +4,7 @@
  *   before, after   the networks; or networks: [ ... ] of the same form with "name" (or "path"), the first one the reference
  *   comparisons     [ { "measure": "latency" or "energy", "network": 1 (index into networks; after is 1), "ratio": { "median", "low",
  *                   "high" }, "ratios": [ ... ] (one a pair), "null": { "low", "high", "ratios": [ ... ] }, "verdict", "source" } ]
+ *                   and { "measure": "power", "network", "verdict" }
  *   by_layer        inside a network: [ { "name", "type", "macs", "mac_type", "parameters", "bytes", "milliseconds" } ]
  *   steps, goals, cost, carbon, peaks, data, recipe, seed, versions, machine, sources, warnings
  * A key that is absent or null takes its part of the page with it, or the page says why it is not there. Unknown keys are left alone. */

@@ -21,6 +21,7 @@ void html_again(const View *v, StrBuf *b);     /* how to reproduce */
 /* "digits.onnx" of network k. */
 const char *view_name(const View *v, int k);
 /* A network's accuracy in percent with its interval; NaN when there is none. */
+bool view_on_calibration(const View *v); /* accuracy is of the calibration data: no others were given */
 Range view_accuracy(const cJSON *network);
 
 #endif

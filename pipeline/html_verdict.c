@@ -17,6 +17,12 @@ Range view_accuracy(const cJSON *network)
                     100 * view_number(network, "accuracy_high") };
 }
 
+bool view_on_calibration(const View *v)
+{
+    const char *on = view_text(v->root, "data.fidelity");
+    return on != NULL && strcmp(on, "calibration data") == 0 && view_text(v->root, "data.evaluation") == NULL;
+}
+
 /* Joined by commas. */
 typedef struct Phrases {
     char texts[8][96];
@@ -69,9 +75,13 @@ static void headline(const View *v, StrBuf *b)
         snprintf(p.texts[p.count++], sizeof p.texts[0], "%.2f points of accuracy %s", fabs(change), change < 0 ? "lost" : "gained");
     }
     strbuf_add(b, "<h1>");
+    if (v->count > 2) {
+        html_text(b, v->names[1]);
+        strbuf_add(b, ": ");
+    }
     StrBuf text = { 0 };
     join(&p, &text);
-    if (text.data != NULL && text.data[0] >= 'a' && text.data[0] <= 'z') text.data[0] = (char)(text.data[0] - 'a' + 'A');
+    if (v->count == 2 && text.data != NULL && text.data[0] >= 'a' && text.data[0] <= 'z') text.data[0] = (char)(text.data[0] - 'a' + 'A');
     html_text(b, text.data);
     if (text.failed) b->failed = true;
     strbuf_release(&text);
@@ -175,15 +185,21 @@ static void lead(const View *v, int k, StrBuf *b)
     Range before = view_accuracy(v->networks[0]), after = view_accuracy(v->networks[k]);
     double samples = view_number(v->networks[k], "samples");
     strbuf_add(b, "<p class=\"lead\">");
+    if (v->count > 2) {
+        html_text(b, v->names[k]);
+        strbuf_add(b, ": ");
+    }
     if (isfinite(before.value) && isfinite(after.value)) {
         char count[HTML_NUMBER];
+        const char *calibration = view_on_calibration(v) ? " of the calibration data" : "";
         html_number(samples, 6, count);
         bool clear = before.low > after.high || after.low > before.high;
-        snprintf(accuracy, sizeof accuracy, "Accuracy went from %.2f %% to %.2f %% on %s labelled samples%s. ", before.value,
-                 after.value, count,
+        snprintf(accuracy, sizeof accuracy, "Accuracy went from %.2f %% to %.2f %% on %s labelled samples%s%s. ", before.value,
+                 after.value, count, calibration,
                  clear ? "; the 95 % intervals do not overlap" : ", a difference within the 95 % intervals");
         if (fabs(after.value - before.value) < 0.005)
-            snprintf(accuracy, sizeof accuracy, "Accuracy is %.2f %% before and after, on %s labelled samples. ", after.value, count);
+            snprintf(accuracy, sizeof accuracy, "Accuracy is %.2f %% before and after, on %s labelled samples%s. ", after.value, count,
+                     calibration);
         html_text(b, accuracy);
     } else {
         strbuf_add(b, "Accuracy was not measured: no labelled data was given. ");

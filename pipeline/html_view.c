@@ -96,7 +96,7 @@ const MeasureInfo measure_infos[MEASURE_COUNT] = {
     [MEASURE_TIME] = { "Run time", "s", "latency_ms", 1e-3, "faster", "slower", "latency" },
     [MEASURE_SIZE] = { "Model size", "B", "file_bytes", 1, "smaller", "larger", NULL },
     [MEASURE_OPERATIONS] = { "Operations", "MAC", "macs.total", 1, "fewer operations", "more operations", NULL },
-    [MEASURE_POWER] = { "Power", "W", "power_w", 1, "less power", "more power", "energy" },
+    [MEASURE_POWER] = { "Power", "W", "power_w", 1, "less power", "more power", "power" },
     [MEASURE_ENERGY] = { "Energy", "J", "energy_j", 1, "less energy", "more energy", "energy" },
     [MEASURE_CARBON] = { "Carbon", "g CO\xE2\x82\x82" "e", "carbon_g", 1, "less carbon", "more carbon", "energy" },
 };
@@ -153,12 +153,14 @@ Claim measure_claim(const View *v, int k, MeasureId id)
     Claim plain = claim_of_numbers(before.value, after.value);
     if (plain == CLAIM_NONE || m->compared == NULL) return plain;
     const cJSON *comparison = view_comparison(v, k, m->compared);
+    bool in_pairs = view_comparison(v, k, "energy") != NULL || view_comparison(v, k, "latency") != NULL;
+    if (comparison == NULL && id == MEASURE_POWER && in_pairs) return CLAIM_UNSURE; /* not judged */
     if (comparison == NULL && id != MEASURE_TIME && strcmp(measure_provenance(v->networks[k], id), "modelled") == 0)
         comparison = view_comparison(v, k, "latency"); /* modelled from time, so no surer than it */
     const char *verdict = view_text(comparison, "verdict");
     if (verdict != NULL) {
-        if (strcmp(verdict, "lower") == 0 && id != MEASURE_POWER) return CLAIM_LESS;
-        if (strcmp(verdict, "higher") == 0 && id != MEASURE_POWER) return CLAIM_MORE;
+        if (strcmp(verdict, "lower") == 0) return CLAIM_LESS;
+        if (strcmp(verdict, "higher") == 0) return CLAIM_MORE;
         return CLAIM_UNSURE;
     }
     if (range_has_interval(&before) && range_has_interval(&after)) return overlap(&before, &after) ? CLAIM_UNSURE : plain;

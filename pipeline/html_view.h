@@ -62,7 +62,7 @@ typedef enum Claim { CLAIM_NONE, CLAIM_LESS, CLAIM_SAME, CLAIM_MORE, CLAIM_UNSUR
 Claim measure_claim(const View *v, int k, MeasureId id);
 /* After / before: the median of the pairs where there are any, else of the two numbers; NaN when not known. */
 double measure_ratio(const View *v, int k, MeasureId id);
-/* The comparison of network k with the reference by "latency" or "energy"; NULL when there is none. */
+/* The comparison of network k with the reference by "latency", "energy" or "power"; NULL when there is none. */
 const cJSON *view_comparison(const View *v, int k, const char *measure);
 
 #endif

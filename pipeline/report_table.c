@@ -55,6 +55,21 @@ static void pairs_cell(TextTable *t, const Report *r, bool energy, double before
     else percent_change(t, 1, ratio->median);
 }
 
+/* What may be said of power is decided with run time and energy; the number itself is a median. */
+static void power_row(TextTable *t, const Report *r)
+{
+    double before = r->before.power_w.value, after = r->after.power_w.value;
+    int k = r->after.compared;
+    if (k <= 0 || r->measured.networks[k].power != VERDICT_INCONCLUSIVE || !isfinite(after)) {
+        number_row(t, "power, W", before, after);
+        return;
+    }
+    table_cell(t, "%s", "power, W");
+    number_cell(t, "%s", before);
+    number_cell(t, "%s", after);
+    table_cell(t, "%s", "within noise");
+}
+
 static void latency_cell(TextTable *t, const Interval *i)
 {
     if (isfinite(i->median)) table_cell(t, "%.4g [%.4g, %.4g]", i->median, i->low, i->high);
@@ -86,10 +101,11 @@ static void accuracy_cell(TextTable *t, const ReportState *s)
     else table_cell(t, "%s", "n/a");
 }
 
-static void accuracy_rows(TextTable *t, const ReportState *before, const ReportState *after)
+static void accuracy_rows(TextTable *t, const Report *r)
 {
+    const ReportState *before = &r->before, *after = &r->after;
     if (isfinite(before->accuracy) || isfinite(after->accuracy)) {
-        table_cell(t, "%s", "accuracy");
+        table_cell(t, "%s", r->data.evaluation != NULL ? "accuracy" : "accuracy, calibration data");
         accuracy_cell(t, before);
         accuracy_cell(t, after);
         double change = 100 * (after->accuracy - before->accuracy);
@@ -125,10 +141,10 @@ static void fill_table(TextTable *t, const Report *r)
     count_row(t, "  in float32", b->macs.float32, a->macs.float32);
     if (b->macs.int8 > 0 || a->macs.int8 > 0) count_row(t, "  in int8", b->macs.int8, a->macs.int8);
     latency_row(t, r);
-    number_row(t, "power, W", b->power_w.value, a->power_w.value);
+    power_row(t, r);
     call_row(t, r, "energy, J a call", b->energy_j.value, a->energy_j.value);
     call_row(t, r, "carbon, g CO2e a call", b->carbon_g.value, a->carbon_g.value);
-    accuracy_rows(t, b, a);
+    accuracy_rows(t, r);
 }
 
 /* Software carbon intensity: what a functional unit, here an inference, emits. */
@@ -182,6 +198,8 @@ static void print_sources(const Report *r, const char *bullet, StrBuf *b)
     } else if (s->latency_note[0] != '\0') {
         strbuf_printf(b, "%slatency: not measured: %s\n", bullet, s->latency_note);
     }
+    if (r->after.compared > 0 && r->measured.networks[r->after.compared].time.pairs > 0)
+        strbuf_printf(b, "%schanges of latency, energy and carbon are medians of pairs, not ratios of the columns\n", bullet);
     if (s->energy_j.source[0] != '\0') strbuf_printf(b, "%senergy: %s\n", bullet, s->energy_j.source);
     if (s->power_w.source[0] != '\0' && strcmp(s->power_w.source, s->energy_j.source) != 0) {
         strbuf_printf(b, "%spower: %s\n", bullet, s->power_w.source);
@@ -189,7 +207,8 @@ static void print_sources(const Report *r, const char *bullet, StrBuf *b)
     if (s->carbon_g.source[0] != '\0') strbuf_printf(b, "%scarbon: %s\n", bullet, s->carbon_g.source);
     print_sci(r, bullet, b);
     if (isfinite(s->accuracy)) {
-        strbuf_printf(b, "%saccuracy: %lld of %lld right, Wilson 95 %% interval\n", bullet, (long long)s->correct, (long long)s->samples);
+        strbuf_printf(b, "%saccuracy: %lld of %lld right%s, Wilson 95 %% interval\n", bullet, (long long)s->correct, (long long)s->samples,
+                      r->data.evaluation != NULL ? "" : " on calibration data");
     }
     if (s->fidelity_count > 0 && r->data.fidelity != NULL) {
         strbuf_printf(b, "%scompared with the original on: %s\n", bullet, r->data.fidelity);

@@ -149,12 +149,14 @@ Status state_sizes(ReportState *s, Model *m, const Gauge *q, bool deflate, Arena
 
 Status state_evaluate(ReportState *s, const Model *m, const Model *reference, Gauge *q, Arena *arena, Err *err)
 {
-    Dataset *data = reference != NULL ? q->fidelity : q->evaluation;
+    Dataset *scored = q->evaluation; /* by its labels, before and after */
+    if (scored == NULL && q->given && q->fidelity != NULL && dataset_has_labels(q->fidelity)) scored = q->fidelity;
+    Dataset *data = reference != NULL ? q->fidelity : scored;
     Evaluation e = { 0 };
     if (data == NULL) return OK;
     EvaluateOptions options = { .threads = q->threads, .plain = q->plain, .int8 = q->int8, .max_mem = q->max_mem, .log = q->log };
     if (reference == NULL) options.keep = &q->original;
-    else if (data == q->evaluation) options.reference_outputs = &q->original;
+    else if (data == scored) options.reference_outputs = &q->original;
     Err why;
     Status status = evaluate(m->graph, reference != NULL ? reference->graph : NULL, data, &options, &e, &why);
     if (status != OK && !q->given && status != ERR_INTERRUPTED && status != ERR_MEMORY) {

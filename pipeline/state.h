@@ -23,7 +23,7 @@ typedef struct Gauge {
     int64_t samples;       /* random ones, when more than the usual few are needed */
     Tensor *inputs;        /* one call at batch 1, owned */
     int input_count;
-    Kept original;         /* outputs of the loaded network on the evaluation data, for the comparison with the result */
+    Kept original;         /* outputs of the loaded network on the data with labels, for the comparison with the result */
     char note[256];        /* why there are no inputs */
     CompareOptions measure;/* where energy is read, and for how long; the rest is filled in */
 } Gauge;
@@ -36,7 +36,7 @@ void gauge_release(Gauge *q);
 Status state_reload(Graph *g, uint64_t max_mem, Log *log, Model *out, Err *err);
 /* Bytes, hash and counts; deflated size when asked; layer by layer where an arena for the names is given. */
 Status state_sizes(ReportState *s, Model *m, const Gauge *q, bool deflate, Arena *arena, Err *err);
-/* Accuracy, and with a reference fidelity to it. */
+/* Accuracy on the evaluation data, without them on calibration data that have labels; with a reference fidelity to it. */
 Status state_evaluate(ReportState *s, const Model *m, const Model *reference, Gauge *q, Arena *arena, Err *err);
 
 #endif

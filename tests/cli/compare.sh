@@ -13,6 +13,9 @@ grep -E '"(id|provenance|proportional|measured|region|batch|boundary|idle_before
 t measure before.onnx --data "$DATA/tiny.npz" --sysroot=fs --budget=0.5 --threads=1 --report=out --quiet
 ls out
 grep -cE '^\| (run time|CPU time|energy|carbon of 1,000|accuracy)' out/report.md
+# random inputs stand in for data, and it says so
+"$PARE" compare before.onnx before.onnx --sysroot=fs --budget=0.5 --threads=1 --report=none | rows | grep '^outputs'
+grep -o "as the original's, random inputs" none/report.html
 # gates
 q compare before.onnx before.onnx --data "$DATA/tiny.npz" --sysroot=fs --budget=0.5 --max-size=50% --max-macs=100% --max-accuracy-drop=0 --max-latency-ratio=1000 --junit=goals.xml
 cat goals.xml
@@ -30,6 +33,10 @@ q compare before.onnx other.onnx --data "$DATA/tiny.npz" --sysroot=fs --budget=0
 # three networks, and one that cannot be timed on these inputs stays out of the ratios
 "$PARE" compare before.onnx before.onnx before.onnx --sysroot=fs --budget=0.5 --max-size=100% --json >three.json
 grep -c '"network":	2' three.json
+# labels of calibration data count, before and after, when there are no others; and it says so
+echo "{ \"data\": { \"calibration\": \"$DATA/tiny.npz\" }, \"passes\": [ { \"pass\": \"quantize\" } ] }" >labelled.json
+"$PARE" run labelled.json before.onnx -o labelled.onnx --sysroot=fs --budget=0.3 --threads=1 --report=labelled | grep '^accuracy' | sed -E 's/  +/ | /g'
+grep -oE 'Accuracy was not measured|labelled samples of the calibration data' labelled/report.html | sort -u
 # a run is measured in the same way
 cat >recipe.json <<END
 { "data": { "evaluation": "$DATA/tiny.npz" }, "passes": [ { "pass": "prune", "sparsity": 0.5 } ], "goals": { "max-size": "200%", "max-latency-ratio": 1000 } }

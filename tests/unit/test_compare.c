@@ -88,6 +88,8 @@ static void test_figures(void **state)
     assert_int_equal(after->net.verdict, VERDICT_LESS);
     assert_int_equal(after->time.verdict, VERDICT_LESS);
     assert_int_equal(before->time.verdict, VERDICT_NONE);
+    assert_int_equal(after->power, VERDICT_LESS);
+    assert_int_equal(before->power, VERDICT_NONE);
     assert_near(before->carbon_g.value, 1.4 / 3.6e6 * 445, 1e-6);
     assert_string_equal(before->carbon_g.source,
                         "modelled: measured energy x 445 g/kWh (world 2024, CO2 at generation, IEA Electricity 2025), PUE 1.00");
@@ -101,6 +103,42 @@ static void test_figures(void **state)
     assert_int_equal(c.dropped_time + c.dropped_energy, 0);
     comparison_release(&c);
     close(m.counter);
+}
+
+/* More cores for the same time: a model that follows CPU time sees more energy, and must not claim it where run time is the same. */
+static Status busy_call(void *context, Err *err)
+{
+    FakeMachine *m = ((const FakeNetwork *)context)->machine;
+    double before = m->cpu;
+    TRY(network_call(context, err));
+    m->cpu += m->cpu - before;
+    return OK;
+}
+
+static void test_models_are_no_surer_than_time(void **state)
+{
+    (void)state;
+    static const struct { double seconds; Verdict time, energy, power; } rows[] = {
+        { 10e-3, VERDICT_INCONCLUSIVE, VERDICT_INCONCLUSIVE, VERDICT_INCONCLUSIVE },
+        { 20e-3, VERDICT_MORE, VERDICT_MORE, VERDICT_MORE },
+    };
+    for (size_t k = 0; k < sizeof rows / sizeof *rows; k++) {
+        Err err;
+        FakeMachine m = { .idle_watts = 10 };
+        FakeNetwork a = { &m, 10e-3, 40, 1, 0 }, b = { &m, rows[k].seconds, 40, 1, 0 };
+        CompareOptions o = machine_options(&m, 1);
+        Contestant both[] = { contestant("before", &a), contestant("after", &b) };
+        Comparison c;
+        both[1].call = busy_call;
+        assert_ok(compare_networks(both, 2, &o, &c, &err), &err);
+        assert_true(c.source.proportional);
+        assert_near(c.networks[1].energy.median, 2 * rows[k].seconds / 10e-3, 0.01);
+        assert_int_equal(c.networks[1].cpu.verdict, VERDICT_MORE);
+        assert_int_equal(c.networks[1].time.verdict, rows[k].time);
+        assert_int_equal(c.networks[1].energy.verdict, rows[k].energy);
+        assert_int_equal(c.networks[1].power, rows[k].power);
+        comparison_release(&c);
+    }
 }
 
 /* A batch of 8 costs what it costs; one inference is an eighth of it (codecarbon 354, 1178: no such unit). */
@@ -418,6 +456,7 @@ int main(void)
         ROW(test_twice_reads_two),
         ROW(test_itself_reads_one),
         ROW(test_figures),
+        ROW(test_models_are_no_surer_than_time),
         ROW(test_batch_and_one_network),
         ROW(test_drift_is_no_difference),
         ROW(test_faults),

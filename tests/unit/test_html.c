@@ -198,6 +198,30 @@ static const struct {
       "\"</li>\"}],\"options\":{\"x\":\"</p>\"}}],\"recipe\":{\"</pre>\":1},\"warnings\":[\"<h1>\",5],\"versions\":{\"<a>\":\"<c>\"},"
       "\"seed\":1,"
       "\"peaks\":{\"mac_f32\":1e9,\"byte_dram\":1e8,\"mac_int8\":4e9,\"byte_l2\":1e9}}", "&lt;script&gt;", "<b>" },
+    { "power is judged with time and energy", "{\"before\":{\"file_bytes\":9,\"power_w\":{\"value\":12,\"source\":\"measured: x\"}},"
+      "\"after\":{\"file_bytes\":9,\"power_w\":{\"value\":6,\"source\":\"measured: x\"}},\"comparisons\":[{\"measure\":\"energy\","
+      "\"network\":1,\"ratio\":{\"median\":0.5},\"verdict\":\"lower\"},{\"measure\":\"power\",\"network\":1,"
+      "\"verdict\":\"inconclusive\"}]}", "within noise", "2\xC3\x97 less" },
+    { "power that differs", "{\"before\":{\"file_bytes\":9,\"power_w\":{\"value\":12,\"source\":\"measured: x\"}},"
+      "\"after\":{\"file_bytes\":9,\"power_w\":{\"value\":6,\"source\":\"measured: x\"}},\"comparisons\":[{\"measure\":\"energy\","
+      "\"network\":1,\"ratio\":{\"median\":0.5},\"verdict\":\"lower\"},{\"measure\":\"power\",\"network\":1,"
+      "\"verdict\":\"lower\"}]}", "2\xC3\x97 less", "within noise" },
+    { "CPU time by its own pairs, SCI by those of energy",
+      "{\"networks\":[{\"name\":\"a\",\"latency_ms\":{\"median\":4,\"low\":3.9,\"high\":4.1},"
+      "\"carbon_g\":{\"value\":4,\"source\":\"modelled: x\"},"
+      "\"measured\":{\"cpu_seconds\":{\"median\":4},\"sci\":{\"energy_g\":4,\"embodied_g\":0,\"total_g\":4}}},"
+      "{\"name\":\"b\",\"latency_ms\":{\"median\":3,\"low\":2.9,\"high\":3.1},\"carbon_g\":{\"value\":3,\"source\":\"modelled: x\"},"
+      "\"measured\":{\"cpu_seconds\":{\"median\":3},\"cpu\":{\"median\":0.8,\"verdict\":\"lower\"},"
+      "\"sci\":{\"energy_g\":3,\"embodied_g\":0,\"total_g\":3}}}],\"comparisons\":["
+      "{\"measure\":\"latency\",\"network\":1,\"ratio\":{\"median\":0.8},\"verdict\":\"lower\"},"
+      "{\"measure\":\"energy\",\"network\":1,\"ratio\":{\"median\":0.8},\"verdict\":\"lower\"}]}",
+      "\xE2\x88\x92" "20.0 %", "25.0 %" },
+    { "accuracy on calibration data",
+      "{\"before\":{\"accuracy\":0.9,\"accuracy_low\":0.8,\"accuracy_high\":0.95,\"samples\":450},\"after\":{\"file_bytes\":9,"
+      "\"accuracy\":0.8,\"accuracy_low\":0.7,\"accuracy_high\":0.9,\"samples\":450},\"data\":{\"fidelity\":\"calibration data\"}}",
+      "450 labelled samples of the calibration data", "was not measured: no labelled" },
+    { "three networks: the headline says whose it is", "{\"networks\":[{\"name\":\"a\",\"file_bytes\":9},"
+      "{\"name\":\"b\",\"file_bytes\":3},{\"name\":\"c\",\"file_bytes\":7}]}", "<h1>b: 3\xC3\x97 smaller", "<h1>3" },
     { "more than two networks", "{\"networks\":[{\"name\":\"a\",\"file_bytes\":9},{\"name\":\"b\",\"file_bytes\":8},{\"path\":\"x/c\","
       "\"file_bytes\":7}]}", "<h3>c</h3>", "before</th>" },
     { "zeros and numbers below zero",
