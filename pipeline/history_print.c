@@ -78,14 +78,14 @@ static void change_text(const HistoryTrend *t, HistoryId id, char text[HTML_NUMB
 
 static void verdict_cell(const HistoryTrend *t, HistoryId id, char text[160])
 {
-    char judged[HTML_NUMBER], from[120] = "";
+    char judged[HTML_NUMBER], from[64] = "";
     difference(t->base, t->last, id, judged);
-    if (t->against[0] != '\0') snprintf(from, sizeof from, "%s from %s, ", judged, t->against);
+    if (t->against[0] != '\0') snprintf(from, sizeof from, "%.24s from %s, ", judged, t->against);
     switch (t->change) {
     case HISTORY_WORSE: snprintf(text, 160, "WORSE, %snoise %.1f %%", from, 100 * t->noise); break;
     case HISTORY_BETTER: snprintf(text, 160, "better, %snoise %.1f %%", from, 100 * t->noise); break;
     case HISTORY_SAME:
-        if (t->note[0] != '\0') snprintf(text, 160, "%s%s", from, t->note);
+        if (t->note[0] != '\0') snprintf(text, 160, "%s%.95s", from, t->note);
         else snprintf(text, 160, "%swithin %.1f %%", from, 100 * t->noise);
         break;
     case HISTORY_UNKNOWN: snprintf(text, 160, "%s", t->note); break;
