@@ -35,6 +35,7 @@ typedef struct Attention {
     int mask_at, v_at;                                 /* inputs; -1: no mask */
     int64_t padded_keys, padded_width;                 /* whole vectors */
     size_t scratch;                                    /* floats of one thread */
+    int threads;
     float factor;
 } Attention;
 
@@ -148,7 +149,8 @@ static Status attention_prepare(KernelSite *s, void **state)
     a->padded_width = (a->width + 7) / 8 * 8;
     int64_t floats = (a->depth + ROWS) * a->padded_keys + a->padded_keys * a->padded_width + ROWS * (a->depth + a->padded_width) + WIDE;
     a->scratch = (size_t)floats;
-    Status status = device_scratch(s->device, a->scratch * sizeof(float) * (size_t)omp_get_max_threads(), s->err);
+    a->threads = omp_get_max_threads();
+    Status status = device_scratch(s->device, a->scratch * sizeof(float) * (size_t)a->threads, s->err);
     if (status != OK) {
         free(a);
         return status;
@@ -287,7 +289,7 @@ static Status attention_run(void *state, const void *const *in, void *const *out
     const Attention *a = state;
     const float *q = in[0], *k = in[1], *v = in[a->v_at], *mask = a->mask_at >= 0 ? in[a->mask_at] : NULL;
     float *y = out[0], *scratch = a->device->scratch;
-#pragma omp parallel for schedule(static) if (a->batch * a->heads * a->queries * a->keys > PARALLEL_FROM)
+#pragma omp parallel for num_threads(a->threads) schedule(static) if (a->batch * a->heads * a->queries * a->keys > PARALLEL_FROM)
     for (int64_t i = 0; i < a->batch * a->heads; i++) {
         int64_t b = i / a->heads, h = i % a->heads;
         attend_head(a, q + b * a->q[0] + h * a->q[1], k + b * a->k[0] + h * a->k[1], v + b * a->v[0] + h * a->v[1],

@@ -99,7 +99,7 @@ INLINE void window_max(const float *x, int64_t rows, int64_t columns, int64_t ro
             for (int64_t s = 0; s < columns; s++) {
                 const float *v = x + r * row_step + s * step + c;
 #pragma omp simd
-                for (int i = 0; i < BLOCK; i++) best[i] = v[i] > best[i] ? v[i] : best[i];
+                for (int i = 0; i < BLOCK; i++) best[i] = v[i] > best[i] || v[i] != v[i] ? v[i] : best[i]; /* NaN stays */
             }
         for (int i = 0; i < BLOCK; i++) y[c + i] = best[i];
     }
@@ -108,7 +108,7 @@ INLINE void window_max(const float *x, int64_t rows, int64_t columns, int64_t ro
         for (int64_t r = 0; r < rows; r++)
             for (int64_t s = 0; s < columns; s++) {
                 float v = x[r * row_step + s * step + c];
-                if (v > y[c]) y[c] = v;
+                if (v > y[c] || v != v) y[c] = v;
             }
     }
 }

@@ -97,7 +97,7 @@ Status lanes_piece(Session *s, const Tensor *inputs, int64_t *piece, Err *err)
     }
     TypeInfo *here = NULL, *there = NULL;
     s->piece = 0;
-    if (s->decided == NULL) s->decided = alloc_array((size_t)s->feed_count + 1, sizeof *s->decided);
+    if (s->decided == NULL) s->decided = alloc_zeroed((size_t)s->feed_count + 1, sizeof *s->decided);
     if (s->decided == NULL) return err_no_memory(err, "shapes");
     Status status = types_for(s, inputs, batch, &here, err);
     if (status == OK && plan_macs(s->graph, here) >= LEAST_WORK) {

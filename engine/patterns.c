@@ -137,6 +137,13 @@ static ValueId constant_row(const Patterns *s, const Node *n, ValueId v)
     return t != NULL && t->type == DT_FLOAT && t->shape.rank == 1 && tensor_count(t) > 1 ? row : 0;
 }
 
+/* The row has one entry for each of x's last axis, not a broadcast of one. */
+static bool spans_last(const Patterns *s, ValueId x, ValueId row)
+{
+    const Shape *shape = &graph_value(s->g, x)->shape;
+    return shape->rank > 0 && shape->dims[shape->rank - 1] == tensor_count(graph_value(s->g, row)->tensor);
+}
+
 static Status layer_norm(Patterns *s, NodeId id)
 {
     const Node *last = graph_node(s->g, id); /* Add of the shift */
@@ -152,7 +159,7 @@ static Status layer_norm(Patterns *s, NodeId id)
     const Node *mean = sub != NULL ? inner(s, sub->inputs[1], "ReduceMean", 1, &f) : NULL;
     if (mean == NULL || mean->inputs[0] != sub->inputs[0] || !over_last(s, mean) || !is_float(s, sub->inputs[0])) return OK;
     const Tensor *a = graph_value(s->g, scale)->tensor, *b = graph_value(s->g, shift)->tensor;
-    if (tensor_count(a) != tensor_count(b)) return OK;
+    if (tensor_count(a) != tensor_count(b) || !spans_last(s, sub->inputs[0], scale)) return OK;
     NodeId made;
     ValueId in[3] = { sub->inputs[0], scale, shift };
     TRY(replace(s, &f, id, "LayerNormalization", in, 3, &made));
@@ -179,7 +186,7 @@ static Status root_norm(Patterns *s, NodeId id)
             if (div == NULL || !is_about(s, div->inputs[0], 1)) continue;
             root = div->inputs[1];
         }
-        if (!is_float(s, x) || !root_mean(s, root, x, &epsilon, &reads, &f)) continue;
+        if (!is_float(s, x) || !root_mean(s, root, x, &epsilon, &reads, &f) || !spans_last(s, x, scale)) continue;
         NodeId made;
         ValueId in[2] = { x, scale };
         TRY(replace(s, &f, id, "SimplifiedLayerNormalization", in, 2, &made));

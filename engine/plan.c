@@ -13,6 +13,7 @@ typedef struct Builder {
     Plan *plan;
     bool *fused;   /* [node]: computed along with an earlier one */
     uint64_t work; /* operations left for what is evaluated here */
+    Status failed; /* other than that something is not possible */
     Err *err;
 } Builder;
 
@@ -241,7 +242,9 @@ static bool hoist(Builder *b, ValueId v, int depth)
     if (n->op == NULL || (n->op->flags & OP_CONTROL) != 0) return false;
     for (int i = 0; i < n->input_count; i++)
         if (n->inputs[i] != 0 && !hoist(b, n->inputs[i], depth + 1)) return false;
-    if (add_node(b, id) != OK || add_wanted(b, id) != OK) return false;
+    b->failed = add_node(b, id);
+    if (b->failed == OK) b->failed = add_wanted(b, id);
+    if (b->failed != OK) return false;
     b->fused[id] = true; /* not again */
     return b->plan->slot_of[v] >= 0 || add_constant(b, v) == OK;
 }
@@ -457,6 +460,7 @@ static Status build(Builder *b)
     for (uint32_t i = 0; i < g->order_count; i++) {
         TRY(add_node(b, g->order[i]));
         TRY(add_wanted(b, g->order[i]));
+        TRY(b->failed);
     }
     TRY(add_outputs(b));
     TRY(plan_assign_memory(b->plan, b->err));
@@ -485,6 +489,7 @@ Status plan_new(Session *s, const Shape *shapes, Plan **out, Err *err)
     TRY_OUT(engine_concrete_shapes(g, shapes, s->feed_count, &p->types, err));
     p->single = plan_is_small(g, p->types);
     if (s->depth == 0) engine_set_threads(p->single ? 1 : s->threads); /* kernels are made for so many */
+    p->threads = omp_get_max_threads();
     TRY_OUT(build(&b));
 out:
     free(b.fused);

@@ -112,6 +112,21 @@ static bool is_product(const Search *q, const Node *n)
     return node_int(n, "transA", 0) == 0 && (addend == 0 || q->here[addend].shape.rank < 2 || q->here[addend].shape.dims[0] == 1);
 }
 
+/* Pad, Resize and Upsample can move samples and keep their number. */
+static bool batch_stays(const Search *q, const Node *n)
+{
+    bool pad = str_is(n->type, "Pad"), resize = str_is(n->type, "Resize"), upsample = str_is(n->type, "Upsample");
+    if (!pad && !resize && !upsample) return true;
+    if (node_attr(n, "axes") != NULL || (pad && node_input(n, 3) != 0)) return false;
+    int64_t count = 0;
+    int rank = q->here[n->inputs[0]].shape.rank, at = resize && node_opset(q->s->graph, n) >= 11 ? 2 : 1;
+    const int64_t *list = pad ? node_ints(n, "pads", &count) : NULL;
+    if (list != NULL) return count == 2 * rank && list[0] == 0 && list[rank] == 0;
+    const Tensor *t = session_constant(q->s, NULL, node_input(n, at));
+    if (t == NULL || tensor_count(t) != (pad ? 2 : 1) * rank) return false;
+    return pad ? tensor_get_int(t, 0) == 0 && tensor_get_int(t, rank) == 0 : tensor_get(t, 0) == 1.0;
+}
+
 static bool node_is_separable(const Search *q, const Node *n)
 {
     Form form = FORM_NONE;
@@ -123,7 +138,7 @@ static bool node_is_separable(const Search *q, const Node *n)
     for (int i = 1; i < n->output_count; i++)
         if (n->outputs[i] != 0) return false;
     switch (form) {
-    case FORM_FIRST: return others_fixed(q, n) && !(str_is(n->type, "BatchNormalization") && norm_is_training(n));
+    case FORM_FIRST: return others_fixed(q, n) && !(str_is(n->type, "BatchNormalization") && norm_is_training(n)) && batch_stays(q, n);
     case FORM_SPREAD: return spreads(q, n);
     case FORM_SHAPE: return n->inputs[0] != 0 && q->batched[n->inputs[0]];
     case FORM_AXIS: return others_fixed(q, n) && axis_is_inner(q, n);

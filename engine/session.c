@@ -315,9 +315,11 @@ static Status check_inputs(const Session *s, const Tensor *inputs, Err *err)
     return OK;
 }
 
-static bool plan_fits(const Plan *p, const Tensor *inputs, int count)
+/* Plans of bodies run with the threads of the node around them, and kernels have scratch memory for those they were made for. */
+static bool plan_fits(const Session *s, const Plan *p, const Tensor *inputs)
 {
-    for (int i = 0; i < count; i++)
+    if (s->depth > 0 && p->threads != omp_get_max_threads()) return false;
+    for (int i = 0; i < s->feed_count; i++)
         if (!shape_eq(&p->shapes[i], &inputs[i].shape)) return false;
     return true;
 }
@@ -327,7 +329,7 @@ Status session_plan(Session *s, const Tensor *inputs, Plan **out, Err *err)
     int oldest = 0;
     s->tick++;
     for (int i = 0; i < PLAN_CACHE; i++) {
-        if (s->plans[i] != NULL && plan_fits(s->plans[i], inputs, s->feed_count)) {
+        if (s->plans[i] != NULL && plan_fits(s, s->plans[i], inputs)) {
             s->plans[i]->used = s->tick;
             *out = s->plans[i];
             return OK;
@@ -407,5 +409,6 @@ Status session_run(Session *s, const Tensor *inputs, Tensor *outputs, Err *err)
     for (int i = 0; held != NULL && i < s->feed_count; i++) tensor_release(&held[i]);
     free(held);
     for (int i = 0; status != OK && i < outputs_count; i++) tensor_release(&outputs[i]);
+    if (s->depth == 0) engine_set_threads(s->threads); /* for what the caller computes */
     return status;
 }

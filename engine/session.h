@@ -40,6 +40,8 @@ typedef struct Step {
     bool alias;    /* nothing to compute: the output is the input's memory */
 } Step;
 
+int omp_get_max_threads(void); /* of libgomp, whichever compiler */
+
 typedef struct Plan {
     Shape *shapes; /* the inputs this plan is for */
     TypeInfo *types;
@@ -52,6 +54,7 @@ typedef struct Plan {
     size_t step_count, step_capacity;
     size_t arena_bytes;
     bool single;   /* too small for more than one thread */
+    int threads;   /* that its kernels are made for */
     uint64_t used; /* for the least recently used one to go */
 } Plan;
 

@@ -61,7 +61,7 @@ static double pool_window(const Window *w, const PoolRule *rule, const Tensor *x
                 counted += !rule->count_padding;
                 int64_t offset = (z * w->in[1] + row) * w->in[2] + col;
                 double v = tensor_get(x, plane + offset);
-                if (*where < 0 || v > best) {
+                if (*where < 0 || v > best || (isnan(v) && !isnan(best))) {
                     best = v;
                     *where = rule->column_major ? (col * w->in[1] + row) * w->in[0] + z : offset;
                 }

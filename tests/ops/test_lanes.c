@@ -14,7 +14,8 @@ typedef struct Row {
     bool pieces;
 } Row;
 
-enum { PLAIN, FLAT, CLASSES, JOINED, TURNED, ACROSS, SCALED, BATCH_CONSTANT, MEAN, MEAN_OF_ALL, TURNED_BATCH, FLAT_ALL, QUANTIZED, SHAPED };
+enum { PLAIN, FLAT, CLASSES, JOINED, TURNED, ACROSS, SCALED, BATCH_CONSTANT, MEAN, MEAN_OF_ALL, TURNED_BATCH, FLAT_ALL, QUANTIZED, SHAPED,
+       PADDED, SHIFTED, ENLARGED, STRETCHED };
 
 static const Row rows[] = {
     { "convolutions", PLAIN, true },
@@ -31,6 +32,10 @@ static const Row rows[] = {
     { "samples in one row", FLAT_ALL, false },
     { "integers", QUANTIZED, true },
     { "reshaped by its own shape", SHAPED, true },
+    { "padded channels", PADDED, true },
+    { "samples moved by a Pad", SHIFTED, false },
+    { "resized", ENLARGED, true },
+    { "resized along the batch", STRETCHED, false },
 };
 
 static ValueId ends(Graph *g, int form, ValueId y, int64_t batch)
@@ -81,6 +86,14 @@ static ValueId ends(Graph *g, int form, ValueId y, int64_t batch)
             if (i == 0) assert_ok(graph_set_ints(g, build_maker(g, y), "kernel_shape", (int64_t[]){ 2, 2 }, 2, &err), &err);
         }
         return y;
+    case PADDED:
+    case SHIFTED:
+        z = build_constant(g, "ends", DT_INT64, (double[]){ form == SHIFTED, 0, 0, 0, -(form == SHIFTED), 2, 0, 0 }, DIMS(8));
+        return build_node(g, "Pad", "z", y, z, -1);
+    case ENLARGED:
+    case STRETCHED:
+        z = build_constant(g, "scales", DT_FLOAT, (double[]){ form == STRETCHED ? 1.01 : 1, 1, 2, 1 }, DIMS(4));
+        return build_node(g, "Resize", "z", y, 0, z, -1);
     default: /* SHAPED */
         z = build_constant(g, "ends", DT_INT64, sizes, DIMS(2));
         return build_node(g, "Reshape", "z", y, z, -1);
