@@ -54,6 +54,7 @@ typedef struct SessionOptions {
     Int8Use int8;
     uint64_t max_mem;  /* 0: no limit. Activations, packed weights, scratch memory: refused before allocation */
     uint64_t max_work; /* operations of one run, as OpCost counts them; 0: no limit. ERR_UNSUPPORTED beyond it, before they are done */
+    bool one_lane;     /* pieces of a batch (engine/lanes.h) one after another, as a traced run takes them */
     const Log *log;    /* whose interrupt ends a run between two nodes; NULL: Loops and Scans of a run end with an error after 2^20 steps */
 } SessionOptions;
 
