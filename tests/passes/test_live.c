@@ -34,6 +34,8 @@ static Graph *net(Mixing mixing, double off, double shift, int64_t length)
     ValueId read = mixing == UNMASKED ? y : NODE(g, "Mul", "kept", "kept_y", y, keep);
     net_output(g, y);
     if (mixing != SHOWN) net_output(g, NODE(g, "ReduceSum", "sum", "s", read, graph_add_constant(g, STR("along"), &along)));
+    tensor_release(&axes);
+    tensor_release(&along);
     net_done(g);
     return g;
 }
