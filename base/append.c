@@ -55,10 +55,14 @@ Status file_append(const char *path, const char *header, const char *lines, Err 
         if (empty && header != NULL) strbuf_add(&b, header);
         if (!empty && !ends_line(fd)) strbuf_add(&b, "\n");
         strbuf_add(&b, lines);
+        off_t before = lseek(fd, 0, SEEK_END);
         ssize_t done = b.failed ? 0 : write(fd, b.data, b.len);
         if (b.failed) status = err_no_memory(err, "a line");
         else if (done < 0) status = err_set(err, ERR_IO, "%s: %s", path, strerror(errno));
-        else if ((size_t)done != b.len) status = err_set(err, ERR_IO, "%s: only part of the line was written", path);
+        else if ((size_t)done != b.len) { /* a full disk: what others wrote stays, the part of a line goes */
+            bool back = before >= 0 && ftruncate(fd, before) == 0;
+            status = err_set(err, ERR_IO, "%s: only part of the line could be written%s", path, back ? "; the file is as it was" : "");
+        }
     }
     if (close(fd) != 0 && status == OK) status = err_set(err, ERR_IO, "%s: %s", path, strerror(errno));
     strbuf_release(&b);

@@ -38,6 +38,8 @@ Status outfile_write(OutFile *f, const void *data, size_t size, Err *err);
 uint64_t outfile_bytes(const OutFile *f);
 /* Opens, writes and commits in one. */
 Status outfile_put(const char *path, const void *data, size_t size, Err *err);
+/* The same into a folder. */
+Status outfile_put_in(const char *folder, const char *name, const void *data, size_t size, Err *err);
 /* Renames into place. On failure the old file is untouched and the temporary one is gone. Frees f in every case. */
 Status outfile_commit(OutFile *f, Err *err);
 /* Two files that belong together: `prepare` flushes to disk and closes without the rename, so that all can fail before any is renamed;
@@ -48,13 +50,16 @@ void outfile_abort(OutFile *f); /* removes the temporary file; NULL is fine */
 void outfile_abort_all(void);
 
 /* Appends whole lines in one write under a lock, so that runs side by side do not mix; a line that a crash cut off before stays one of its
- * own. `header` (may be NULL) is written first into a new or empty file, and is what another file has to begin with: ERR_DATA. */
+ * own, and one that is written in part (a full disk: ERR_IO) is taken back. `header` (may be NULL) is written first into a new or empty
+ * file, and is what another file has to begin with: ERR_DATA. */
 Status file_append(const char *path, const char *header, const char *lines, Err *err);
 /* Whether it could be appended to as it is now; OK for a file that is not there. */
 Status file_append_check(const char *path, const char *header, Err *err);
 
 /* True when both paths name the same existing file (device and inode). */
 bool file_same(const char *a, const char *b);
+/* The same, or both the same file that is not there yet: its name in one folder. */
+bool file_same_place(const char *a, const char *b);
 /* The folder part of a path, "." when none; malloc'ed, NULL when out of memory. */
 char *path_folder(const char *path);
 /* folder/name, or name alone when it is absolute; malloc'ed. */

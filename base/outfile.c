@@ -184,3 +184,12 @@ Status outfile_put(const char *path, const void *data, size_t size, Err *err)
     outfile_abort(file);
     return status;
 }
+
+Status outfile_put_in(const char *folder, const char *name, const void *data, size_t size, Err *err)
+{
+    char *path = path_join(folder, name);
+    if (path == NULL) return err_no_memory(err, "a path");
+    Status status = outfile_put(path, data, size, err);
+    free(path);
+    return status;
+}

@@ -6,6 +6,7 @@
 
 #include "base/file.h"
 #include "pipeline/history.h"
+#include "pipeline/places.h"
 
 typedef struct HistoryOptions {
     CommonOptions common;
@@ -40,14 +41,8 @@ static bool takes_utf8(void)
 static Status write_page(const History *h, const char *path, const char *to, Err *err)
 {
     StrBuf page = { 0 };
-    OutFile *file = NULL;
     history_html(h, path, &page);
-    Status status = page.failed ? err_no_memory(err, "the page") : outfile_open(to, &file, err);
-    if (status == OK) {
-        status = outfile_write(file, page.data, page.len, err);
-        if (status == OK) status = outfile_commit(file, err);
-        else outfile_abort(file);
-    }
+    Status status = page.failed ? err_no_memory(err, "the page") : outfile_put(to, page.data, page.len, err);
     strbuf_release(&page);
     return status;
 }
@@ -69,7 +64,10 @@ static Status run(Call *c, Err *err)
 {
     const HistoryOptions *o = c->options;
     const char *path = c->args[0], *no_color = getenv("NO_COLOR");
+    Places places = { .count = 0 };
     History h;
+    TRY(places_add(&places, "html", o->html, err));
+    TRY(places_apart(&places, "the history", path, err));
     TRY(history_read(path, &h, err));
     size_t all = h.count;
     history_keep(&h, o->name);

@@ -45,6 +45,21 @@ static Status show(Call *c, const ComparisonReport *report, Err *err)
     return OK;
 }
 
+/* As for a run: what is to be written could be, and is no other file. */
+static Status check_places(const Call *c, Places *places, Err *err)
+{
+    const MeasureCommand *o = c->options;
+    TRY(places_add_report(places, o->report, c->arena, err));
+    TRY(places_add(places, "junit", o->junit, err));
+    TRY(places_add(places, "history", o->history, err));
+    for (int i = 0; i < c->arg_count; i++) TRY(places_apart(places, "the network", c->args[i], err));
+    TRY(places_apart(places, "the data", o->data, err));
+    TRY(source_apart(&o->source, places, err));
+    if (o->report != NULL) TRY(report_check_folder(o->report, err));
+    if (o->junit != NULL) TRY(export_check("junit", o->junit, err));
+    return o->history != NULL ? export_check("history", o->history, err) : OK;
+}
+
 Status measure_for_command(Call *c, Err *err)
 {
     const MeasureCommand *o = c->options;
@@ -52,17 +67,17 @@ Status measure_for_command(Call *c, Err *err)
     Profile profile;
     Goals goals;
     Footprint footprint;
+    Places places = { .count = 0 };
     ComparisonOptions options = {
         .paths = c->args, .count = c->arg_count, .data = o->data, .batch = o->batch, .plain = o->plain, .int8 = (Int8Use)o->int8,
         .goals = &goals, .threads = (int)o->common.threads, .max_mem = c->max_mem, .log = c->log,
         .measure = { .budget = o->budget, .seed = (uint64_t)o->seed },
-        .footprint = &footprint,
+        .footprint = &footprint, .places = &places,
     };
     TRY(read_goals(c, &goals, err));
     TRY(footprint_parse(&o->footprint, &footprint, err));
     TRY(source_settings(&o->source, &profile, &options.measure.source, err));
-    if (o->report != NULL) TRY(report_check_folder(o->report, err));
-    if (o->history != NULL) TRY(export_check("history", o->history, err));
+    TRY(check_places(c, &places, err));
     Status status = compare_files(&options, &report, err);
     if (report != NULL) {
         Err show_err;

@@ -31,9 +31,20 @@ static Status read_seed(const char *text, RunOptions *options, Err *err)
     return OK;
 }
 
-/* Everything that is to be written besides the network could be: asked before the work. */
-static Status check_places(const RunCommand *o, Err *err)
+/* Everything that is to be written besides the network could be, and is no other file of this run: asked before the work. The data and
+ * what belongs to the network are looked at when they are opened. */
+static Status check_places(const Call *c, const char *model, Places *places, Err *err)
 {
+    const RunCommand *o = c->options;
+    TRY(places_add_report(places, o->report, c->arena, err));
+    TRY(places_add(places, "emissions", o->emissions, err));
+    TRY(places_add(places, "boamps", o->boamps, err));
+    TRY(places_add(places, "junit", o->junit, err));
+    TRY(places_add(places, "history", o->history, err));
+    TRY(places_apart(places, "the output", o->output, err));
+    TRY(places_apart(places, "the network", model, err));
+    if (model != c->args[0]) TRY(places_apart(places, "the recipe", c->args[0], err));
+    TRY(source_apart(&o->source, places, err));
     if (o->report != NULL) TRY(report_check_folder(o->report, err));
     if (o->emissions != NULL) TRY(export_emissions_check(o->emissions, err));
     if (o->boamps != NULL && o->no_measure) return err_set(err, ERR_USAGE, "boamps: there is no energy to report with --no-measure");
@@ -78,13 +89,15 @@ Status run_for_command(Call *c, Recipe *recipe, const char *model, Err *err)
     Report *report = NULL;
     Footprint footprint;
     Profile profile;
+    Places places = { .count = 0 };
     RunOptions options = {
         .model = model, .output = o->output, .dry_run = o->dry_run, .force = o->force, .no_measure = o->no_measure,
         .want_report = o->report != NULL, .steps = o->steps, .keep_last_good = o->keep_last_good, .threads = (int)o->common.threads,
-        .max_mem = c->max_mem, .plain = o->plain, .int8 = (Int8Use)o->int8, .cache_dir = run_cache_dir(o, c->arena), .log = c->log,
+        .max_mem = c->max_mem, .plain = o->plain, .int8 = (Int8Use)o->int8, .cache_dir = run_cache_dir(o, c->arena), .places = &places,
+        .log = c->log,
     };
     c->out_to_stderr = o->output != NULL && outfile_is_stdout(o->output);
-    if (!o->dry_run) TRY(check_places(o, err));
+    if (!o->dry_run) TRY(check_places(c, model, &places, err));
     TRY(footprint_parse(&o->footprint, &footprint, err));
     options.footprint = &footprint;
     options.budget = o->budget;

@@ -9,3 +9,9 @@ Status source_settings(const SourceOptions *o, Profile *profile, SourceSettings 
     out->profile = profile;
     return OK;
 }
+
+Status source_apart(const SourceOptions *o, const Places *places, Err *err)
+{
+    TRY(places_apart(places, "the profile", o->profile, err));
+    return places_apart(places, "the meter's log", o->meter_log, err);
+}

@@ -5,6 +5,7 @@
 #include "cmd/cmd.h"
 #include "greenness/profile.h"
 #include "greenness/source.h"
+#include "pipeline/places.h"
 
 typedef struct SourceOptions {
     const char *profile, *meter_log, *sensor, *sysroot;
@@ -27,5 +28,7 @@ typedef struct SourceOptions {
 
 /* `profile` is filled when one was named, and borrowed by `out`. */
 Status source_settings(const SourceOptions *o, Profile *profile, SourceSettings *out, Err *err);
+/* ERR_USAGE when one of `places` is a file that these options name. */
+Status source_apart(const SourceOptions *o, const Places *places, Err *err);
 
 #endif

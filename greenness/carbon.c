@@ -33,12 +33,6 @@ Sourced carbon_of_grid(const Sourced *joules, const GridFactor *grid, double pue
     return out;
 }
 
-Sourced carbon_of_energy(const Sourced *joules, double g_per_kwh)
-{
-    const GridFactor given = { .g_per_kwh = g_per_kwh, .region = "as given" };
-    return carbon_of_grid(joules, g_per_kwh > 0 ? &given : NULL, carbon_pue);
-}
-
 Sourced energy_of_cpu_time(double cpu_seconds, double watts_per_core, const char *reason)
 {
     double watts = watts_per_core > 0 ? watts_per_core : energy_watts_per_core;

@@ -25,9 +25,8 @@ extern const double carbon_pue;
 /* Watts of one busy core, when the user says nothing. */
 extern const double energy_watts_per_core;
 
-/* joules x factor x PUE in grams; `g_per_kwh` 0: the world's. The source says which factor, and how the energy was obtained. */
-Sourced carbon_of_energy(const Sourced *joules, double g_per_kwh);
-/* The same for a row of the table (NULL: the world's), with a PUE (0: 1.0). */
+/* joules x factor x PUE in grams, for a row of the table or one that was given (year 0); NULL: the world's; PUE 0: 1.0. The source says
+ * which factor, and how the energy was obtained. */
 Sourced carbon_of_grid(const Sourced *joules, const GridFactor *grid, double pue);
 /* CPU seconds x watts per core; `watts_per_core` 0: the default. `reason`: why nothing was measured; may be empty. */
 Sourced energy_of_cpu_time(double cpu_seconds, double watts_per_core, const char *reason);

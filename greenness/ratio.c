@@ -33,12 +33,12 @@ static int by_value(const void *a, const void *b)
 }
 
 /* Share of all sign patterns whose sum of positive ranks is at most `limit`. Ranks are doubled so that shared ones are whole. */
-static double exact_tail(const int *ranks, int n, int limit)
+static Status exact_tail(const int *ranks, int n, int limit, double *share, Err *err)
 {
     int total = 0;
     for (int i = 0; i < n; i++) total += ranks[i];
     double *ways = alloc_zeroed((size_t)total + 1, sizeof *ways), tail = 0;
-    if (ways == NULL) return NAN;
+    if (ways == NULL) return err_no_memory(err, "a test of ranks");
     ways[0] = 1;
     for (int i = 0, reach = 0; i < n; i++) {
         reach += ranks[i];
@@ -46,15 +46,18 @@ static double exact_tail(const int *ranks, int n, int limit)
     }
     for (int sum = 0; sum <= limit && sum <= total; sum++) tail += ways[sum];
     free(ways);
-    return tail / exp2(n);
+    *share = tail / exp2(n);
+    return OK;
 }
 
-double wilcoxon(const double *differences, int count)
+Status wilcoxon(const double *differences, int count, double *p, Err *err)
 {
     Magnitude *m = alloc_array((size_t)count + 1, sizeof *m);
     int *ranks = alloc_array((size_t)count + 1, sizeof *ranks), n = 0; /* doubled */
-    double positive = 0, negative = 0, ties = 0, p = NAN;
-    if (m == NULL || ranks == NULL) goto out;
+    double positive = 0, negative = 0, ties = 0;
+    *p = NAN;
+    Status status = m != NULL && ranks != NULL ? OK : err_no_memory(err, "a test of ranks");
+    if (status != OK) goto out;
     for (int i = 0; i < count; i++)
         if (differences[i] != 0 && !isnan(differences[i])) m[n++] = (Magnitude){ fabs(differences[i]), differences[i] > 0 };
     if (n == 0) goto out;
@@ -70,16 +73,17 @@ double wilcoxon(const double *differences, int count)
     }
     double least = fmin(positive, negative);
     if (n <= EXACT) {
-        p = 2 * exact_tail(ranks, n, (int)least);
+        double share = NAN;
+        TRY_OUT(exact_tail(ranks, n, (int)least, &share, err));
+        *p = fmin(2 * share, 1);
     } else {
         double mean = n * (n + 1.0) / 4, variance = n * (n + 1.0) * (2 * n + 1.0) / 24 - ties / 48;
-        p = erfc((mean - least / 2 - 0.5) / sqrt(2 * variance));
+        *p = fmin(erfc((mean - least / 2 - 0.5) / sqrt(2 * variance)), 1);
     }
-    p = fmin(p, 1);
 out:
     free(m);
     free(ranks);
-    return p;
+    return status;
 }
 
 /* Logarithms of the pairs that are there, in order; `where` (may be NULL) says whose. */
@@ -125,8 +129,8 @@ Status ratio_of(const double *before, const double *after, int count, int resamp
         int stay = flag_outliers(logs, n, median, kept, where, outlier);
         out->outliers = n - stay;
         out->without_outliers = stay > 0 ? exp(statistics_median(kept, stay)) : NAN;
-        out->p = wilcoxon(logs, n);
-        status = statistics_interval(logs, n, resamples, seed, &interval, err);
+        status = wilcoxon(logs, n, &out->p, err);
+        if (status == OK) status = statistics_interval(logs, n, resamples, seed, &interval, err);
         if (status == OK) {
             out->median = exp(interval.median);
             out->low = exp(interval.low);

@@ -15,7 +15,7 @@ Status null_band_of(const double *first, const double *second, int count, int pa
 Verdict ratio_verdict(const Ratio *r, const NullBand *null);
 
 /* Two-sided p of Wilcoxon's signed-rank test (Wilcoxon 1945) that the differences lie around 0; exact up to 50 of them, beyond that by
- * the normal approximation. Zeros are left out; ties share ranks. NaN without differences or memory. */
-double wilcoxon(const double *differences, int count);
+ * the normal approximation. Zeros are left out; ties share ranks. *p is NaN without differences. ERR_MEMORY. */
+Status wilcoxon(const double *differences, int count, double *p, Err *err);
 
 #endif

@@ -52,13 +52,6 @@ const SourceKind *const *sources_all(void)
     return list;
 }
 
-const SourceKind *source_find(const char *id)
-{
-    for (const SourceKind *const *k = sources_all(); *k != NULL; k++)
-        if (strcmp((*k)->id, id) == 0) return *k;
-    return NULL;
-}
-
 bool source_open(const SourceKind *kind, const SourceSettings *settings, Source *out)
 {
     *out = (Source){ .kind = kind, .readiness = SOURCE_ABSENT, .factor = 1, .limit_watts = 2000 };

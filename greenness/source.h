@@ -168,7 +168,6 @@ SOURCE_LIST(X)
 #undef X
 
 const SourceKind *const *sources_all(void); /* best first, NULL terminated */
-const SourceKind *source_find(const char *id);
 
 /* True when the source is ready. In both cases source_close is due. */
 bool source_open(const SourceKind *kind, const SourceSettings *settings, Source *out);

@@ -5,6 +5,7 @@
 
 #include "greenness/compare.h"
 #include "pipeline/footprint.h"
+#include "pipeline/places.h"
 #include "pipeline/report.h"
 
 typedef struct ComparisonFile {
@@ -63,6 +64,7 @@ typedef struct ComparisonOptions {
     Int8Use int8;
     uint64_t max_mem;
     bool no_fork;              /* peak memory is left out: a library must not fork its host */
+    const Places *places;      /* that the caller writes: none may be a file that is read; NULL: none */
     Log *log;
 } ComparisonOptions;
 

@@ -10,15 +10,6 @@
 #include "pipeline/html_report.h"
 #include "pipeline/junit.h"
 
-static Status put(const char *folder, const char *name, const char *text, size_t size, Err *err)
-{
-    char *path = path_join(folder, name);
-    if (path == NULL) return err_no_memory(err, "a path");
-    Status status = outfile_put(path, text, size, err);
-    free(path);
-    return status;
-}
-
 Status comparison_write(const ComparisonReport *r, const char *folder, Err *err)
 {
     StrBuf markdown = { 0 }, page = { 0 };
@@ -28,9 +19,9 @@ Status comparison_write(const ComparisonReport *r, const char *folder, Err *err)
     comparison_print_markdown(r, &markdown);
     if (json != NULL) html_report(json, &page);
     Status status = text == NULL || markdown.failed || page.failed ? err_no_memory(err, "the report") : OK;
-    if (status == OK) status = put(folder, "report.json", text, strlen(text), err);
-    if (status == OK) status = put(folder, "report.md", markdown.data, markdown.len, err);
-    if (status == OK) status = put(folder, "report.html", page.data, page.len, err);
+    if (status == OK) status = outfile_put_in(folder, "report.json", text, strlen(text), err);
+    if (status == OK) status = outfile_put_in(folder, "report.md", markdown.data, markdown.len, err);
+    if (status == OK) status = outfile_put_in(folder, "report.html", page.data, page.len, err);
     strbuf_release(&page);
     strbuf_release(&markdown);
     cJSON_free(text);

@@ -231,15 +231,10 @@ Status export_boamps(const Report *r, const char *path, Err *err)
     cJSON *json = boamps_json(r, s);
     char *text = json != NULL ? cJSON_Print(json) : NULL;
     cJSON_Delete(json);
-    if (text == NULL) return err_no_memory(err, "the BoAmps report");
-    OutFile *file = NULL;
-    Status status = outfile_open(path, &file, err);
-    if (status == OK) {
-        status = outfile_write(file, text, strlen(text), err);
-        if (status == OK) status = outfile_write(file, "\n", 1, err);
-        if (status == OK) status = outfile_commit(file, err);
-        else outfile_abort(file);
-    }
+    StrBuf line = { 0 };
+    if (text != NULL) strbuf_printf(&line, "%s\n", text);
     cJSON_free(text);
+    Status status = text == NULL || line.failed ? err_no_memory(err, "the BoAmps report") : outfile_put(path, line.data, line.len, err);
+    strbuf_release(&line);
     return status;
 }

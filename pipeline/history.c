@@ -173,7 +173,7 @@ static void read_points(const cJSON *object, HistoryPoint points[HISTORY_COUNT])
         HistoryPoint *p = &points[i];
         *p = (HistoryPoint){ number_of(item, "value"), number_of(item, "low"), number_of(item, "high"),
                              cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(item, "modelled")) };
-        if (!(p->value >= 0)) *p = no_point;
+        if (!(p->value >= 0) || (i == HISTORY_ACCURACY && p->value > 1)) *p = no_point;
         if (!(p->low <= p->value && p->value <= p->high)) p->low = p->high = NAN;
     }
 }

@@ -61,6 +61,10 @@ static void judge_timed(const HistoryEntry *const *before, int count, const Hist
     double values[BASE_MOST] = { 0 };
     for (int i = 0; i < count; i++) values[i] = before[i]->after[id].value;
     t->base = median_of(values, count);
+    if (!(t->base > 0)) { /* nothing is a share of it */
+        snprintf(t->note, sizeof t->note, "the earlier runs' number is 0: not judged");
+        return;
+    }
     for (int i = 0; i < count; i++) values[i] = fabs(before[i]->after[id].value - t->base);
     double spread = count >= 3 ? SPREADS * TO_SIGMA * median_of(values, count) / t->base : 0;
     const HistoryPoint *previous = &before[0]->after[id];

@@ -18,8 +18,6 @@ void html_record(const View *v, StrBuf *b);    /* what each pass changed, skippe
 void html_method(const View *v, StrBuf *b);    /* where numbers come from, limits, warnings */
 void html_again(const View *v, StrBuf *b);     /* how to reproduce */
 
-/* "digits.onnx" of network k. */
-const char *view_name(const View *v, int k);
 /* A network's accuracy in percent with its interval; NaN when there is none. */
 bool view_on_calibration(const View *v); /* accuracy is of the calibration data: no others were given */
 Range view_accuracy(const cJSON *network);

@@ -6,11 +6,6 @@
 #include "pipeline/html.h"
 #include "pipeline/html_sections.h"
 
-const char *view_name(const View *v, int k)
-{
-    return v->names[k];
-}
-
 Range view_accuracy(const cJSON *network)
 {
     return (Range){ 100 * view_number(network, "accuracy"), 100 * view_number(network, "accuracy_low"),

@@ -68,9 +68,10 @@ static const char *recipe_path(const Run *run, const char *file)
     return kept;
 }
 
-/* ERR_USAGE when `target`, about to be written, is the file `read`. */
+/* ERR_USAGE when `target`, about to be written, is the file `read`; target NULL: when one of the caller's own files is. */
 static Status check_apart(const Run *run, const char *target, const char *read, Err *err)
 {
+    if (target == NULL) return places_apart(run->options->places, "the input", read, err);
     if (read == NULL || !file_same(read, target)) return OK;
     if (read == run->options->model) {
         return err_set(err, ERR_USAGE, "the output '%s' is the input; choose another name, or --force to replace it", target);
@@ -147,12 +148,14 @@ static Status check_targets(const Run *run, Err *err)
     const Pass *pass;
     const char *file;
     if (o->dry_run) return OK;
+    if (o->places != NULL) TRY(check_target(run, NULL, err));
     if (!o->force && o->output != NULL && !outfile_is_stream(o->output)) TRY(check_target(run, o->output, err));
     for (int i = 0; (file = written_file(run, i, &pass)) != NULL; i++) {
         const char *path = recipe_path(run, file);
         if (path == NULL) return err_no_memory(err, "a path");
         if (!o->force && !outfile_is_stream(path)) TRY(check_target(run, path, err));
         TRY(check_once(run, path, i, pass, err));
+        if (o->places != NULL) TRY(places_apart(o->places, "a pass's file", path, err));
     }
     return OK;
 }

@@ -184,20 +184,6 @@ Status report_step_record(ReportStep *step, PassRecord *record, Err *err)
     return OK;
 }
 
-static Status write_text(const char *folder, const char *name, const char *text, size_t size, Err *err)
-{
-    OutFile *file = NULL;
-    char *path = path_join(folder, name);
-    if (path == NULL) return err_no_memory(err, "a path");
-    Status status = outfile_open(path, &file, err);
-    free(path);
-    if (status != OK) return status;
-    status = outfile_write(file, text, size, err);
-    if (status == OK) return outfile_commit(file, err);
-    outfile_abort(file);
-    return status;
-}
-
 Status report_check_folder(const char *folder, Err *err)
 {
     struct stat info;
@@ -231,9 +217,9 @@ Status report_write(const Report *r, const char *folder, Err *err)
     if (json != NULL) html_report(json, &page);
     Status status = OK;
     if (text == NULL || markdown.failed || page.failed) status = err_no_memory(err, "the report");
-    if (status == OK) status = write_text(folder, "report.json", text, strlen(text), err);
-    if (status == OK) status = write_text(folder, "report.md", markdown.data, markdown.len, err);
-    if (status == OK) status = write_text(folder, "report.html", page.data, page.len, err);
+    if (status == OK) status = outfile_put_in(folder, "report.json", text, strlen(text), err);
+    if (status == OK) status = outfile_put_in(folder, "report.md", markdown.data, markdown.len, err);
+    if (status == OK) status = outfile_put_in(folder, "report.html", page.data, page.len, err);
     strbuf_release(&page);
     strbuf_release(&markdown);
     cJSON_free(text);

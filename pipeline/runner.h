@@ -3,6 +3,7 @@
 #define PARE_PIPELINE_RUNNER_H
 
 #include "pipeline/footprint.h"
+#include "pipeline/places.h"
 #include "pipeline/recipe.h"
 #include "pipeline/report.h"
 
@@ -24,6 +25,7 @@ typedef struct RunOptions {
     SourceSettings source;   /* where energy is read */
     double budget;           /* seconds for measuring; 0: 2, or 10 where energy can be measured */
     const Footprint *footprint; /* NULL: the world, PUE 1, nothing embodied */
+    const Places *places;    /* that the caller writes besides: none may be a file that is read or that a pass writes; NULL: none */
     Log *log;
 } RunOptions;
 

@@ -23,7 +23,7 @@ q run half.json tiny.onnx -o small.onnx -q --no-measure --history no/such/folder
 q run half.json tiny.onnx -o x.onnx -q --no-measure --emissions tiny.csv --grid=France
 q run half.json tiny.onnx -o x.onnx -q --no-measure --emissions tiny.csv --grid=FRA --pue=1.5
 cut -d, -f2,16,17 tiny.csv
-q run half.json tiny.onnx -o y.onnx -q --no-measure --emissions half.json
+q run half.json tiny.onnx -o y.onnx -q --no-measure --emissions less.json
 [ -e y.onnx ] && echo "written for nothing"
 q run half.json tiny.onnx -o x.onnx -q --no-measure --boamps b.json
 q run half.json tiny.onnx -o x.onnx -q --boamps b.json

@@ -10,6 +10,8 @@
 #include "base/rng.h"
 
 #include <fcntl.h>
+#include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 static void test_messages_escape_control_characters(void **state)
@@ -254,6 +256,56 @@ static void test_full_disk_is_reported(void **state)
     assert_int_equal(status, ERR_IO);
 }
 
+/* A line that the disk has no room for leaves the file as it was: a file size limit stands for the disk. */
+static void test_append_takes_a_part_back(void **state)
+{
+    (void)state;
+    Err err;
+    struct rlimit was, limit;
+    char path[] = "build-test-XXXXXX";
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    close(fd);
+    assert_ok(file_append(path, "a,b\n", "1,2\n", &err), &err);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &was), 0);
+    limit = was;
+    limit.rlim_cur = 10;
+    void (*handler)(int) = signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    Status status = file_append(path, "a,b\n", "3,4444444\n", &err);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &was), 0);
+    signal(SIGXFSZ, handler);
+    assert_status(status, ERR_IO, &err);
+    assert_holds(path, "a,b\n1,2\n");
+    assert_ok(file_append(path, "a,b\n", "3,4\n", &err), &err);
+    assert_holds(path, "a,b\n1,2\n3,4\n");
+    unlink(path);
+}
+
+/* Files that are there, by whatever name, and files that are not there yet. */
+static void test_same_place(void **state)
+{
+    (void)state;
+    char folder[] = "build-test-XXXXXX", a[64], b[64], here[64];
+    assert_non_null(mkdtemp(folder));
+    snprintf(a, sizeof a, "%s/new", folder);
+    snprintf(b, sizeof b, "./%s//new", folder);
+    snprintf(here, sizeof here, "%s/../new", folder);
+    assert_true(file_same_place(a, b));
+    assert_false(file_same_place(a, here));
+    assert_true(file_same_place("new", here));
+    assert_false(file_same_place(a, folder));
+    assert_false(file_same_place("no/such/new", "no/other/new"));
+    assert_true(file_same_place("no/such/new", "no/such/new"));
+    write_text(a, "x");
+    snprintf(here, sizeof here, "%s/link", folder);
+    assert_int_equal(symlink("new", here), 0);
+    assert_true(file_same_place(here, b));
+    unlink(here);
+    unlink(a);
+    rmdir(folder);
+}
+
 static void test_mapping_reads_pipes(void **state)
 {
     (void)state;
@@ -360,7 +412,8 @@ int main(void)
         cmocka_unit_test(test_cursor_is_bounded),                  cmocka_unit_test(test_half_is_exhaustively_right),
         cmocka_unit_test(test_bfloat16_rounds_to_nearest_even),    cmocka_unit_test(test_random_numbers_are_seeded_and_fair),
         cmocka_unit_test(test_sha256),                             cmocka_unit_test(test_output_is_atomic),
-        cmocka_unit_test(test_full_disk_is_reported),              cmocka_unit_test(test_mapping_reads_pipes),
+        cmocka_unit_test(test_full_disk_is_reported), cmocka_unit_test(test_append_takes_a_part_back),
+        cmocka_unit_test(test_same_place),              cmocka_unit_test(test_mapping_reads_pipes),
         cmocka_unit_test(test_option_tables),                      cmocka_unit_test(test_progress_stops_when_interrupted),
     };
     return cmocka_run_group_tests_name("base", tests, NULL, NULL);

@@ -49,7 +49,7 @@ static void test_find(void **state)
 static void test_units(void **state)
 {
     (void)state;
-    assert_near(carbon_of_energy(&(Sourced){ .value = 3.6e6, .source = "measured" }, 0).value, 445, 1e-9);
+    assert_near(carbon_of_grid(&(Sourced){ .value = 3.6e6, .source = "measured" }, NULL, 0).value, 445, 1e-9);
     assert_near(carbon_pue, 1, 0);
 }
 

@@ -130,13 +130,13 @@ static void test_energy_and_carbon(void **state)
     assert_near(e.value, 0.5 * energy_watts_per_core, 1e-12);
     assert_string_equal(e.source, "modelled: CPU time x 12 W/core; adds nothing to time; no RAPL on this machine");
     assert_near(energy_of_cpu_time(2, 3.5, "").value, 7, 1e-12);
-    Sourced c = carbon_of_energy(&(Sourced){ .value = 3.6e6, .source = "measured: RAPL" }, 0);
+    Sourced c = carbon_of_grid(&(Sourced){ .value = 3.6e6, .source = "measured: RAPL" }, NULL, 0);
     assert_near(c.value, carbon_world.g_per_kwh, 1e-9);
     assert_string_equal(c.source, "modelled: measured energy x 445 g/kWh (world 2024, CO2 at generation, IEA Electricity 2025), PUE 1.00");
-    c = carbon_of_energy(&e, 100);
+    c = carbon_of_grid(&e, &(GridFactor){ .g_per_kwh = 100, .region = "as given" }, 0);
     assert_near(c.value, e.value / 3.6e6 * 100, 1e-12);
     assert_string_equal(c.source, "modelled: modelled energy x 100 g/kWh (as given), PUE 1.00");
-    assert_true(isnan(carbon_of_energy(&(Sourced){ .value = NAN }, 0).value));
+    assert_true(isnan(carbon_of_grid(&(Sourced){ .value = NAN }, NULL, 0).value));
 }
 
 /* ---- machine ---- */

@@ -69,7 +69,8 @@ static const struct {
     { "no numbers", "{\"pare_history\":1}\n", 0, 1, 1, "no numbers" },
     { "CR LF and blank lines", "\r\n{\"pare_history\":1,\"after\":{}}\r\n\n", 1, 0, 0, NULL },
     { "numbers of another kind",
-      "{\"pare_history\":1,\"name\":7,\"after\":{\"file_bytes\":\"x\",\"macs\":{\"value\":-1},\"run_time\":{\"value\":1e999}}}\n",
+      "{\"pare_history\":1,\"name\":7,\"after\":{\"file_bytes\":\"x\",\"macs\":{\"value\":-1},\"run_time\":{\"value\":1e999},"
+      "\"accuracy\":{\"value\":1.5}}}\n",
       1, 0, 0, NULL },
 };
 
@@ -88,7 +89,10 @@ static void test_read(void **state)
             assert_int_equal(h.skips[0].line, read_cases[k].line);
             assert_non_null(strstr(h.skips[0].reason, read_cases[k].reason));
         }
-        for (size_t i = 0; i < h.count; i++) assert_true(isnan(h.entries[i].after[HISTORY_OPERATIONS].value));
+        for (size_t i = 0; i < h.count; i++) {
+            assert_true(isnan(h.entries[i].after[HISTORY_OPERATIONS].value));
+            assert_true(isnan(h.entries[i].after[HISTORY_ACCURACY].value));
+        }
         history_release(&h);
     }
     History h;
@@ -170,6 +174,7 @@ static const struct {
     { "runs that scatter: a wide interval alone is no proof", HISTORY_TIME, { 1, 1, 1, 1, 1, 1 }, { 2, 3, 1.5, 2.6, 1.9, 3.2 }, 0.1,
       { 1, 1, 1, 1, 1, 1 }, 6, HISTORY_SAME },
     { "1 % is below what is ever claimed", HISTORY_TIME, { 1, 1 }, { 2, 2.02 }, 0.001, { 1, 1 }, 2, HISTORY_SAME },
+    { "earlier times of 0", HISTORY_TIME, { 1, 1, 1, 1 }, { 0, 0, 0, 2 }, 0.1, { 1, 1, 1, 1 }, 4, HISTORY_UNKNOWN },
     { "energy modelled from time", HISTORY_ENERGY, { 1, 1 }, { 2, 9 }, 0.1, { 1, 1 }, 2, HISTORY_UNKNOWN },
     { "accuracy within the interval", HISTORY_ACCURACY, { 1, 1 }, { 2, 2 }, 0.1, { 0.9, 0.885 }, 2, HISTORY_SAME },
     { "accuracy lost", HISTORY_ACCURACY, { 1, 1 }, { 2, 2 }, 0.1, { 0.9, 0.85 }, 2, HISTORY_WORSE },

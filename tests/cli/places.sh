@@ -1,0 +1,39 @@
+# a file that is written besides the network is never one that is read, the output, or another of them
+cp "$DATA"/tiny.onnx "$DATA"/tiny.npz "$DATA"/tiny_calib.npz .
+mkdir -p fs/proc out
+echo '{ "file": "tiny_calib.npz" }' >section.json
+echo '{ "data": { "calibration": "tiny_calib.npz", "evaluation": "tiny.npz" }, "passes": [ { "pass": "fold" } ] }' >recipe.json
+echo '{ "passes": [ { "pass": "fold" } ] }' >out/report.json
+ln -s tiny.onnx link.onnx
+"$PARE" run recipe.json tiny.onnx -o before.onnx -q --no-measure --history runs.jsonl
+md5sum tiny.onnx tiny.npz tiny_calib.npz section.json recipe.json out/report.json runs.jsonl >sums
+run() { q run recipe.json tiny.onnx --no-measure "$@"; }
+run -o small.onnx --junit=tiny.onnx
+run -o small.onnx --junit=link.onnx
+run -o small.onnx --junit=recipe.json
+run -o small.onnx --junit=tiny.npz
+run -o small.onnx --history=./tiny_calib.npz
+run -o small.onnx --history=tiny.onnx
+run -o small.onnx --emissions=recipe.json --force
+run -o small.onnx --junit=small.onnx
+run -o small.onnx --junit=./out/../small.onnx
+run -o small.onnx --history=x --junit=./x
+run -o small.onnx --history=x --emissions=x
+run -o small.onnx --report=out --junit=out/report.html
+q run recipe.json tiny.onnx -o small.onnx --boamps=tiny.npz
+q run recipe.json tiny.onnx -o - --boamps=-
+q run out/report.json tiny.onnx -o small.onnx --no-measure --report=out
+q run recipe.json tiny.onnx -o small.onnx --no-measure --meter-log=log.csv --junit=log.csv
+q pass fold tiny.onnx -o small.onnx --no-measure --data=tiny_calib.npz --junit=tiny_calib.npz
+q measure tiny.onnx --history=tiny.onnx
+q measure tiny.onnx --data=tiny.npz --history=tiny.npz
+q measure tiny.onnx --data=section.json --history=tiny_calib.npz --sysroot=fs
+q compare tiny.onnx before.onnx --max-size=100% --junit=before.onnx
+q compare tiny.onnx before.onnx --max-size=100% --junit=goals --history=goals
+q compare tiny.onnx before.onnx --max-size=100% --junit=no/such/goals.xml
+q history runs.jsonl --html=runs.jsonl
+md5sum -c --quiet sums && echo untouched
+ls
+# nothing is written by a dry run, and streams are nobody's file
+run --dry-run --junit=tiny.onnx
+run -o small.onnx --junit=/dev/null --history=/dev/null
