@@ -107,7 +107,7 @@ static Status run(Call *c, Err *err)
     if (o->data == NULL) return err_set(err, ERR_USAGE, "eval: --data=FILE is missing: the inputs, and labels or a --reference");
     TRY_OUT(model_open(c->args[0], c->max_mem, &model, err));
     if (o->reference != NULL) TRY_OUT(model_open(o->reference, c->max_mem, &reference, err));
-    DataOptions data_options = { .max_mem = c->max_mem, .want_labels = true };
+    DataOptions data_options = { .max_mem = c->max_mem, .want_labels = true, .log = c->log };
     TRY_OUT(dataset_open(o->data, model.graph, &data_options, &data, err));
     if (!dataset_has_labels(data) && o->reference == NULL) {
         status = err_set(err, ERR_DATA, "%s has no labels; add an array 'label', say which array it is in a data section, "

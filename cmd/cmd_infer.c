@@ -41,7 +41,7 @@ static Status run(Call *c, Err *err)
     if (o->data == NULL) return err_set(err, ERR_USAGE, "infer: --data=FILE is missing: the inputs to run on");
     if (o->output == NULL) return err_set(err, ERR_USAGE, "infer: -o FILE is missing: the .npz to write");
     TRY(model_open(c->args[0], c->max_mem, &model, err));
-    DataOptions data_options = { .max_mem = c->max_mem, .expect_nonfinite = true }; /* what NaN gives may be the question */
+    DataOptions data_options = { .max_mem = c->max_mem, .expect_nonfinite = true, .log = c->log }; /* what NaN gives may be the question */
     int threads = engine_set_threads((int)o->common.threads);
     Status status = engine_supports(model.graph, err); /* before the data, which may hold what is no tensor either */
     if (status == OK) status = dataset_open(o->data, model.graph, &data_options, &data, err);

@@ -93,16 +93,16 @@ static Status run(Call *c, Err *err)
     Profile profile;
     SourceSettings settings;
     TRY(source_settings(&o->source, &profile, &settings, err));
-    if (o->calibrate) return calibrate(c, &settings, err);
+    if (o->calibrate) {
+        TRY(source_check_named(&settings, err));
+        return calibrate(c, &settings, err);
+    }
     if (o->output != NULL) return err_set(err, ERR_USAGE, "probe: --output is for --calibrate");
     Probe probe;
     probe_machine(&settings, LOOK_SECONDS, &probe);
-    const Source *meter = &probe.lines[0].source;
     if (o->json) TRY(print_json(probe_json(&probe), &c->out, err));
     else probe_print(&probe, &c->out);
-    if (o->source.meter_log != NULL && meter->readiness != SOURCE_READY)
-        return err_set(err, meter->readiness == SOURCE_ABSENT ? ERR_IO : ERR_DATA, "%s: %s", o->source.meter_log, meter->reason);
-    return OK;
+    return source_check_named(&settings, err);
 }
 
 const Command command_probe = {
@@ -110,8 +110,8 @@ const Command command_probe = {
     .args = "",
     .summary = "list the energy sources of this machine and how to enable them, or calibrate it",
     .details = "Sources are listed best first, each with what it covers and, where it cannot be read, the command that opens it. Nothing\n"
-               "is changed. Figures of different sources are never compared. The exit code is 0 whatever is found, 3 when a file that was\n"
-               "given is wrong.\n\n"
+               "is changed. Figures of different sources are never compared. The exit code is 0 whatever is found, else that of\n"
+               "what was given and is wrong: 3 or 7 for a file, 2 for a sensor that is not there.\n\n"
                "  pare probe                                      what can be read here\n"
                "  pare probe --json                               the same for a program\n"
                "  pare probe --meter-log=plug.csv                 check the log of a meter\n"

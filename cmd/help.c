@@ -56,6 +56,10 @@ void help_exit_codes(StrBuf *b)
 #undef X
     };
     for (size_t i = 0; i < sizeof codes / sizeof *codes; i++) strbuf_printf(b, "%4d  %s\n", codes[i].code, codes[i].text);
+    strbuf_add(b,
+               "\nThe output is replaced in one step once all passes are done and the network is verified to be sound: a run that fails\n"
+               "before leaves every existing file as it was. Then the file is loaded again and measured: a run that is interrupted or\n"
+               "fails there leaves the new file.\n");
 }
 
 void help_recipe(StrBuf *b)

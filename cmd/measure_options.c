@@ -77,6 +77,7 @@ Status measure_for_command(Call *c, Err *err)
     TRY(read_goals(c, &goals, err));
     TRY(footprint_parse(&o->footprint, &footprint, err));
     TRY(source_settings(&o->source, &profile, &options.measure.source, err));
+    TRY(source_check_named(&options.measure.source, err)); /* before the work */
     TRY(check_places(c, &places, err));
     Status status = compare_files(&options, &report, err);
     if (report != NULL) {

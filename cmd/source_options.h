@@ -26,7 +26,8 @@ typedef struct SourceOptions {
     { .name = "sysroot", .type = OPT_STRING, .field = offsetof(Type, source.sysroot), .unit = "folder", \
       .help = "a copy of /sys and /proc to look at instead of this machine's" }
 
-/* `profile` is filled when one was named, and borrowed by `out`. */
+/* `profile` is filled when one was named, and borrowed by `out`. A profile that cannot be read or a sysroot that is no folder is an error;
+ * whether the meter log and the sensor can be used is for source_check_named to say. */
 Status source_settings(const SourceOptions *o, Profile *profile, SourceSettings *out, Err *err);
 /* ERR_USAGE when one of `places` is a file that these options name. */
 Status source_apart(const SourceOptions *o, const Places *places, Err *err);

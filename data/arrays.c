@@ -286,6 +286,19 @@ static Status open_sources(Dataset *d, const Graph *g, const DataOptions *option
     return sort_samples(d, err);
 }
 
+/* "first" is a limit: fewer samples are no error, but whoever counts on them should know. */
+static void warn_of_first(const Dataset *d, Log *log)
+{
+    const Source *const sources[] = { d->feed_count > 0 ? &d->inputs[0] : NULL, d->has_label ? &d->label : NULL };
+    for (size_t i = 0; i < sizeof sources / sizeof *sources; i++) {
+        const Source *s = sources[i];
+        if (s == NULL || s->axis < 0 || s->spec->sampling.first <= s->picks.candidates) continue;
+        log_warn(log, "%s: first is %lld, and there are %lld samples: all of them are taken", d->file_path,
+                 (long long)s->spec->sampling.first, (long long)s->picks.candidates);
+        return;
+    }
+}
+
 Status dataset_open_section(Section *section, const char *path, Mapping *file, const Graph *g, const DataOptions *options, Dataset **out,
                             Err *err)
 {
@@ -315,6 +328,7 @@ Status dataset_open_section(Section *section, const char *path, Mapping *file, c
         status = open_sources(d, g, options, err);
         if (status != OK && status != ERR_MEMORY && strncmp(err->text, path, strlen(path)) != 0) err_prefix(err, "%s", path);
     }
+    if (status == OK) warn_of_first(d, options->log);
     if (status != OK) dataset_free(d);
     else *out = d;
     return status;

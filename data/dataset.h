@@ -3,6 +3,7 @@
 #ifndef PARE_DATA_DATASET_H
 #define PARE_DATA_DATASET_H
 
+#include "base/log.h"
 #include "base/hash.h"
 #include "graph/graph.h"
 
@@ -27,6 +28,7 @@ typedef struct DataOptions {
     bool want_labels;    /* an array "label" of a plain .npz counts as labels */
     bool labels_if_fit;  /* the same, but one that cannot be labels (no integers, other samples) is left alone */
     bool expect_nonfinite; /* allow NaN and infinity in inputs (default: ERR_DATA names array and index) */
+    Log *log;            /* is warned where a section asks for more samples than there are; NULL: nobody */
 } DataOptions;
 
 /* --data: an .npz, a folder of .npz files, a folder of input_k.pb / output_k.pb, or a .json data section; the graph gives the inputs'

@@ -200,6 +200,7 @@ static Status scan(Dataset *d, const char *path, const Graph *g, const cJSON *se
     if (f == NULL || d->file_path == NULL || d->has_expected == NULL) return err_no_memory(err, "a data set");
     f->options = *options;
     f->options.folder = NULL;
+    f->options.log = NULL; /* a section holds for each file: that one has fewer samples is the rule */
     if (section != NULL && (f->section = cJSON_Duplicate(section, true)) == NULL) return err_no_memory(err, "a data section");
     TRY(graph_clone(g, &f->graph, err));
     TRY(list_files(f, path, err));

@@ -50,6 +50,8 @@ static Status new_series(Targets *t, const char *name, const Tensor *rows, Serie
     return OK;
 }
 
+const char *targets_path(const Targets *t) { return t->path; }
+
 Status targets_append(Targets *t, const char *name, const Tensor *rows, Err *err)
 {
     Series *s = NULL;

@@ -7,6 +7,7 @@
 
 /* Opened by the runner for a pass's OPT_FILE option. */
 Status targets_open(const char *path, bool compress, Targets **out, Err *err);
+const char *targets_path(const Targets *t); /* where they go; lives as long as t */
 /* Appends rows of `t` (axis 0: samples) to the array of this name, created at the first call with type and row shape of `t`. */
 Status targets_append(Targets *t, const char *name, const Tensor *rows, Err *err);
 /* A string as an array of bytes (uint8), a number as a scalar: hashes, temperature, source names. */

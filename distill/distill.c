@@ -84,8 +84,8 @@ static void record_result(Distill *d)
     long long samples = (long long)dataset_samples(d->c->calibration);
     char top[64] = "";
     if (d->options->top_k > 0) snprintf(top, sizeof top, ", the %lld most probable classes", (long long)d->options->top_k);
-    record_add(r, RECORD_NOTE, STR("targets"), "%lld samples of %d teacher%s at temperature %g%s", samples, d->teacher_count,
-               d->teacher_count == 1 ? "" : "s", d->options->temperature, top);
+    record_add(r, RECORD_NOTE, STR("targets"), "%lld samples of %d teacher%s at temperature %g%s, written to %s", samples, d->teacher_count,
+               d->teacher_count == 1 ? "" : "s", d->options->temperature, top, targets_path(d->c->targets));
     record_number(r, "samples", (double)samples);
     record_number(r, "temperature", d->options->temperature);
     record_number(r, "teachers", d->teacher_count);

@@ -81,6 +81,23 @@ Status source_open_after(const SourceKind *after, const SourceSettings *settings
     return err_set(err, ERR_UNSUPPORTED, "no further energy source after %s", after != NULL ? after->id : "none");
 }
 
+Status source_check_named(const SourceSettings *settings, Err *err)
+{
+    Source s;
+    Status status = OK;
+    if (settings->meter_path != NULL) {
+        if (!source_open(&source_meter, settings, &s))
+            status = err_set(err, s.readiness == SOURCE_ABSENT ? ERR_IO : ERR_DATA, "%s: %s", settings->meter_path, s.reason);
+        source_close(&s);
+    }
+    if (status == OK && settings->sensor != NULL) {
+        if (!source_open(&source_hwmon, settings, &s))
+            status = err_set(err, s.readiness == SOURCE_UNSET ? ERR_USAGE : ERR_IO, "sensor: %s", s.reason);
+        source_close(&s);
+    }
+    return status;
+}
+
 Status source_open_best(const SourceSettings *settings, Source *out, Err *err) { return source_open_after(NULL, settings, out, err); }
 
 void source_close(Source *s)

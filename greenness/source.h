@@ -176,6 +176,9 @@ bool source_open(const SourceKind *kind, const SourceSettings *settings, Source 
 Status source_open_best(const SourceSettings *settings, Source *out, Err *err);
 /* The next one below `after`, where that one turned out to drop every window. ERR_UNSUPPORTED: there is none. */
 Status source_open_after(const SourceKind *after, const SourceSettings *settings, Source *out, Err *err);
+/* What was named, a meter log or a sensor, can be used: asked before the work. ERR_DATA: the log is malformed; ERR_IO: it or the sensor
+ * cannot be read; ERR_USAGE: there is no such sensor, and which there are. */
+Status source_check_named(const SourceSettings *settings, Err *err);
 void source_close(Source *s);
 
 /* The clocks that a source with these settings reads. */

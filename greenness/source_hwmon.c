@@ -126,12 +126,19 @@ static int read_sensor(const Source *s, const Sensor *e, double *out)
     return error;
 }
 
-static void list_sensors(Source *s, const Hwmon *h)
+/* Every sensor behind what `reason` says already. */
+static void add_names(Source *s, const Hwmon *h)
 {
-    size_t used = (size_t)snprintf(s->reason, sizeof s->reason, "nothing says what these see:");
+    size_t used = strlen(s->reason);
     for (int i = 0; i < h->count && used < sizeof s->reason; i++)
         used += (size_t)snprintf(s->reason + used, sizeof s->reason - used, "%s %s (%s%s%s)", i > 0 ? "," : "", h->sensors[i].id,
                                  h->sensors[i].chip, h->sensors[i].label[0] != '\0' ? " " : "", h->sensors[i].label);
+}
+
+static void list_sensors(Source *s, const Hwmon *h)
+{
+    snprintf(s->reason, sizeof s->reason, "nothing says what these see:");
+    add_names(s, h);
     s->readiness = SOURCE_UNSET;
     snprintf(s->fix, sizeof s->fix, "name the one that feeds the processor: --sensor=%s", h->sensors[0].id);
 }
@@ -158,7 +165,9 @@ static bool choose(Source *s, Hwmon *h)
     if (taken > 0) return true;
     if (wanted != NULL) {
         s->readiness = SOURCE_UNSET;
-        snprintf(s->reason, sizeof s->reason, "no sensor '%.60s' under " FOLDER, wanted);
+        snprintf(s->reason, sizeof s->reason, "no sensor '%.60s' under " FOLDER "; %s", wanted,
+                 h->count > 0 ? "there are:" : "there is none at all");
+        add_names(s, h);
         snprintf(s->fix, sizeof s->fix, "'pare probe' without --sensor lists them");
     } else if (h->count > 0) {
         list_sensors(s, h);

@@ -18,6 +18,7 @@ typedef struct Side {
     Session *session;
     Timed timed;
     int64_t batch;
+    bool unfit;        /* its inputs or outputs are not the first one's */
 } Side;
 
 typedef struct Contest {
@@ -37,7 +38,7 @@ static Status open_data(Contest *c, int i, Err *err)
     s->gauge = (Gauge){ .threads = c->threads, .plain = o->plain, .int8 = o->int8, .seed = o->measure.seed, .max_mem = o->max_mem,
                          .log = o->log, .samples = o->batch };
     if (o->data != NULL) {
-        DataOptions options = { .max_mem = o->max_mem, .want_labels = true };
+        DataOptions options = { .max_mem = o->max_mem, .want_labels = true, .log = i == 0 ? o->log : NULL };
         Err why;
         Status status = dataset_open(o->data, s->model.graph, &options, &s->data, &why);
         int feeds = graph_feeds(s->model.graph, &(ValueId){ 0 }, 0);
@@ -81,6 +82,7 @@ static Status evaluate_side(Contest *c, int i, Err *err)
     Status status = evaluate(s->model.graph, i > 0 ? first->model.graph : NULL, data, &options, &e, &why);
     if (status != OK && !s->gauge.given && status != ERR_INTERRUPTED && status != ERR_MEMORY) {
         snprintf(f->state.latency_note, sizeof f->state.latency_note, "%.250s", why.text);
+        s->unfit = status == ERR_DATA;
         return OK;
     }
     if (status != OK) return err_set(err, status, "%s: %s", f->path, why.text);
@@ -304,6 +306,30 @@ static Status run(Contest *c, Err *err)
     return judge(c, err);
 }
 
+/* Networks that could not be run on the first one's inputs, or whose outputs do not fit its own, are said whatever the verbosity. Where
+ * that leaves none to compare with, the comparison has failed: ERR_DATA, unless something else is wrong already. */
+static Status check_compared(const Contest *c, Status status, Err *err)
+{
+    const ComparisonReport *r = c->report;
+    int left_out = 0, unfit = -1;
+    if (r->file_count < 2) return status;
+    for (int i = 0; i < r->file_count; i++) {
+        const ReportState *s = &r->files[i].state;
+        if (s->compared >= 0 || s->latency_note[0] == '\0') continue;
+        left_out += i > 0;
+        if (unfit < 0 && c->sides[i].unfit) unfit = i;
+    }
+    bool failed = status == OK && unfit >= 0 && left_out == r->file_count - 1;
+    for (int i = 0; i < r->file_count; i++) {
+        const ReportState *s = &r->files[i].state;
+        if (s->compared < 0 && s->latency_note[0] != '\0' && !(failed && i == unfit))
+            log_warn(c->options->log, "%s is not compared: %s", r->files[i].path, s->latency_note);
+    }
+    if (!failed) return status;
+    return err_set(err, ERR_DATA, "nothing could be compared with %s: %s: %s", r->files[0].path, r->files[unfit].path,
+                   r->files[unfit].state.latency_note);
+}
+
 static void side_release(Side *s)
 {
     for (int i = 0; s->inputs != NULL && i < s->gauge.input_count; i++) tensor_release(&s->inputs[i]);
@@ -321,9 +347,11 @@ Status compare_files(const ComparisonOptions *options, ComparisonReport **out, E
     *out = NULL;
     if (c.report == NULL) return err_no_memory(err, "the report");
     Status status = run(&c, err);
+    bool whole = status == OK || status == ERR_GOAL; /* the report stands, whatever it says */
+    if (whole) status = check_compared(&c, status, err);
     for (int i = 0; c.sides != NULL && i < options->count; i++) side_release(&c.sides[i]);
     free(c.sides);
-    if (status == OK || status == ERR_GOAL) *out = c.report;
+    if (whole) *out = c.report;
     else comparison_report_free(c.report);
     return status;
 }

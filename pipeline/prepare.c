@@ -11,7 +11,8 @@
 static Status open_data(const cJSON *section, const Run *run, bool evaluation, Dataset **out, Err *err)
 {
     DataOptions options = { .folder = run->recipe->folder, .max_mem = run->options->max_mem, .want_labels = evaluation,
-                            .labels_if_fit = !evaluation && recipe_uses_labels(run->recipe) };
+                            .labels_if_fit = !evaluation && recipe_uses_labels(run->recipe),
+                            .log = run->options->log };
     return section != NULL ? dataset_open_json(section, run->source.graph, &options, out, err) : OK;
 }
 

@@ -60,7 +60,7 @@ static Status read_inputs(const Graph *g, const ProfilingOptions *o, Tensor *inp
     graph_feeds(g, feeds, count);
     p->random = o->data == NULL;
     if (o->data != NULL) {
-        DataOptions options = { .max_mem = o->session.max_mem, .expect_nonfinite = true };
+        DataOptions options = { .max_mem = o->session.max_mem, .expect_nonfinite = true, .log = o->log };
         TRY_OUT(dataset_open(o->data, g, &options, &data, err));
     } else {
         TRY_OUT(open_random(g, feeds, count, want, &data, err));

@@ -4,11 +4,14 @@
 #include <string.h>
 
 #include "base/size.h"
+#include "quantize/calibrate.h"
 #include "quantize/mixed.h"
 #include "quantize/options.h"
 #include "quantize/weights_layers.h"
 
 #define REPAIR_WORDS "auto, none, or some of equalize, absorb, balance, smooth, gptq, adaround, bias"
+
+#define PERCENTILE 99.999 /* the table's: not named */
 
 static const char *const known_ops[] = { "Conv", "Gemm", "MatMul", "Add", "Concat", "AveragePool", "GlobalAveragePool", "MaxPool" };
 
@@ -54,6 +57,23 @@ static Status check_limits(const PassContext *c, Err *err)
     return OK;
 }
 
+/* Repairs that were named and that this mode, or a run without data, has no place for. "auto" takes what fits. */
+static Status check_named_repairs(const PassContext *c, Err *err)
+{
+    static const Repair rewrites[] = { REPAIR_ABSORB, REPAIR_BALANCE, REPAIR_SMOOTH }, on_data[] = { REPAIR_GPTQ, REPAIR_BIAS };
+    const QuantizeOptions *o = c->options;
+    if (o->mode == MODE_STATIC) return OK;
+    for (size_t i = 0; i < sizeof rewrites / sizeof *rewrites; i++)
+        if (options_named(o, rewrites[i]))
+            return err_set(err, ERR_USAGE, "repair %s makes grids of activations finer: it is for --mode=static; leave it out",
+                           repair_names[rewrites[i]]);
+    for (size_t i = 0; i < sizeof on_data / sizeof *on_data && c->calibration == NULL; i++)
+        if (options_named(o, on_data[i]))
+            return err_set(err, ERR_USAGE, "repair %s works on the layers' inputs: name calibration data with --data or \"data\": "
+                           "{ \"calibration\": ... }, or leave it out", repair_names[on_data[i]]);
+    return OK;
+}
+
 /* Options that one layer may have of its own. NULL, or what is wrong and what to choose. */
 static const char *layer_problem(const QuantizeOptions *o)
 {
@@ -85,6 +105,10 @@ static const char *pass_problem(const QuantizeOptions *o)
         return "gpu takes symmetric int8, and DynamicQuantizeLinear makes uint8: use --mode=static or weights";
     if (o->target == TARGET_GPU && o->activations == ACTIVATIONS_UINT8) return "target gpu takes int8 activations: leave activations out";
     if (o->table != NULL && !fixed) return "a calibration table fixes grids of activations: table is for --mode=static";
+    if (o->calibration != CALIBRATE_AUTO && !fixed)
+        return "grids of activations are chosen in --mode=static only: leave calibration out";
+    if (o->percentile != PERCENTILE && (!fixed || (o->calibration != CALIBRATE_AUTO && o->calibration != CALIBRATE_PERCENTILE)))
+        return "percentile is for --mode=static with --calibration=percentile (or auto): leave it out";
     if (o->save_table != NULL && !fixed) return "grids of activations are chosen in --mode=static only: leave save-table out";
     return NULL;
 }
@@ -113,6 +137,7 @@ Status quantize_check_options(const PassContext *c, Err *err)
     TRY(check_ops(&o->ops, err));
     TRY(check_repairs(&o->repairs, err));
     TRY(check_limits(c, err));
+    TRY(check_named_repairs(c, err));
     const char *problem = pass_problem(o);
     if (problem == NULL) problem = layer_problem(o);
     if (problem != NULL) return err_set(err, ERR_USAGE, "%s", problem);

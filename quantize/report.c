@@ -1,6 +1,7 @@
 #include "quantize/report.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -92,10 +93,14 @@ void report_methods(PassRecord *record, const Static *s)
     if (given > 0) record_add(record, RECORD_NOTE, STR("calibration"), "%d activation%s by the table", given, given == 1 ? "" : "s");
 }
 
-void report_repair(PassRecord *record, const char *name, double before, double after, bool kept)
+bool report_repair(PassRecord *record, const char *name, double before, double after, double worth)
 {
     Str object = { name, strlen(name) };
-    record_add(record, RECORD_NOTE, object, "output error %.2f dB, was %.2f dB: %s", trial_db(after), trial_db(before),
-               kept ? "kept" : "not kept");
+    bool kept = after < worth * before;
+    char why[64] = "";
+    if (!kept && after < before) snprintf(why, sizeof why, ", it takes away less than %.0f %% of the error", 100.0 * (1.0 - worth));
+    record_add(record, RECORD_NOTE, object, "output SQNR %.2f dB, was %.2f dB: %s%s", trial_db(after), trial_db(before),
+               kept ? "kept" : "not kept", why);
     record_number(record, "gain_db", trial_db(after) - trial_db(before));
+    return kept;
 }

@@ -12,7 +12,8 @@ Status report_left_out(const PassContext *c, Err *err);
 void report_float_ops(const PassContext *c, const Plan *p);
 /* How many activations got their ends by which method. */
 void report_methods(PassRecord *record, const Static *s);
-/* What a step did to the error of the network's output, and whether it was kept. */
-void report_repair(PassRecord *record, const char *name, double before, double after, bool kept);
+/* What a step did to the error of the network's output (given as its SQNR), and whether it was kept: where `after` is below `worth` (1 or
+ * less) times `before`. Returns that. */
+bool report_repair(PassRecord *record, const char *name, double before, double after, double worth);
 
 #endif

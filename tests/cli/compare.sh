@@ -30,6 +30,12 @@ q measure nowhere.onnx
 q measure before.onnx --grid=Atlantis
 q measure before.onnx --meter-log=nowhere.csv
 q compare before.onnx other.onnx --data "$DATA/tiny.npz" --sysroot=fs --budget=0.5
+q measure before.onnx --sysroot=nowhere
+q measure before.onnx --sysroot=fs --sensor=foo
+q compare before.onnx before.onnx --sysroot=fs --sensor=foo
+# outputs that do not fit are said with -q, too
+t compare before.onnx "$DATA/custom.onnx" -q --sysroot=fs --budget=0.5
+t compare before.onnx "$EXAMPLE/digits.onnx" -q --sysroot=fs --budget=0.5
 # three networks, and one that cannot be timed on these inputs stays out of the ratios
 "$PARE" compare before.onnx before.onnx before.onnx --sysroot=fs --budget=0.5 --max-size=100% --json >three.json
 grep -c '"network":	2' three.json
@@ -46,4 +52,17 @@ cat run.xml | sed -E 's/time="[0-9.]+"/time="N"/'
 grep -E '"(id|verdict|measure|provenance|network)":' run/report.json | tr -d '\t' | sort -u | grep -v verdict
 grep -cE '^- cost of compressing: (not known to be saved again|saved again)' run/report.md
 q run recipe.json before.onnx -o after.onnx --sysroot=fs --budget=0.3 --junit=nowhere/run.xml
+# what energy is to be read from is looked at before the first pass: nothing is written
+echo old >kept.onnx
+printf '1767225600,10\n1767225599,12\n' >plug.csv
+echo '{ "passes": [ { "pass": "prune", "sparsity": 0.5 } ] }' >bare.json
+for wrong in --meter-log=nowhere.csv --meter-log=plug.csv --sensor=foo --profile=nowhere.json; do
+    q run recipe.json before.onnx -o kept.onnx --force --sysroot=fs $wrong
+    q run bare.json before.onnx -o kept.onnx --force --sysroot=fs $wrong
+done
+q run recipe.json before.onnx -o kept.onnx --force --sysroot=nowhere
+cat kept.onnx
+# a section that asks for more samples than there are
+echo '{ "data": { "evaluation": { "file": "'"$DATA/tiny.npz"'", "first": 100000 } }, "passes": [ { "pass": "fold" } ] }' >many.json
+q run many.json before.onnx -o after.onnx -q --sysroot=fs --budget=0.3
 q run recipe.json before.onnx -o after.onnx --sysroot=fs --budget=0.3 --max-latency-ratio=0.000001 | sed -E "s/is [0-9.e+-]+,/is N,/"

@@ -1,4 +1,4 @@
-mkdir -p fs/proc fs/sys/class/powercap/intel-rapl:0/intel-rapl:0:0 fs/sys/class/hwmon/hwmon0 fs/sys/class/power_supply/BAT0
+mkdir -p fs/none fs/proc fs/sys/class/powercap/intel-rapl:0/intel-rapl:0:0 fs/sys/class/hwmon/hwmon0 fs/sys/class/power_supply/BAT0
 machine() { sed -E -e 's/^machine: .*/machine: MACHINE/' -e 's/"(cpu|os|isa|cores|virtual)":.*/"\1": MACHINE/'; }
 # a tree without anything, a laptop, one with closed counters
 t probe --sysroot=fs/none | machine
@@ -21,6 +21,13 @@ t probe --sysroot=fs --meter-log=plug.csv | machine | head -12
 printf '1767225600,10\n1767225599,12\n' >plug.csv
 t probe --sysroot=fs --meter-log=plug.csv | tail -2
 q probe --sysroot=fs --meter-log=nowhere.csv
+# what is named must be there
+q probe --sysroot=nowhere
+q probe --sysroot=plug.csv
+q probe --sysroot=fs --sensor=foo
+echo 9000000 >fs/sys/class/hwmon/hwmon0/power1_input
+q probe --sysroot=fs --sensor=foo
+q probe --sysroot=fs --sensor=hwmon0/power1
 q probe --profile=nowhere.json
 echo '{}' >profile.json
 q probe --profile=profile.json

@@ -223,7 +223,7 @@ static void pairs_that_cost_take_uint8(void **state)
         assert_ok(run_on(g, (const char *[]){ PLAINLY, rows[i].target, NULL }, 64, &record, &err), &err);
         assert_int_equal(count_type(g, DT_UINT8, 2), rows[i].shifted);
         assert_int_equal(count_type(g, DT_INT8, 2), 3 - rows[i].shifted);
-        assert_int_equal(entry_of(&record, "a", "uint8 weights: output error") != NULL, rows[i].shifted > 0);
+        assert_int_equal(entry_of(&record, "a", "uint8 weights: output SQNR") != NULL, rows[i].shifted > 0);
         assert_null(entry_of(&record, "c", "uint8 weights"));
         record_release(&record);
         graph_free(g);

@@ -134,6 +134,7 @@ static void test_bad_logs(void **state)
     snprintf(path, sizeof path, "%s/plug.csv", tree);
     settings.meter_path = path;
     assert_status(source_open_best(&settings, &s, &err), ERR_IO, &err); /* it was named: nothing else takes its place */
+    assert_status(source_check_named(&settings, &err), ERR_IO, &err);
     assert_int_equal(mkfifo(path, 0600), 0); /* nobody waits for a pipe */
     assert_status(source_open_best(&settings, &s, &err), ERR_DATA, &err);
     assert_non_null(strstr(err.text, "no regular file"));
@@ -143,7 +144,34 @@ static void test_bad_logs(void **state)
         put_file("plug.csv", bad_logs[k].log);
         assert_status(source_open_best(&settings, &s, &err), ERR_DATA, &err);
         if (strstr(err.text, bad_logs[k].reason) == NULL) fail_msg("%s: '%s'", bad_logs[k].name, err.text);
+        assert_status(source_check_named(&settings, &err), ERR_DATA, &err);
+        if (strstr(err.text, bad_logs[k].reason) == NULL) fail_msg("%s: '%s'", bad_logs[k].name, err.text);
     }
+}
+
+/* What was named is checked before the work; what was not is not looked for. */
+static void test_named(void **state)
+{
+    (void)state;
+    char path[256];
+    SourceSettings settings = fake_settings();
+    Err err;
+    assert_ok(source_check_named(&settings, &err), &err);
+    snprintf(path, sizeof path, "%s/plug.csv", tree);
+    settings.meter_path = path;
+    put_file("plug.csv", "1767225600,10\n1767225601,12\n");
+    assert_ok(source_check_named(&settings, &err), &err);
+    settings.sensor = "rail";
+    assert_status(source_check_named(&settings, &err), ERR_USAGE, &err);
+    put_file("sys/class/hwmon/hwmon2/name", "x");
+    put_file("sys/class/hwmon/hwmon2/power1_input", "9000000");
+    assert_status(source_check_named(&settings, &err), ERR_USAGE, &err);
+    assert_non_null(strstr(err.text, "no sensor 'rail'"));
+    assert_non_null(strstr(err.text, "hwmon2/power1 (x)"));
+    settings.sensor = "hwmon2/power1";
+    assert_ok(source_check_named(&settings, &err), &err);
+    put_file("sys/class/hwmon/hwmon2/power1_input", "loop");
+    assert_status(source_check_named(&settings, &err), ERR_IO, &err);
 }
 
 /* ---- sensors ---- */
@@ -177,7 +205,10 @@ static const struct {
     { "named by its label",
       { { "hwmon2/name", "x", NULL }, { "hwmon2/power2_label", "rail", NULL }, { "hwmon2/power2_input", "3000000", NULL } }, "rail", 6,
       "hwmon2/power2 rail" },
-    { "named, and not there", { { "hwmon2/name", "x", NULL } }, "rail", NAN, "no sensor 'rail'" },
+    { "named, and not there", { { "hwmon2/name", "x", NULL } }, "rail", NAN,
+      "no sensor 'rail' under /sys/class/hwmon; there is none at all" },
+    { "named, and another there", { { "hwmon2/name", "x", NULL }, { "hwmon2/power1_input", "9000000", NULL } }, "rail", NAN,
+      "there are: hwmon2/power1 (x)" },
     { "an energy counter that falls back", { { "hwmon0/name", "x", NULL }, { "hwmon0/energy1_input", "9000000", "1" } }, "hwmon0/energy1",
       NAN,
       "fell back" },
@@ -520,6 +551,7 @@ int main(void)
         cmocka_unit_test(test_meter),
         cmocka_unit_test_setup_teardown(test_clock_step, make_tree, remove_tree),
         cmocka_unit_test_setup_teardown(test_bad_logs, make_tree, remove_tree),
+        cmocka_unit_test_setup_teardown(test_named, make_tree, remove_tree),
         cmocka_unit_test(test_sensors),
         cmocka_unit_test(test_batteries),
         cmocka_unit_test_setup_teardown(test_unsampled, make_tree, remove_tree),
