@@ -203,7 +203,8 @@ typedef struct LanePlans {
 Status lanes_run(Session *s, int64_t piece, const Tensor *inputs, Tensor *outputs, Err *err)
 {
     int64_t batch = inputs[0].shape.dims[0], pieces = (batch + piece - 1) / piece, rest = batch % piece;
-    int count = s->trace != NULL || s->options.one_lane ? 1 : s->threads < pieces ? s->threads : (int)pieces, operands = s->feed_count + s->graph->output_count;
+    int count = s->threads < pieces ? s->threads : (int)pieces, operands = s->feed_count + s->graph->output_count;
+    if (s->trace != NULL || s->options.one_lane) count = 1;
     LanePlans *plans = alloc_zeroed((size_t)count, sizeof *plans);
     Status status = plans != NULL ? lanes_reserve(s, count, err) : err_no_memory(err, "lanes");
     if (status == OK) engine_set_threads(1); /* kernels are made for so many, and run within one lane */

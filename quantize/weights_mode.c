@@ -222,8 +222,9 @@ static Status write_layers(Weighted *w, Err *err)
         wide = dtype_bits(s->type);
     }
     if (wider > 0)
-        record_add(w->c->record, RECORD_NOTE, STR("graph"), "%d layer%s of %d bits stored in integers of %d: the deflated size falls, the file's not",
-                   wider, wider == 1 ? "" : "s", narrow, wide);
+        record_add(w->c->record, RECORD_NOTE, STR("graph"),
+                   "%d layer%s of %d bits stored in integers of %d: the deflated size falls, the file's not", wider,
+                   wider == 1 ? "" : "s", narrow, wide);
     if (done == 0 && !w->tables_only)
         record_add(w->c->record, RECORD_NOTE, STR("graph"), "no layer could be quantized: the network is as before");
     free(stored);
