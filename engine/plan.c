@@ -1,106 +1,12 @@
 /* From a graph and concrete input shapes to steps: shape arithmetic folded, kernels chosen, orders of elements changed where needed,
  * memory assigned. */
+#include "engine/plan_private.h"
+
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/bytes.h"
-#include "engine/session.h"
-#include "engine/work.h"
 #include "graph/edit.h"
-
-typedef struct Builder {
-    Session *session;
-    Plan *plan;
-    bool *fused;   /* [node]: computed along with an earlier one */
-    uint64_t work; /* operations left for what is evaluated here */
-    Status failed; /* other than that something is not possible */
-    Err *err;
-} Builder;
-
-/* --- slots */
-
-/* A new slot for a value made by `step`, linked before its others; -1: out of memory. */
-static int slot_add(Builder *b, ValueId v, SlotKind kind, const Layout *layout, int step)
-{
-    Plan *p = b->plan;
-    if (!array_grow((void **)&p->slots, &p->slot_capacity, p->slot_count + 1, sizeof *p->slots)) return -1;
-    int at = (int)p->slot_count++;
-    Slot *s = &p->slots[at];
-    *s = (Slot){ .value = v, .kind = kind, .layout = layout, .next = p->slot_of[v], .alias = -1, .first = step, .last = step };
-    s->tensor = (Tensor){ .type = p->types[v].type, .shape = p->types[v].shape };
-    p->slot_of[v] = at;
-    return at;
-}
-
-/* A slot that holds a value as `step` makes it: in the arena when its size is known. */
-static Status slot_make(Builder *b, ValueId v, const Layout *layout, int step, int *out)
-{
-    const TypeInfo *t = &b->plan->types[v];
-    int64_t count;
-    bool known = t->type != DT_NONE && dtype_bits(t->type) > 0 && shape_known(&t->shape) && shape_count(&t->shape, &count);
-    *out = slot_add(b, v, known ? SLOT_ARENA : SLOT_DYNAMIC, layout, step);
-    if (*out < 0) return err_no_memory(b->err, "plan");
-    Slot *s = &b->plan->slots[*out];
-    if (!known) return OK;
-    Str name = graph_value(b->session->graph, v)->name;
-    if (!dtype_bytes(t->type, count, &s->tensor.bytes) || s->tensor.bytes > PTRDIFF_MAX / 4)
-        return err_set(b->err, ERR_DATA, "value '%.*s' is too large", STR_ARG(name));
-    s->bytes = layout != NULL ? layout_bytes(layout) : s->tensor.bytes;
-    return OK;
-}
-
-static int slot_find(const Plan *p, ValueId v, const Layout *layout)
-{
-    int at = p->slot_of[v];
-    while (at >= 0 && !layout_eq(p->slots[at].layout, layout)) at = p->slots[at].next;
-    return at;
-}
-
-static Step *step_add(Builder *b, NodeId node, int in_count, int out_count)
-{
-    Plan *p = b->plan;
-    if (!array_grow((void **)&p->steps, &p->step_capacity, p->step_count + 1, sizeof *p->steps)) return NULL;
-    Step step = { .node = node, .in_count = in_count, .out_count = out_count };
-    step.in = alloc_array((size_t)in_count + (size_t)out_count + 1, sizeof *step.in);
-    if (step.in == NULL) return NULL;
-    step.out = step.in + in_count;
-    for (int i = 0; i < in_count + out_count; i++) step.in[i] = -1;
-    p->steps[p->step_count] = step;
-    return &p->steps[p->step_count++];
-}
-
-static void slot_use(Plan *p, int slot, int step)
-{
-    if (p->slots[slot].last < step) p->slots[slot].last = step;
-}
-
-/* The slot of a value in the order wanted; a reordering step is added when it is there in another one only. */
-static Status slot_want(Builder *b, ValueId v, const Layout *layout, int *out)
-{
-    Plan *p = b->plan;
-    *out = slot_find(p, v, layout);
-    if (*out >= 0) return OK;
-    int from = p->slot_of[v];
-    if (from < 0) {
-        Str name = graph_value(b->session->graph, v)->name;
-        return err_set(b->err, ERR_DATA, "value '%.*s' is read but never made", STR_ARG(name));
-    }
-    void *state = NULL;
-    TRY(reorder_prepare(b->session->device, &p->types[v], p->slots[from].layout, layout, &state, b->err));
-    Step *step = step_add(b, 0, 1, 1);
-    if (step == NULL) {
-        kernel_reorder.release(state);
-        return err_no_memory(b->err, "plan");
-    }
-    step->kernel = &kernel_reorder;
-    step->state = state;
-    step->in[0] = from;
-    int at = (int)p->step_count - 1;
-    TRY(slot_make(b, v, layout, at, out));
-    step->out[0] = *out;
-    slot_use(p, from, at);
-    return OK;
-}
 
 /* --- nodes */
 
@@ -214,18 +120,6 @@ static ValueId site_output(const KernelSite *site)
     return site->follower_count > 0 ? site->follower[site->follower_count - 1]->outputs[0] : site->node->outputs[0];
 }
 
-/* A constant gets its slot when the first node reads it or it is a graph output. */
-static Status add_constant(Builder *b, ValueId v)
-{
-    const Tensor *t = session_constant(b->session, b->plan, v);
-    if (v == 0 || t == NULL || b->plan->slot_of[v] >= 0) return OK;
-    int at = slot_add(b, v, SLOT_CONSTANT, NULL, 0);
-    if (at < 0) return err_no_memory(b->err, "plan");
-    b->plan->slots[at].tensor = *t;
-    b->plan->types[v] = (TypeInfo){ t->type, t->shape };
-    return OK;
-}
-
 static Status add_node(Builder *b, NodeId id);
 static Status add_wanted(Builder *b, NodeId id);
 
@@ -235,7 +129,7 @@ static Status add_wanted(Builder *b, NodeId id);
 static bool hoist(Builder *b, ValueId v, int depth)
 {
     const Session *s = b->session;
-    if (b->plan->slot_of[v] >= 0 || session_constant(s, b->plan, v) != NULL) return add_constant(b, v) == OK;
+    if (b->plan->slot_of[v] >= 0 || session_constant(s, b->plan, v) != NULL) return (b->failed = slot_constant(b, v)) == OK;
     NodeId id = graph_value(s->graph, v)->producer;
     const Node *n = id != 0 ? graph_node(s->graph, id) : NULL;
     if (n == NULL || depth == HOISTS || b->fused[id] || n->capture_count > 0) return false;
@@ -246,7 +140,8 @@ static bool hoist(Builder *b, ValueId v, int depth)
     if (b->failed == OK) b->failed = add_wanted(b, id);
     if (b->failed != OK) return false;
     b->fused[id] = true; /* not again */
-    return b->plan->slot_of[v] >= 0 || add_constant(b, v) == OK;
+    b->failed = slot_constant(b, v); /* the node may have been folded */
+    return b->failed == OK && b->plan->slot_of[v] >= 0;
 }
 
 /* The operand of a follower that is neither the value between nor a constant known to the kernel; 0: none. */
@@ -416,8 +311,8 @@ static Status add_node(Builder *b, NodeId id)
     if (done || b->fused[id]) return OK;
     TRY(fold_node(b, id, &done));
     if (done) return OK;
-    for (int i = 0; i < n->input_count; i++) TRY(add_constant(b, n->inputs[i]));
-    for (int i = 0; i < n->capture_count; i++) TRY(add_constant(b, n->captures[i]));
+    for (int i = 0; i < n->input_count; i++) TRY(slot_constant(b, n->inputs[i]));
+    for (int i = 0; i < n->capture_count; i++) TRY(slot_constant(b, n->captures[i]));
     if (can_view(b->plan, n)) return add_view(b, id);
     TRY(add_transpose(b, id, &done));
     if (done) return OK;
@@ -446,7 +341,7 @@ static Status add_outputs(Builder *b)
     const Graph *g = b->session->graph;
     for (int i = 0; i < g->output_count; i++) {
         int slot;
-        TRY(add_constant(b, g->outputs[i]));
+        TRY(slot_constant(b, g->outputs[i]));
         TRY(slot_want(b, g->outputs[i], NULL, &slot));
     }
     for (int i = 0; i < g->output_count; i++) slot_use(b->plan, slot_find(b->plan, g->outputs[i], NULL), (int)b->plan->step_count);
