@@ -14,6 +14,7 @@
 
 #define JOULES_PER_KWH 3.6e6
 #define REQUESTS 1000
+#define BOAMPS_URI "https://github.com/Boavizta/BoAmps/tree/main/model"
 
 Status export_check(const char *option, const char *path, Err *err)
 {
@@ -115,7 +116,7 @@ static void emissions_row(const Report *r, Row *row)
     row_number(row, 0);
     for (int i = 0; i < 3; i++) row_text(row, "");
     row_number(row, memory_gb());
-    row_text(row, "process");
+    row_text(row, strncmp(c->energy_j.source, "measured", 8) == 0 ? "machine" : "process"); /* a counter sees everybody; CPU time is ours */
     row_number(row, usage);
     row_number(row, 0);
     row_text(row, "");
@@ -171,39 +172,85 @@ static bool boamps_task(const Report *r, const ReportState *s, cJSON *root)
            cJSON_AddNumberToObject(algorithm, "parametersNumber", (double)s->parameters / 1e9) != NULL &&
            add_text(algorithm, "framework", "pare") && add_text(algorithm, "frameworkVersion", PARE_VERSION) &&
            add_text(algorithm, "quantization", s->macs.int8 > 0 ? "int8" : "fp32") && add_text(dataset, "dataUsage", "input") &&
-           add_text(dataset, "dataType", "other") && cJSON_AddNumberToObject(dataset, "dataQuantity", 1) != NULL;
+           add_text(dataset, "dataType", "other") && cJSON_AddNumberToObject(dataset, "dataQuantity", REQUESTS) != NULL;
     if (good && isfinite(s->accuracy)) good = cJSON_AddNumberToObject(task, "measuredAccuracy", s->accuracy) != NULL;
     snprintf(text, sizeof text, "%d inferences at batch 1: the figures of one, times %d; network %.64s", REQUESTS, REQUESTS, s->sha256);
     (void)r;
     return good && add_text(task, "taskDescription", text);
 }
 
-static bool boamps_rest(const Report *r, const ReportState *s, cJSON *root)
+/* What was measured of this network; NULL: nothing was timed. */
+static const Compared *compared_of(const Report *r, const ReportState *s)
 {
-    bool measured = strncmp(s->energy_j.source, "measured", 8) == 0;
+    return s->compared >= 0 && s->compared < r->measured.count ? &r->measured.networks[s->compared] : NULL;
+}
+
+/* "high": within 10 %; "medium": within 25 %; "low": all else, every model among them. Doubt of the source and of the windows together. */
+static const char *boamps_quality(const Report *r, const ReportState *s)
+{
+    const Compared *n = compared_of(r, s);
+    double doubt = r->measured.source.factor > 1 ? r->measured.source.factor - 1 : 0.25;
+    if (strncmp(s->energy_j.source, "measured", 8) != 0) return "low";
+    if (n != NULL && n->energy_j.median > 0) doubt = hypot(doubt, (n->energy_j.high - n->energy_j.low) / 2 / n->energy_j.median);
+    return doubt <= 0.1 ? "high" : doubt <= 0.25 ? "medium" : "low";
+}
+
+static bool boamps_measure(const Report *r, const ReportState *s, const char *when, cJSON *root)
+{
+    const EnergySource *source = &r->measured.source;
+    const Compared *n = compared_of(r, s);
+    bool rapl = strcmp(source->id, "powercap") == 0 || strcmp(source->id, "perf") == 0;
     cJSON *measure = add_item(root, "measures");
     bool good = measure != NULL && add_text(measure, "measurementMethod", s->energy_j.source) &&
                 add_text(measure, "version", "pare " PARE_VERSION) &&
-                add_text(measure, "cpuTrackingMode", measured ? "measured" : "modelled") &&
-                cJSON_AddNumberToObject(measure, "powerConsumption", REQUESTS * s->energy_j.value / JOULES_PER_KWH) != NULL;
+                add_text(measure, "cpuTrackingMode", rapl ? "rapl" : source->id[0] != '\0' ? source->id : "unknown") &&
+                cJSON_AddNumberToObject(measure, "powerConsumption", REQUESTS * s->energy_j.value / JOULES_PER_KWH) != NULL &&
+                add_text(measure, "measurementDateTime", when);
     if (good && isfinite(s->latency_ms.median))
         good = cJSON_AddNumberToObject(measure, "measurementDuration", REQUESTS * s->latency_ms.median * 1e-3) != NULL;
-    cJSON *system = cJSON_AddObjectToObject(root, "system"), *software = cJSON_AddObjectToObject(root, "software");
-    good = good && add_text(system, "os", "linux") && add_text(system, "distribution", r->machine.os) &&
-           add_text(software, "language", "c") &&
-           add_text(software, "version", "11");
+    if (good && n != NULL && n->seconds.median > 0 && n->cpu_seconds.median > 0 && r->machine.cores > 0) {
+        double usage = n->cpu_seconds.median / n->seconds.median / r->machine.cores;
+        good = cJSON_AddNumberToObject(measure, "averageUtilizationCpu", fmin(usage, 1)) != NULL;
+    }
+    if (good && r->measured.count > 0 && isfinite(r->measured.idle_before_w)) {
+        double kwh = r->measured.idle_before_w * r->measured.idle_seconds / JOULES_PER_KWH;
+        good = cJSON_AddNumberToObject(measure, "powerCalibrationMeasurement", kwh) != NULL &&
+               cJSON_AddNumberToObject(measure, "durationCalibrationMeasurement", r->measured.idle_seconds) != NULL;
+    }
+    return good;
+}
+
+static bool boamps_infrastructure(const Report *r, cJSON *root)
+{
     cJSON *infrastructure = cJSON_AddObjectToObject(root, "infrastructure");
-    good = good && add_text(infrastructure, "infraType", "other");
+    bool good = add_text(infrastructure, "infraType", "other");
     cJSON *cpu = add_item(infrastructure, "components");
     good = good && cpu != NULL && add_text(cpu, "componentName", r->machine.cpu) && add_text(cpu, "componentType", "cpu") &&
            cJSON_AddNumberToObject(cpu, "nbComponent", 1) != NULL;
+    double memory = round(memory_gb());
+    if (!good || !(memory >= 1)) return good;
+    cJSON *ram = cJSON_CreateObject();
+    if (ram == NULL || !cJSON_AddItemToArray(cJSON_GetObjectItem(infrastructure, "components"), ram)) {
+        cJSON_Delete(ram);
+        return false;
+    }
+    return add_text(ram, "componentType", "ram") && cJSON_AddNumberToObject(ram, "nbComponent", 1) != NULL &&
+           cJSON_AddNumberToObject(ram, "memorySize", memory) != NULL;
+}
+
+static bool boamps_rest(const Report *r, const ReportState *s, const char *when, cJSON *root)
+{
+    if (!boamps_measure(r, s, when, root)) return false;
+    cJSON *system = cJSON_AddObjectToObject(root, "system"), *software = cJSON_AddObjectToObject(root, "software");
+    bool good = add_text(system, "os", "linux") && add_text(system, "distribution", r->machine.os) &&
+                add_text(software, "language", "c") && add_text(software, "version", "11") && boamps_infrastructure(r, root);
     const GridFactor *g = &r->carbon.grid;
     if (good && g->code != NULL && strcmp(g->code, "WLD") != 0) {
         cJSON *environment = cJSON_AddObjectToObject(root, "environment");
         good = add_text(environment, "country", g->region) &&
                cJSON_AddNumberToObject(environment, "powerSourceCarbonIntensity", g->g_per_kwh) != NULL;
     }
-    return good && add_text(root, "quality", measured ? "medium" : "low");
+    return good && add_text(root, "quality", boamps_quality(r, s));
 }
 
 static cJSON *boamps_json(const Report *r, const ReportState *s)
@@ -212,12 +259,13 @@ static cJSON *boamps_json(const Report *r, const ReportState *s)
     cJSON *root = cJSON_CreateObject(), *header = cJSON_AddObjectToObject(root, "header");
     run_id(r, id);
     snprintf(when, sizeof when, "%.10s %.8s", r->created, strlen(r->created) > 18 ? r->created + 11 : "");
-    bool good = add_text(header, "formatVersion", "1.1.0") && add_text(header, "reportId", id) &&
+    bool good = add_text(header, "formatVersion", "1.1.0") && add_text(header, "formatVersionSpecificationUri", BOAMPS_URI) &&
+                add_text(header, "reportId", id) &&
                 add_text(header, "reportDatetime", when) &&
                 add_text(header, "reportStatus", "draft");
     cJSON *publisher = cJSON_AddObjectToObject(header, "publisher");
     good = good && add_text(publisher, "confidentialityLevel", "internal");
-    if (good && boamps_task(r, s, root) && boamps_rest(r, s, root)) return root;
+    if (good && boamps_task(r, s, root) && boamps_rest(r, s, when, root)) return root;
     cJSON_Delete(root);
     return NULL;
 }
