@@ -6,6 +6,7 @@
 
 #include "base/bytes.h"
 #include "pipeline/goals.h"
+#include "pipeline/json_write.h"
 
 const Command *const *commands_all(void)
 {
@@ -218,6 +219,14 @@ Status cli_parse(Call *c, int argc, char **argv, Err *err)
         }
     }
     return finish(c, err);
+}
+
+Status cli_print_json(cJSON *json, StrBuf *out, Err *err)
+{
+    json_print(json, out);
+    strbuf_add(out, "\n");
+    cJSON_Delete(json);
+    return out->failed ? err_no_memory(err, "the JSON text") : OK;
 }
 
 void call_release(Call *c)

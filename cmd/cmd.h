@@ -95,6 +95,8 @@ const char *command_nearest(const char *name);
 /* Fills c from the arguments behind the command's name. ERR_USAGE names the option and the nearest known one. */
 Status cli_parse(Call *c, int argc, char **argv, Err *err);
 void call_release(Call *c);
+/* A document for --json, indented, a line of its own; takes it (NULL: there was no memory for it). */
+Status cli_print_json(cJSON *json, StrBuf *out, Err *err);
 
 void help_program(StrBuf *b);
 void help_command(const Command *command, StrBuf *b);

@@ -16,16 +16,6 @@ static const Opt docs_options[] = {
     OPT_END,
 };
 
-static Status print_schema(cJSON *schema, StrBuf *b, Err *err)
-{
-    char *text = schema != NULL ? cJSON_Print(schema) : NULL;
-    cJSON_Delete(schema);
-    if (text == NULL) return err_no_memory(err, "a schema");
-    strbuf_printf(b, "%s\n", text);
-    cJSON_free(text);
-    return OK;
-}
-
 static Status run(Call *c, Err *err)
 {
     const char *kind = c->args[0];
@@ -33,10 +23,10 @@ static Status run(Call *c, Err *err)
     else if (strcmp(kind, "ops") == 0) docs_ops(&c->out);
     else if (strcmp(kind, "formats") == 0) docs_formats(&c->out);
     else if (strcmp(kind, "man") == 0) man_page(&c->out);
-    else if (strcmp(kind, "recipe-schema") == 0) return print_schema(recipe_schema(), &c->out, err);
-    else if (strcmp(kind, "report-schema") == 0) return print_schema(report_schema(), &c->out, err);
-    else if (strcmp(kind, "measure-schema") == 0) return print_schema(comparison_schema(), &c->out, err);
-    else if (strcmp(kind, "profile-schema") == 0) return print_schema(profile_schema(), &c->out, err);
+    else if (strcmp(kind, "recipe-schema") == 0) return cli_print_json(recipe_schema(), &c->out, err);
+    else if (strcmp(kind, "report-schema") == 0) return cli_print_json(report_schema(), &c->out, err);
+    else if (strcmp(kind, "measure-schema") == 0) return cli_print_json(comparison_schema(), &c->out, err);
+    else if (strcmp(kind, "profile-schema") == 0) return cli_print_json(profile_schema(), &c->out, err);
     else
         return err_set(err, ERR_USAGE, "docs: '%s' is none of passes, ops, formats, man, recipe-schema, report-schema, measure-schema, "
                                        "profile-schema",

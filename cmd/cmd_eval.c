@@ -89,12 +89,7 @@ static Status print_json(const Evaluation *e, StrBuf *b, Err *err)
             add_number(item, "positions", (double)f->positions);
         }
     }
-    char *text = cJSON_Print(json);
-    cJSON_Delete(json);
-    if (text == NULL) return err_no_memory(err, "the JSON text");
-    strbuf_printf(b, "%s\n", text);
-    cJSON_free(text);
-    return OK;
+    return cli_print_json(json, b, err);
 }
 
 static Status run(Call *c, Err *err)

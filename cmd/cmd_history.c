@@ -77,12 +77,7 @@ static Status run(Call *c, Err *err)
     if (all == 0 && h.skipped == 0 && o->gate) status = err_set(err, ERR_DATA, "%s: no run in it, nothing to judge", path);
     if (all > 0 && h.count == 0) status = err_set(err, ERR_DATA, "%s: no run of '%s' among its %zu", path, o->name, all);
     if (status == OK && o->json) {
-        cJSON *json = history_json(&h, path);
-        char *text = json != NULL ? cJSON_Print(json) : NULL;
-        cJSON_Delete(json);
-        if (text != NULL) strbuf_printf(&c->out, "%s\n", text);
-        else status = err_no_memory(err, "the JSON text");
-        cJSON_free(text);
+        status = cli_print_json(history_json(&h, path), &c->out, err);
     } else if (status == OK && !o->common.quiet) {
         history_print(&h, path, isatty(STDOUT_FILENO) && (no_color == NULL || no_color[0] == '\0'), takes_utf8(), &c->out);
     }

@@ -23,12 +23,7 @@ static Status run(Call *c, Err *err)
     TRY(model_open(c->args[0], c->max_mem, &model, err));
     Status status = inspect_model(&model, c->args[0], NULL, &inspection, err);
     if (status == OK && o->json) {
-        cJSON *json = inspection_json(&inspection);
-        char *text = json != NULL ? cJSON_Print(json) : NULL;
-        if (text == NULL) status = err_no_memory(err, "the JSON text");
-        else strbuf_printf(&c->out, "%s\n", text);
-        cJSON_free(text);
-        cJSON_Delete(json);
+        status = cli_print_json(inspection_json(&inspection), &c->out, err);
     } else if (status == OK) {
         inspection_print(&inspection, o->all, &c->out);
     }

@@ -22,16 +22,8 @@ static const Opt lint_options[] = {
 
 static Status print(const LintOptions *o, const Lint *l, StrBuf *out, Err *err)
 {
-    if (!o->json) {
-        lint_print(l, o->all, out);
-        return OK;
-    }
-    cJSON *json = lint_json(l);
-    char *text = json != NULL ? cJSON_Print(json) : NULL;
-    cJSON_Delete(json);
-    if (text == NULL) return err_no_memory(err, "the JSON text");
-    strbuf_printf(out, "%s\n", text);
-    cJSON_free(text);
+    if (o->json) return cli_print_json(lint_json(l), out, err);
+    lint_print(l, o->all, out);
     return OK;
 }
 

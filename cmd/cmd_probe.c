@@ -30,16 +30,6 @@ static const Opt probe_options[] = {
     OPT_END,
 };
 
-static Status print_json(cJSON *json, StrBuf *b, Err *err)
-{
-    char *text = json != NULL ? cJSON_Print(json) : NULL;
-    cJSON_Delete(json);
-    if (text == NULL) return err_no_memory(err, "the JSON text");
-    strbuf_printf(b, "%s\n", text);
-    cJSON_free(text);
-    return OK;
-}
-
 static void print_speed(const char *name, double one, double all, const char *unit, StrBuf *b)
 {
     strbuf_printf(b, "  %-22s %8.1f %8.1f  %s\n", name, one * 1e-9, all * 1e-9, unit);
@@ -78,7 +68,7 @@ static Status calibrate(Call *c, const SourceSettings *settings, Err *err)
     const CalibrateOptions options = { o->seconds, (int)o->common.threads, c->max_mem, c->log };
     StrBuf text = { 0 };
     Status status = profile_measure(settings, &options, &p, err);
-    if (status == OK) status = print_json(profile_json(&p), &text, err);
+    if (status == OK) status = cli_print_json(profile_json(&p), &text, err);
     if (status == OK) status = outfile_write(file, text.data, text.len, err);
     if (status == OK) status = outfile_commit(file, err);
     else outfile_abort(file);
@@ -100,7 +90,7 @@ static Status run(Call *c, Err *err)
     if (o->output != NULL) return err_set(err, ERR_USAGE, "probe: --output is for --calibrate");
     Probe probe;
     probe_machine(&settings, LOOK_SECONDS, &probe);
-    if (o->json) TRY(print_json(probe_json(&probe), &c->out, err));
+    if (o->json) TRY(cli_print_json(probe_json(&probe), &c->out, err));
     else probe_print(&probe, &c->out);
     return source_check_named(&settings, err);
 }

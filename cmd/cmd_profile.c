@@ -59,16 +59,8 @@ static Status write_trace(const Profiling *p, OutFile **file, Err *err)
 
 static Status print(const ProfileCommand *o, const Profiling *p, StrBuf *out, Err *err)
 {
-    if (!o->json) {
-        profiling_print(p, out);
-        return OK;
-    }
-    cJSON *json = profiling_json(p);
-    char *text = json != NULL ? cJSON_Print(json) : NULL;
-    cJSON_Delete(json);
-    if (text == NULL) return err_no_memory(err, "the JSON text");
-    strbuf_printf(out, "%s\n", text);
-    cJSON_free(text);
+    if (o->json) return cli_print_json(profiling_json(p), out, err);
+    profiling_print(p, out);
     return OK;
 }
 

@@ -32,16 +32,8 @@ static Status show(Call *c, const ComparisonReport *report, Err *err)
     if (o->report != NULL) TRY(comparison_write(report, o->report, err));
     if (o->junit != NULL) TRY(comparison_write_junit(report, o->junit, err));
     if (o->history != NULL) TRY(append_history(report, o->history, err));
-    if (o->json) {
-        cJSON *json = comparison_json(report);
-        char *text = json != NULL ? cJSON_Print(json) : NULL;
-        cJSON_Delete(json);
-        if (text == NULL) return err_no_memory(err, "the report");
-        strbuf_printf(&c->out, "%s\n", text);
-        cJSON_free(text);
-    } else if (!o->common.quiet) {
-        comparison_print(report, &c->out);
-    }
+    if (o->json) return cli_print_json(comparison_json(report), &c->out, err);
+    if (!o->common.quiet) comparison_print(report, &c->out);
     return OK;
 }
 

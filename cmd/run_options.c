@@ -70,16 +70,8 @@ static Status show_report(Call *c, const Report *report, Err *err)
 {
     const RunCommand *o = c->options;
     if (!report->dry_run) TRY(write_files(o, report, err));
-    if (o->json) {
-        cJSON *json = report_json(report);
-        char *text = json != NULL ? cJSON_Print(json) : NULL;
-        cJSON_Delete(json);
-        if (text == NULL) return err_no_memory(err, "the report");
-        strbuf_printf(&c->out, "%s\n", text);
-        cJSON_free(text);
-    } else if (!o->common.quiet) {
-        report_print(report, &c->out);
-    }
+    if (o->json) return cli_print_json(report_json(report), &c->out, err);
+    if (!o->common.quiet) report_print(report, &c->out);
     return OK;
 }
 

@@ -1,30 +1,17 @@
 /* A comparison's files. */
-#include <errno.h>
 #include <math.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
 
-#include "base/file.h"
 #include "pipeline/comparison.h"
-#include "pipeline/html_report.h"
 #include "pipeline/junit.h"
+#include "pipeline/report.h"
 
 Status comparison_write(const ComparisonReport *r, const char *folder, Err *err)
 {
-    StrBuf markdown = { 0 }, page = { 0 };
-    if (mkdir(folder, 0777) != 0 && errno != EEXIST) return err_set(err, ERR_IO, "report folder %s: %s", folder, strerror(errno));
+    StrBuf markdown = { 0 };
     cJSON *json = comparison_json(r);
-    char *text = json != NULL ? cJSON_Print(json) : NULL;
     comparison_print_markdown(r, &markdown);
-    if (json != NULL) html_report(json, &page);
-    Status status = text == NULL || markdown.failed || page.failed ? err_no_memory(err, "the report") : OK;
-    if (status == OK) status = outfile_put_in(folder, "report.json", text, strlen(text), err);
-    if (status == OK) status = outfile_put_in(folder, "report.md", markdown.data, markdown.len, err);
-    if (status == OK) status = outfile_put_in(folder, "report.html", page.data, page.len, err);
-    strbuf_release(&page);
+    Status status = report_put_files(folder, json, &markdown, err);
     strbuf_release(&markdown);
-    cJSON_free(text);
     cJSON_Delete(json);
     return status;
 }

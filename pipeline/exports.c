@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "pipeline/json_write.h"
 #include "pipeline/text.h"
 #include "pipeline/version.h"
 
@@ -277,12 +278,11 @@ Status export_boamps(const Report *r, const char *path, Err *err)
         return err_set(err, ERR_DATA, "boamps %s: not written, there is no energy figure (%s)", path,
                        s->energy_j.source[0] != '\0' ? s->energy_j.source : "nothing was measured");
     cJSON *json = boamps_json(r, s);
-    char *text = json != NULL ? cJSON_Print(json) : NULL;
+    StrBuf text = { 0 };
+    json_print(json, &text);
+    strbuf_add(&text, "\n");
     cJSON_Delete(json);
-    StrBuf line = { 0 };
-    if (text != NULL) strbuf_printf(&line, "%s\n", text);
-    cJSON_free(text);
-    Status status = text == NULL || line.failed ? err_no_memory(err, "the BoAmps report") : outfile_put(path, line.data, line.len, err);
-    strbuf_release(&line);
+    Status status = text.failed ? err_no_memory(err, "the BoAmps report") : outfile_put(path, text.data, text.len, err);
+    strbuf_release(&text);
     return status;
 }

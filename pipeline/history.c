@@ -8,6 +8,7 @@
 #include "base/bytes.h"
 #include "base/file.h"
 #include "base/version.h"
+#include "pipeline/json_write.h"
 #include "pipeline/text.h"
 
 #define FORMAT 1
@@ -128,14 +129,13 @@ static cJSON *entry_json(const HistoryEntry *e)
 Status history_append(const char *path, const HistoryEntry *e, Err *err)
 {
     cJSON *json = entry_json(e);
-    char *text = json != NULL ? cJSON_PrintUnformatted(json) : NULL;
     StrBuf line = { 0 };
+    json_print_compact(json, &line);
+    strbuf_add(&line, "\n");
     cJSON_Delete(json);
-    if (text != NULL) strbuf_printf(&line, "%s\n", text);
-    Status status = text == NULL || line.failed ? err_no_memory(err, "the history line") : OK;
+    Status status = line.failed ? err_no_memory(err, "the history line") : OK;
     if (status == OK && line.len > HISTORY_LINE) status = err_set(err, ERR_BUG, "history %s: a line of %zu bytes", path, line.len);
     if (status == OK) status = file_append(path, NULL, line.data, err);
-    cJSON_free(text);
     strbuf_release(&line);
     return status;
 }

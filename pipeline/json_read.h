@@ -21,9 +21,5 @@ JsonPath json_path_index(const JsonPath *parent, int index);
 /* "recipe.json: passes[1]", for the front of a message */
 void json_path_print(const JsonPath *p, char *text, size_t size);
 const char *json_type_name(const cJSON *item);
-/* Keys sorted, no white space, numbers in their shortest exact form. */
-void json_canonical(const cJSON *json, StrBuf *b);
-/* "12" or "0.5": the shortest decimal that reads back as the same double. */
-void json_number_text(double value, char text[32]);
 
 #endif

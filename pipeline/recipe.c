@@ -5,6 +5,7 @@
 
 #include "base/file.h"
 #include "pipeline/json_read.h"
+#include "pipeline/json_write.h"
 
 #define RECIPE_MAX_BYTES (16u << 20)
 

@@ -10,6 +10,7 @@
 
 #include "base/file.h"
 #include "pipeline/html_report.h"
+#include "pipeline/json_write.h"
 #include "pipeline/junit.h"
 #include "pipeline/text.h"
 
@@ -204,25 +205,31 @@ Status report_check_folder(const char *folder, Err *err)
     return status;
 }
 
-Status report_write(const Report *r, const char *folder, Err *err)
+Status report_put_files(const char *folder, const cJSON *json, const StrBuf *markdown, Err *err)
 {
     struct stat info;
-    StrBuf markdown = { 0 }, page = { 0 };
+    StrBuf text = { 0 }, page = { 0 };
     if (mkdir(folder, 0777) != 0 && (errno != EEXIST || stat(folder, &info) != 0 || !S_ISDIR(info.st_mode))) {
         return err_set(err, ERR_IO, "report folder %s: %s", folder, errno == EEXIST ? "a file of that name is there" : strerror(errno));
     }
-    cJSON *json = report_json(r);
-    char *text = json != NULL ? cJSON_Print(json) : NULL;
-    report_print_markdown(r, &markdown);
+    json_print(json, &text);
     if (json != NULL) html_report(json, &page);
-    Status status = OK;
-    if (text == NULL || markdown.failed || page.failed) status = err_no_memory(err, "the report");
-    if (status == OK) status = outfile_put_in(folder, "report.json", text, strlen(text), err);
-    if (status == OK) status = outfile_put_in(folder, "report.md", markdown.data, markdown.len, err);
+    Status status = text.failed || markdown->failed || page.failed ? err_no_memory(err, "the report") : OK;
+    if (status == OK) status = outfile_put_in(folder, "report.json", text.data, text.len, err);
+    if (status == OK) status = outfile_put_in(folder, "report.md", markdown->data, markdown->len, err);
     if (status == OK) status = outfile_put_in(folder, "report.html", page.data, page.len, err);
     strbuf_release(&page);
+    strbuf_release(&text);
+    return status;
+}
+
+Status report_write(const Report *r, const char *folder, Err *err)
+{
+    StrBuf markdown = { 0 };
+    cJSON *json = report_json(r);
+    report_print_markdown(r, &markdown);
+    Status status = report_put_files(folder, json, &markdown, err);
     strbuf_release(&markdown);
-    cJSON_free(text);
     cJSON_Delete(json);
     return status;
 }

@@ -151,6 +151,8 @@ void report_print(const Report *r, StrBuf *b);
 void report_print_markdown(const Report *r, StrBuf *b);
 /* folder/report.json, report.html and report.md; the folder is made when missing. */
 Status report_write(const Report *r, const char *folder, Err *err);
+/* The same files of any report: report.json and report.html of `json` (NULL: no memory for it), and report.md. */
+Status report_put_files(const char *folder, const cJSON *json, const StrBuf *markdown, Err *err);
 /* The goals as JUnit XML. */
 Status report_write_junit(const Report *r, const char *path, Err *err);
 /* Whether it could write there, so that no hour of work and no network is spent on a report that cannot be kept. */

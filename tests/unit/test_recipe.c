@@ -1,6 +1,7 @@
 #include "test.h"
 
 #include "pipeline/json_read.h"
+#include "pipeline/json_write.h"
 #include "pipeline/recipe.h"
 
 static Recipe *parse(const char *text)
