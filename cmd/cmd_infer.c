@@ -1,8 +1,7 @@
 #include "cmd/cmd.h"
 
-#include "base/file.h"
 #include "pipeline/infer.h"
-#include "pipeline/model.h"
+#include "pipeline/places.h"
 
 typedef struct InferCommand {
     CommonOptions common;
@@ -24,15 +23,6 @@ static const Opt infer_options[] = {
     OPT_END,
 };
 
-/* Neither the network, nor a file of weights beside it, nor the arrays that a data section names may be written over. */
-static Status check_output(const char *output, const Model *model, const Dataset *data, const char *section, Err *err)
-{
-    bool read = file_same(output, section) || file_same(output, dataset_path(data));
-    for (int i = 0; i < model->file_count; i++) read |= file_same(output, model->files[i]->path);
-    if (!read || outfile_is_stream(output)) return OK;
-    return err_set(err, ERR_USAGE, "infer: the output '%s' is one of the inputs; choose another name", output);
-}
-
 static Status run(Call *c, Err *err)
 {
     const InferCommand *o = c->options;
@@ -40,6 +30,10 @@ static Status run(Call *c, Err *err)
     Dataset *data = NULL;
     if (o->data == NULL) return err_set(err, ERR_USAGE, "infer: --data=FILE is missing: the inputs to run on");
     if (o->output == NULL) return err_set(err, ERR_USAGE, "infer: -o FILE is missing: the .npz to write");
+    Places places = { .count = 0 };
+    TRY(places_add(&places, "output", o->output, err));
+    TRY(places_apart(&places, "the network", c->args[0], err));
+    TRY(places_apart(&places, "the data", o->data, err));
     TRY(model_open(c->args[0], c->max_mem, &model, err));
     DataOptions data_options = { .max_mem = c->max_mem, .expect_nonfinite = true, .log = c->log }; /* what NaN gives may be the question */
     int threads = engine_set_threads((int)o->common.threads);
@@ -47,7 +41,7 @@ static Status run(Call *c, Err *err)
     if (status == OK) status = dataset_open(o->data, model.graph, &data_options, &data, err);
     SessionOptions session = { .threads = threads, .plain = o->plain, .int8 = (Int8Use)o->int8, .max_mem = c->max_mem };
     InferOptions options = { .batch = o->batch, .session = session, .log = c->log };
-    if (status == OK) status = check_output(o->output, &model, data, o->data, err);
+    if (status == OK) status = places_apart_inputs(&places, &model, data, err);
     if (status == OK) status = infer_to_file(model.graph, data, o->output, &options, err);
     dataset_free(data);
     model_release(&model);

@@ -35,15 +35,6 @@ static const Opt profile_options[] = {
     OPT_END,
 };
 
-/* The trace may not be written over what is read. */
-static Status check_trace(const ProfileCommand *o, const Model *m, Err *err)
-{
-    if (o->trace == NULL || outfile_is_stream(o->trace)) return OK;
-    bool read = (o->data != NULL && file_same(o->trace, o->data)) || (o->machine != NULL && file_same(o->trace, o->machine));
-    for (int i = 0; i < m->file_count; i++) read |= file_same(o->trace, m->files[i]->path);
-    return read ? err_set(err, ERR_USAGE, "profile: the trace '%s' is one of the inputs; choose another name", o->trace) : OK;
-}
-
 static Status write_trace(const Profiling *p, OutFile **file, Err *err)
 {
     StrBuf text = { 0 };
@@ -71,16 +62,21 @@ static Status run(Call *c, Err *err)
     Profile machine;
     Profiling p = { 0 };
     OutFile *file = NULL;
+    Places places = { .count = 0 };
     Status status;
+    TRY(places_add(&places, "trace", o->trace, err));
+    TRY(places_apart(&places, "the network", c->args[0], err));
+    TRY(places_apart(&places, "the data", o->data, err));
+    TRY(places_apart(&places, "the profile", o->machine, err));
     if (o->machine != NULL) TRY(profile_load(o->machine, &machine, err));
     TRY_OUT(model_open(c->args[0], c->max_mem, &model, err));
-    TRY_OUT(check_trace(o, &model, err));
     if (o->trace != NULL) TRY_OUT(outfile_open(o->trace, &file, err)); /* before the seconds it takes */
     c->out_to_stderr = o->trace != NULL && outfile_is_stdout(o->trace);
     ProfilingOptions options = { .session = { .threads = (int)o->common.threads, .plain = o->plain, .int8 = (Int8Use)o->int8,
                                               .max_mem = c->max_mem, .log = c->log },
                                  .data = o->data, .batch = o->batch, .seconds = o->seconds,
-                                 .machine = o->machine != NULL ? &machine : NULL, .machine_path = o->machine, .log = c->log };
+                                 .machine = o->machine != NULL ? &machine : NULL, .machine_path = o->machine, .places = &places,
+                                 .log = c->log };
     TRY_OUT(profiling_run(&model, c->args[0], &options, &p, err));
     TRY_OUT(profiling_choose(&p, (ProfilingSort)o->sort, o->match, o->top, err));
     if (file != NULL) TRY_OUT(write_trace(&p, &file, err));

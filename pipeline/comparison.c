@@ -91,22 +91,13 @@ static Status evaluate_side(Contest *c, int i, Err *err)
     return status;
 }
 
-/* What the caller will write against the files that the network and the data are made of. */
-static Status check_places(const Contest *c, const Side *s, Err *err)
-{
-    const Places *p = c->options->places;
-    if (p == NULL) return OK;
-    for (int k = 0; k < s->model.file_count; k++) TRY(places_apart(p, "the input", s->model.files[k]->path, err));
-    return s->data != NULL ? places_apart(p, "the data", dataset_path(s->data), err) : OK;
-}
-
 static Status load_side(Contest *c, int i, Err *err)
 {
     Side *s = &c->sides[i];
     ComparisonFile *f = &c->report->files[i];
     TRY(model_open(f->path, c->options->max_mem, &s->model, err));
     Status status = open_data(c, i, err);
-    if (status == OK) TRY(check_places(c, s, err));
+    if (status == OK) TRY(places_apart_inputs(c->options->places, &s->model, s->data, err));
     if (status == OK) status = state_sizes(&f->state, &s->model, &s->gauge, true, c->report->arena, err);
     if (status != OK) return err_prefix(err, "%s", f->path);
     f->bytes_moved = (double)(f->state.weight_bytes + f->state.activation_bytes);

@@ -21,6 +21,13 @@ Status places_apart(const Places *p, const char *what, const char *path, Err *er
     return OK;
 }
 
+Status places_apart_inputs(const Places *p, const Model *m, const Dataset *data, Err *err)
+{
+    if (p == NULL) return OK;
+    for (int i = 0; i < m->file_count; i++) TRY(places_apart(p, "the input", m->files[i]->path, err));
+    return data != NULL ? places_apart(p, "the data", dataset_path(data), err) : OK;
+}
+
 Status places_add(Places *p, const char *option, const char *path, Err *err)
 {
     if (path == NULL) return OK;

@@ -2,8 +2,8 @@
 #ifndef PARE_PIPELINE_PLACES_H
 #define PARE_PIPELINE_PLACES_H
 
-#include "base/arena.h"
-#include "base/status.h"
+#include "data/dataset.h"
+#include "pipeline/model.h"
 
 #define PLACES_MOST 8 /* four options, and a report of three files */
 
@@ -23,5 +23,8 @@ Status places_add_report(Places *p, const char *folder, Arena *arena, Err *err);
 /* ERR_USAGE when one of them is the file `path` (NULL is fine), which is `what`: "the network", "the data". Streams are never the same
  * file twice, but for standard output. */
 Status places_apart(const Places *p, const char *what, const char *path, Err *err);
+/* Against the files that a network and its data are made of, those that no command line names among them: weights beside the network, the
+ * arrays of a data section. p and data may be NULL. */
+Status places_apart_inputs(const Places *p, const Model *m, const Dataset *data, Err *err);
 
 #endif

@@ -50,8 +50,9 @@ out:
 }
 
 /* One call's inputs. */
-static Status read_inputs(const Graph *g, const ProfilingOptions *o, Tensor *inputs, int count, Profiling *p, Err *err)
+static Status read_inputs(const Model *m, const ProfilingOptions *o, Tensor *inputs, int count, Profiling *p, Err *err)
 {
+    const Graph *g = m->graph;
     Dataset *data = NULL;
     Status status = OK;
     int64_t want = o->batch > 0 ? o->batch : 1;
@@ -65,6 +66,7 @@ static Status read_inputs(const Graph *g, const ProfilingOptions *o, Tensor *inp
     } else {
         TRY_OUT(open_random(g, feeds, count, want, &data, err));
     }
+    TRY_OUT(places_apart_inputs(o->places, m, data, err));
     bool batched = dataset_batched(data);
     int64_t samples = batched ? dataset_batch(data, want) : p->random ? 1 : dataset_samples(data);
     TRY_OUT(dataset_read(data, 0, samples, inputs, NULL, err));
@@ -120,7 +122,7 @@ Status profiling_run(const Model *m, const char *path, const ProfilingOptions *o
     Tensor *inputs = alloc_zeroed((size_t)count + 1, sizeof *inputs);
     if (inputs == NULL) return err_no_memory(err, "the inputs");
     TRY_OUT(engine_supports(g, err));
-    TRY_OUT(read_inputs(g, o, inputs, count, out, err));
+    TRY_OUT(read_inputs(m, o, inputs, count, out, err));
     SessionOptions so = o->session;
     so.one_lane = true; /* with and without clocks the same work on the same threads */
     TRY_OUT(session_new(g, &so, &session, err));

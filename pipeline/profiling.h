@@ -3,7 +3,7 @@
 #define PARE_PIPELINE_PROFILING_H
 
 #include "greenness/timing.h"
-#include "pipeline/model.h"
+#include "pipeline/places.h"
 
 #include <cjson/cJSON.h>
 
@@ -17,6 +17,7 @@ typedef struct ProfilingOptions {
     double seconds;          /* for the runs; 0: 2 */
     const Profile *machine;  /* whose peaks; NULL: measured, in a second */
     const char *machine_path;/* where it is from */
+    const Places *places;    /* that the caller writes: none may be a file that is read; NULL: none */
     Log *log;
 } ProfilingOptions;
 

@@ -31,6 +31,8 @@ t profile custom.onnx $common
 t profile tiny.onnx --profile=missing.json
 t profile tiny.onnx --profile=tiny.npz 2>&1 | tail -2
 t profile tiny.onnx --trace=tiny.onnx $common
+echo '{ "file": "tiny.npz" }' >section.json # what a section names is read, too
+t profile tiny.onnx --data=section.json --trace=tiny.npz $common
 t profile tiny.onnx --trace=missing/trace.json $common
 t profile tiny.onnx --sort=name
 t profile tiny.onnx --max-mem=100 $common
