@@ -12,6 +12,8 @@ static const Opt compare_options[] = {
     GOAL(2, "max-macs", "goal: multiply-accumulates: 40M or 50% of the first"),
     GOAL(3, "max-latency-ratio", "goal: run time over the first network's"),
     GOAL(4, "max-energy-ratio", "goal: energy over the first network's"),
+    { .name = "strict-goals", .type = OPT_FLAG, .field = offsetof(MeasureCommand, strict),
+      .help = "a goal that is inconclusive is missed: it must be shown to be kept" },
     ENGINE_OPTIONS(MeasureCommand),
     COMMON_OPTIONS(MeasureCommand),
     OPT_END,
@@ -26,7 +28,10 @@ const Command command_compare = {
                "  pare compare a.onnx b.onnx --max-latency-ratio=0.8 --junit=goals.xml\n\n"
                "The others are compared with the first one: their outputs first, then windows of all in random order, the first one twice\n"
                "in every round. A saving is claimed only where the 95 % interval of the ratio excludes 1 and lies outside of what the\n"
-               "first network against itself reads; else the verdict is 'inconclusive'. A missed goal gives exit code 5.\n",
+               "first network against itself reads; else the verdict is 'inconclusive'.\n\n"
+               "A missed goal gives exit code 5. A ratio misses its goal when the whole 95 % interval lies above the limit by more than\n"
+               "the noise of this machine, and meets it when the interval ends at or below the limit; between the two the goal is\n"
+               "inconclusive: a warning, 'skipped' in JUnit, exit code 0, or 5 with --strict-goals.\n",
     .options = compare_options,
     .options_size = sizeof(MeasureCommand),
     .min_args = 2,

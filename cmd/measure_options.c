@@ -8,6 +8,7 @@ static Status read_goals(const Call *c, Goals *goals, Err *err)
 {
     const MeasureCommand *o = c->options;
     goals_init(goals);
+    goals->strict = o->strict;
     for (int i = 0; i < GOAL_COUNT; i++) {
         if (o->goals[i] == NULL) continue;
         Status status = goals_set(goals, goal_options[i].name, o->goals[i], c->arena, err);

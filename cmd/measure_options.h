@@ -16,6 +16,7 @@ typedef struct MeasureCommand {
     SourceOptions source;
     FootprintTexts footprint;
     const char *goals[GOAL_COUNT]; /* compare only; in the order of goal_options */
+    bool strict;                   /* compare only */
 } MeasureCommand;
 
 #define MEASURE_TEXT(key, member, text) { .name = key, .type = OPT_STRING, .field = offsetof(MeasureCommand, member), .help = text }

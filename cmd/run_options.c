@@ -10,6 +10,7 @@
 static Status read_goals(const Call *c, Recipe *recipe, Err *err)
 {
     const RunCommand *o = c->options;
+    recipe->goals.strict = o->strict;
     for (int i = 0; i < GOAL_COUNT; i++) {
         if (o->goals[i] == NULL) continue;
         Status status = goals_set(&recipe->goals, goal_options[i].name, o->goals[i], recipe->arena, err);

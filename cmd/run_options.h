@@ -17,6 +17,7 @@ typedef struct RunCommand {
     double budget;
     const char *junit;
     const char *goals[GOAL_COUNT]; /* as text, in the order of goal_options */
+    bool strict;
     const char *data, *evaluation, *layer; /* pass only */
 } RunCommand;
 
@@ -50,7 +51,8 @@ typedef struct RunCommand {
     RUN_TEXT("max-size", goals[1], "goal: bytes of the result: 120000, 120k, 1.5M or 32%"), \
     RUN_TEXT("max-macs", goals[2], "goal: multiply-accumulates: 40M or 50%"), \
     RUN_TEXT("max-latency-ratio", goals[3], "goal: latency after, divided by before"), \
-    RUN_TEXT("max-energy-ratio", goals[4], "goal: energy after, divided by before")
+    RUN_TEXT("max-energy-ratio", goals[4], "goal: energy after, divided by before"), \
+    RUN_FLAG("strict-goals", strict, "a goal that is inconclusive is missed: it must be shown to be kept")
 
 /* Where layer statistics are kept: --cache-dir, else $XDG_CACHE_HOME/pare, else ~/.cache/pare; NULL: nowhere. */
 const char *run_cache_dir(const RunCommand *o, Arena *arena);

@@ -19,6 +19,7 @@
 #include "greenness/source.h"
 
 #define COMPARE_MOST 16 /* networks */
+#define COMPARE_CLAIM_PAIRS 6 /* fewer that all point one way are chance once in 16 or more often */
 
 /* One network, warm or not: `call` runs it once on one batch. An error ends the comparison. */
 typedef struct Contestant {

@@ -4,7 +4,7 @@
 
 #include "greenness/compare.h"
 
-#define CLAIM_PAIRS 6  /* fewer that all point one way are chance once in 16 or more often */
+#define CLAIM_PAIRS COMPARE_CLAIM_PAIRS
 
 /* after[i] / before[i]; pairs with a NaN or what is not above 0 are lost. `outlier` (may be NULL) gets a flag for each. Without pairs the
  * ratio is NaN. The verdict is left VERDICT_NONE. ERR_MEMORY. */

@@ -186,11 +186,13 @@ static Status check_goals(const Contest *c, Err *err)
 }
 
 /* Ratios of time and energy are those of the pairs, not of two medians. */
-static GoalNumbers numbers_of(const ComparisonFile *f, double time, double energy)
+static GoalNumbers numbers_of(const ComparisonReport *r, int i)
 {
-    const ReportState *s = &f->state;
-    return (GoalNumbers){ s->file_bytes >= 0 ? (double)s->file_bytes : NAN, s->macs.total >= 0 ? (double)s->macs.total : NAN, s->accuracy,
-                          time, energy };
+    const ReportState *s = &r->files[i].state;
+    GoalNumbers n = { .bytes = s->file_bytes >= 0 ? (double)s->file_bytes : NAN, .macs = s->macs.total >= 0 ? (double)s->macs.total : NAN,
+                      .accuracy = s->accuracy };
+    goal_numbers_compared(&n, &r->measured, i == 0 ? 0 : s->compared > 0 ? s->compared : -1);
+    return n;
 }
 
 static Status judge(Contest *c, Err *err)
@@ -198,28 +200,27 @@ static Status judge(Contest *c, Err *err)
     ComparisonReport *r = c->report;
     const Goals *g = c->options->goals;
     int missed = 0;
-    char names[512] = "";
+    StrBuf names = { 0 };
     if (g == NULL || !goals_any(g)) return OK;
     r->goals = calloc((size_t)r->file_count * GOAL_COUNT, sizeof *r->goals);
     if (r->goals == NULL) return err_no_memory(err, "the goals");
-    GoalNumbers before = numbers_of(&r->files[0], 1, 1);
+    GoalNumbers before = numbers_of(r, 0);
     for (int i = 1; i < r->file_count; i++) {
-        const ComparisonFile *f = &r->files[i];
-        bool timed = f->state.compared > 0;
-        GoalNumbers after = numbers_of(f, timed ? f->measured.time.median : NAN, timed ? f->measured.energy.median : NAN);
+        GoalNumbers after = numbers_of(r, i);
         GoalResult results[GOAL_COUNT];
         int count = goals_judge(g, &before, &after, results);
         for (int k = 0; k < count; k++) {
-            char found[64] = "not measured";
-            size_t used = strlen(names);
             r->goals[r->goal_count++] = (ComparisonGoal){ i, results[k] };
-            if (results[k].met) continue;
-            if (isfinite(results[k].found)) goal_number(&results[k], results[k].found, found);
-            snprintf(names + used, sizeof names - used, "%s%s of %s is %s, allowed %s", missed++ > 0 ? "; " : "", results[k].name, f->name,
-                     found, results[k].limit);
+            if (results[k].outcome == GOAL_INCONCLUSIVE) goal_warn(&results[k], r->files[i].name, c->options->log);
+            if (results[k].outcome != GOAL_MISSED) continue;
+            if (missed++ > 0) strbuf_add(&names, "; ");
+            goal_say(&results[k], r->files[i].name, &names);
         }
     }
-    return missed > 0 ? err_set(err, ERR_GOAL, missed == 1 ? "goal missed: %s" : "goals missed: %s", names) : OK;
+    Status status = names.failed ? err_no_memory(err, "the goals") : OK;
+    if (status == OK && missed > 0) status = err_set(err, ERR_GOAL, missed == 1 ? "goal missed: %s" : "goals missed: %s", names.data);
+    strbuf_release(&names);
+    return status;
 }
 
 /* ---- the whole ---- */

@@ -75,6 +75,8 @@ void comparison_report_free(ComparisonReport *r);
 
 /* Medians, sources and index of network k of a comparison, as a report's state holds them. */
 void report_state_compared(ReportState *s, const Comparison *c, int k);
+/* Ratios of network k's time and energy to the first one's, and how sure they are, as goals are judged on them; k below 0: not measured. */
+void goal_numbers_compared(GoalNumbers *n, const Comparison *c, int k);
 /* Ratios pair by pair with the null band, for time and energy of each network but the first, and the verdict on power. `index`: the number
  * that stands for each network, below zero: left out; NULL: its own. NULL when out of memory. */
 cJSON *comparison_pairs(const Comparison *c, const int *index);

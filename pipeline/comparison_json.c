@@ -128,17 +128,9 @@ static const Field carbon_fields[] = {
     FL(ComparisonReport, scenarios, scenario_count, ComparisonScenario, scenario_fields, "the same energies on several grids"),
     FIELD_END,
 };
-static const Field goal_result_fields[] = {
-    F(GoalResult, FIELD_TEXT, name, "as on the command line"),
-    F(GoalResult, FIELD_CHARS, limit, "as asked for"),
-    F(GoalResult, FIELD_NUMBER, allowed, "the limit as a number"),
-    F(GoalResult, FIELD_NUMBER, found, "the number it was held against; null: not measured"),
-    F(GoalResult, FIELD_BOOL, met, "whether it was kept"),
-    FIELD_END,
-};
 static const Field goal_fields[] = {
     F(ComparisonGoal, FIELD_CINT, network, "index into networks"),
-    FI(ComparisonGoal, result, goal_result_fields),
+    FI(ComparisonGoal, result, report_goal_fields),
     FIELD_END,
 };
 static const Field data_fields[] = {

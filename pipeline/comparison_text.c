@@ -267,10 +267,10 @@ static void print_rest(const ComparisonReport *r, const char *bullet, StrBuf *b)
     for (int i = 0; i < r->measured.warnings.count; i++) strbuf_printf(b, "%swarning: %s\n", bullet, r->measured.warnings.texts[i]);
     for (int i = 0; i < r->goal_count; i++) {
         const GoalResult *g = &r->goals[i].result;
-        char found[64];
-        goal_number(g, g->found, found);
-        strbuf_printf(b, "%sgoal %s %s, %s: %s, found %s\n", bullet, g->name, g->limit, r->files[r->goals[i].network].name,
-                      g->met ? "met" : "MISSED", isfinite(g->found) ? found : "nothing");
+        char found[GOAL_FOUND];
+        goal_found(g, found);
+        strbuf_printf(b, "%sgoal %s %s, %s: %s, %s%s\n", bullet, g->name, g->limit, r->files[r->goals[i].network].name,
+                      g->outcome == GOAL_MISSED ? "MISSED" : goal_outcome_text(g->outcome), isfinite(g->found) ? "found " : "", found);
     }
 }
 

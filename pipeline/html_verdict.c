@@ -92,13 +92,17 @@ static void goals_line(const View *v, StrBuf *b)
     strbuf_add(b, "<p>");
     cJSON_ArrayForEach(item, list) {
         bool met = view_true(item, "met");
-        char text[160], found[HTML_NUMBER];
+        char text[256], found[HTML_NUMBER], low[HTML_NUMBER], high[HTML_NUMBER], interval[2 * HTML_NUMBER + 8] = "";
+        const char *name = view_text(item, "name"), *limit = view_text(item, "limit"), *outcome = view_text(item, "outcome");
+        bool open = outcome != NULL && strcmp(outcome, "inconclusive") == 0;
         html_number(view_number(item, "found"), 4, found);
+        html_number(view_number(item, "low"), 4, low);
+        html_number(view_number(item, "high"), 4, high);
+        if (isfinite(view_number(item, "low"))) snprintf(interval, sizeof interval, " [%s, %s]", low, high);
         if (isnan(view_number(item, "found"))) snprintf(found, sizeof found, "not measured");
-        const char *name = view_text(item, "name"), *limit = view_text(item, "limit");
-        snprintf(text, sizeof text, "goal %s %s: %s, found %s", name != NULL ? name : "?", limit != NULL ? limit : "?",
-                 met ? "met" : "missed", found);
-        html_element(b, "span", met ? "badge met" : "badge missed", text);
+        snprintf(text, sizeof text, "goal %.40s %.40s: %s, found %s%s", name != NULL ? name : "?", limit != NULL ? limit : "?",
+                 met ? "met" : open ? "inconclusive" : "missed", found, interval);
+        html_element(b, "span", met ? "badge met" : open ? "badge modelled" : "badge missed", text);
         strbuf_add(b, " ");
     }
     strbuf_add(b, "</p>\n");

@@ -37,14 +37,22 @@ static void print_case(const JunitSuite *s, const GoalResult *g, StrBuf *b)
         strbuf_add(b, "\"/>\n");
         return;
     }
-    char found[64] = "not measured", allowed[64];
-    if (isfinite(g->found)) goal_number(g, g->found, found);
+    char found[GOAL_FOUND], allowed[64];
+    goal_found(g, found);
     goal_number(g, g->allowed, allowed);
-    strbuf_add(b, "\">\n      <failure type=\"goal\" message=\"");
+    bool open = g->outcome == GOAL_INCONCLUSIVE;
+    strbuf_add(b, open ? "\">\n      <skipped message=\"inconclusive: " : "\">\n      <failure type=\"goal\" message=\"");
     add_text(found, b);
     strbuf_add(b, ", allowed ");
     add_text(allowed, b);
     strbuf_add(b, "\"/>\n    </testcase>\n");
+}
+
+static int number_of(const JunitSuite *s, GoalOutcome outcome)
+{
+    int n = 0;
+    for (int k = 0; k < s->goal_count; k++) n += s->goals[k]->outcome == outcome;
+    return n;
 }
 
 void junit_print(const JunitSuite *suites, int count, StrBuf *b)
@@ -52,17 +60,16 @@ void junit_print(const JunitSuite *suites, int count, StrBuf *b)
     int tests = 0, failures = 0;
     for (int i = 0; i < count; i++) {
         tests += 1 + suites[i].goal_count;
-        for (int k = 0; k < suites[i].goal_count; k++) failures += !suites[i].goals[k]->met;
+        failures += number_of(&suites[i], GOAL_MISSED);
     }
     strbuf_printf(b, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites name=\"pare\" tests=\"%d\" failures=\"%d\">\n", tests,
                   failures);
     for (int i = 0; i < count; i++) {
         const JunitSuite *s = &suites[i];
-        int missed = 0;
-        for (int k = 0; k < s->goal_count; k++) missed += !s->goals[k]->met;
         strbuf_add(b, "  <testsuite name=\"");
         add_text(s->name, b);
-        strbuf_printf(b, "\" tests=\"%d\" failures=\"%d\" errors=\"0\" skipped=\"0\"", 1 + s->goal_count, missed);
+        strbuf_printf(b, "\" tests=\"%d\" failures=\"%d\" errors=\"0\" skipped=\"%d\"", 1 + s->goal_count,
+                      number_of(s, GOAL_MISSED), number_of(s, GOAL_INCONCLUSIVE));
         if (isfinite(s->seconds)) strbuf_printf(b, " time=\"%.3f\"", s->seconds);
         strbuf_add(b, ">\n");
         print_case(s, NULL, b);

@@ -13,7 +13,8 @@ typedef struct JunitSuite {
     double seconds; /* that it took; NaN: not told */
 } JunitSuite;
 
-/* A suite holds one case "done" that passed, and one for each goal. Goals that were missed, or not measured, are failures. */
+/* A suite holds one case "done" that passed, and one for each goal. Goals that were missed, or not measured, are failures; those that
+ * are inconclusive are skipped. */
 void junit_print(const JunitSuite *suites, int count, StrBuf *b);
 /* The same into a file, replaced whole; "-" is standard output. */
 Status junit_write(const JunitSuite *suites, int count, const char *path, Err *err);

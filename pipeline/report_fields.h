@@ -9,6 +9,7 @@ extern const Field report_sourced_fields[];  /* Sourced */
 extern const Field report_state_fields[];    /* ReportState */
 extern const Field report_grid_fields[];     /* GridFactor */
 extern const Field report_embodied_fields[]; /* Embodied */
+extern const Field report_goal_fields[];    /* GoalResult */
 extern const Field report_sci_fields[];      /* Sci */
 extern const Field report_machine_fields[];  /* MachineInfo */
 extern const Field report_source_fields[];   /* EnergySource (comparison_json.c) */

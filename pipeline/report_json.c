@@ -92,11 +92,17 @@ static const Field step_fields[] = {
     FI(ReportStep, state, report_state_fields),
     FIELD_END,
 };
-static const Field goal_fields[] = {
+static const char *outcome_of(int value) { return goal_outcome_text((GoalOutcome)value); }
+const Field report_goal_fields[] = {
     F(GoalResult, FIELD_TEXT, name, "as in the recipe"),
     F(GoalResult, FIELD_CHARS, limit, "as asked for"),
     F(GoalResult, FIELD_NUMBER, allowed, "the limit as a number"),
     F(GoalResult, FIELD_NUMBER, found, "the number it was held against; null: not measured"),
+    F(GoalResult, FIELD_NUMBER, low, "lower end of its 95 % interval; null: it is exact"),
+    F(GoalResult, FIELD_NUMBER, high, "upper end"),
+    { .name = "outcome", .type = FIELD_ENUM, .at = offsetof(GoalResult, outcome), .text = outcome_of,
+      .help = "met, missed (or not measured), or inconclusive: the interval of a ratio holds the limit or is above it by no more than "
+              "noise" },
     F(GoalResult, FIELD_BOOL, met, "whether it was kept"),
     FIELD_END,
 };
@@ -175,7 +181,7 @@ static const Field report_fields[] = {
     FO(Report, after, report_state_fields, "the result, loaded again from the file that was written"),
     FL(Report, steps, step_count, ReportStep, step_fields, "one for each pass; numbers of files and runs only with --steps"),
     F(Report, FIELD_CHARS, kept, "the step whose network was written in place of the last one"),
-    FL(Report, goals, goal_count, GoalResult, goal_fields, "in a fixed order"),
+    FL(Report, goals, goal_count, GoalResult, report_goal_fields, "in a fixed order"),
     FO(Report, cost, cost_fields, "of compressing"),
     FO(Report, carbon, carbon_fields, "from energy to carbon"),
     F(Report, FIELD_JSON, comparisons, "ratios pair by pair, with the null band"),

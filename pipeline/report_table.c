@@ -252,15 +252,17 @@ static void print_step(const Report *r, int i, StrBuf *b)
     print_entries("notes", s->notes, s->note_count, "   ", b);
 }
 
+static const char *goal_word(const GoalResult *g) { return g->outcome == GOAL_MISSED ? "MISSED" : goal_outcome_text(g->outcome); }
+
 static void print_goals(const Report *r, const char *bullet, StrBuf *b)
 {
     for (int i = 0; i < r->goal_count; i++) {
         const GoalResult *g = &r->goals[i];
         strbuf_printf(b, "%sgoal %s %s: ", bullet, g->name, g->limit);
         const char *how = r->dry_run ? "predicted" : "found";
-        char found[64];
-        goal_number(g, g->found, found);
-        if (isfinite(g->found)) strbuf_printf(b, "%s, %s %s\n", g->met ? "met" : "MISSED", how, found);
+        char found[GOAL_FOUND];
+        goal_found(g, found);
+        if (isfinite(g->found)) strbuf_printf(b, "%s, %s %s\n", goal_word(g), how, found);
         else strbuf_add(b, r->dry_run ? "not known before the run\n" : "MISSED, not measured\n");
     }
     if (r->kept[0] != '\0') strbuf_printf(b, "%swritten: %s\n", bullet, r->kept);

@@ -78,14 +78,13 @@ static Status run_passes(Run *run, Err *err)
 /* Time and energy as ratios of the pairs to the loaded network, which is 1. */
 static GoalNumbers numbers_of(const Run *run, const ReportState *s)
 {
-    const Compared *n = s->compared >= 0 ? &run->report->measured.networks[s->compared] : NULL;
-    return (GoalNumbers){
+    GoalNumbers n = {
         .bytes = s->file_bytes >= 0 ? (double)s->file_bytes : NAN,
         .macs = s->macs.total >= 0 ? (double)s->macs.total : NAN,
         .accuracy = s->accuracy,
-        .latency_ms = n == NULL ? NAN : s->compared == 0 ? 1 : n->time.median,
-        .energy_j = n == NULL ? NAN : s->compared == 0 ? 1 : n->energy.median,
     };
+    goal_numbers_compared(&n, &run->report->measured, s->compared);
+    return n;
 }
 
 static int missed_goals(const Run *run, const ReportState *s, GoalResult results[GOAL_COUNT], int *count)
@@ -93,7 +92,7 @@ static int missed_goals(const Run *run, const ReportState *s, GoalResult results
     GoalNumbers before = numbers_of(run, &run->report->before), after = numbers_of(run, s);
     int missed = 0;
     *count = goals_judge(&run->recipe->goals, &before, &after, results);
-    for (int i = 0; i < *count; i++) missed += !results[i].met;
+    for (int i = 0; i < *count; i++) missed += results[i].outcome == GOAL_MISSED;
     return missed;
 }
 
@@ -241,20 +240,22 @@ static Status judge(Run *run, Err *err)
     r->goals = calloc(GOAL_COUNT, sizeof *r->goals);
     if (r->goals == NULL) return err_no_memory(err, "the goals");
     int missed = missed_goals(run, &r->after, r->goals, &r->goal_count);
+    for (int i = 0; i < r->goal_count && !run->options->dry_run; i++)
+        if (r->goals[i].outcome == GOAL_INCONCLUSIVE) goal_warn(&r->goals[i], NULL, run->options->log);
     if (run->options->dry_run || (missed == 0 && r->kept[0] == '\0')) return OK; /* a prediction misses nothing */
     if (r->kept[0] != '\0') {
         return err_set(err, ERR_GOAL, "the last network missed a goal; written was %s, which meets them", r->kept);
     }
-    char names[512] = "";
+    StrBuf names = { 0 };
     for (int i = 0; i < r->goal_count; i++) {
-        const GoalResult *g = &r->goals[i];
-        size_t used = strlen(names);
-        char found[64] = "not measured";
-        if (g->met) continue;
-        if (isfinite(g->found)) goal_number(g, g->found, found);
-        snprintf(names + used, sizeof names - used, "%s%s is %s, allowed %s", used > 0 ? "; " : "", g->name, found, g->limit);
+        if (r->goals[i].outcome != GOAL_MISSED) continue;
+        if (names.len > 0) strbuf_add(&names, "; ");
+        goal_say(&r->goals[i], NULL, &names);
     }
-    return err_set(err, ERR_GOAL, missed == 1 ? "goal missed: %s" : "goals missed: %s", names);
+    Status status = names.failed ? err_no_memory(err, "the goals")
+        : err_set(err, ERR_GOAL, missed == 1 ? "goal missed: %s" : "goals missed: %s", names.data);
+    strbuf_release(&names);
+    return status;
 }
 
 static Status run_all(Run *run, Err *err)

@@ -25,6 +25,8 @@ static void sizes_are_read(void **state)
     assert_false(size_parse("32%", NULL, &got)); /* of what? */
 }
 
+#define NUMBERS(b, m, a, t, e) { .bytes = b, .macs = m, .accuracy = a, .latency_ms = t, .energy_j = e }
+
 static void goals_are_judged(void **state)
 {
     (void)state;
@@ -35,20 +37,20 @@ static void goals_are_judged(void **state)
         bool met;
         double found;
     } rows[] = {
-        { "drop within", "max-accuracy-drop", "1", { 0, 0, 0.911, 0, 0 }, true, 0.9 },
-        { "drop of exactly the limit", "max-accuracy-drop", "1", { 0, 0, 0.91, 0, 0 }, true, 1 },
-        { "drop beyond", "max-accuracy-drop", "1", { 0, 0, 0.909, 0, 0 }, false, 1.1 },
-        { "gain", "max-accuracy-drop", "0", { 0, 0, 0.93, 0, 0 }, true, -1 },
-        { "no accuracy", "max-accuracy-drop", "1", { 0, 0, NAN, 0, 0 }, false, NAN },
-        { "size in bytes", "max-size", "300", { 300, 0, 0, 0, 0 }, true, 300 },
-        { "size one over", "max-size", "300", { 301, 0, 0, 0, 0 }, false, 301 },
-        { "size as a share", "max-size", "30%", { 299, 0, 0, 0, 0 }, true, 299 },
-        { "size as a share, over", "max-size", "30%", { 310, 0, 0, 0, 0 }, false, 310 },
-        { "macs", "max-macs", "0.2k", { 0, 200, 0, 0, 0 }, true, 200 },
-        { "latency", "max-latency-ratio", "0.5", { 0, 0, 0, 5, 0 }, true, 0.5 },
-        { "latency, slower", "max-latency-ratio", "0.5", { 0, 0, 0, 6, 0 }, false, 0.6 },
-        { "energy", "max-energy-ratio", "0.5", { 0, 0, 0, 0, 0.5 }, true, 0.25 },
-        { "energy, not measured", "max-energy-ratio", "0.5", { 0, 0, 0, 0, NAN }, false, NAN },
+        { "drop within", "max-accuracy-drop", "1", NUMBERS(0, 0, 0.911, 0, 0), true, 0.9 },
+        { "drop of exactly the limit", "max-accuracy-drop", "1", NUMBERS(0, 0, 0.91, 0, 0), true, 1 },
+        { "drop beyond", "max-accuracy-drop", "1", NUMBERS(0, 0, 0.909, 0, 0), false, 1.1 },
+        { "gain", "max-accuracy-drop", "0", NUMBERS(0, 0, 0.93, 0, 0), true, -1 },
+        { "no accuracy", "max-accuracy-drop", "1", NUMBERS(0, 0, NAN, 0, 0), false, NAN },
+        { "size in bytes", "max-size", "300", NUMBERS(300, 0, 0, 0, 0), true, 300 },
+        { "size one over", "max-size", "300", NUMBERS(301, 0, 0, 0, 0), false, 301 },
+        { "size as a share", "max-size", "30%", NUMBERS(299, 0, 0, 0, 0), true, 299 },
+        { "size as a share, over", "max-size", "30%", NUMBERS(310, 0, 0, 0, 0), false, 310 },
+        { "macs", "max-macs", "0.2k", NUMBERS(0, 200, 0, 0, 0), true, 200 },
+        { "latency", "max-latency-ratio", "0.5", NUMBERS(0, 0, 0, 5, 0), true, 0.5 },
+        { "latency, slower", "max-latency-ratio", "0.5", NUMBERS(0, 0, 0, 6, 0), false, 0.6 },
+        { "energy", "max-energy-ratio", "0.5", NUMBERS(0, 0, 0, 0, 0.5), true, 0.25 },
+        { "energy, not measured", "max-energy-ratio", "0.5", NUMBERS(0, 0, 0, 0, NAN), false, NAN },
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         Err err;
@@ -97,7 +99,7 @@ static void all_goals_in_order(void **state)
     for (const Opt *o = goal_options; o->name != NULL; o++, count++) assert_ok(goals_set(&g, o->name, "1", arena, &err), &err);
     assert_int_equal(count, GOAL_COUNT);
     GoalResult results[GOAL_COUNT];
-    GoalNumbers same = { 1, 1, 1, 1, 1 };
+    GoalNumbers same = NUMBERS(1, 1, 1, 1, 1);
     assert_int_equal(goals_judge(&g, &same, &same, results), GOAL_COUNT);
     for (int i = 0; i < GOAL_COUNT; i++) {
         assert_string_equal(results[i].name, goal_options[i].name);

@@ -5,9 +5,10 @@
 static void test_print(void **state)
 {
     (void)state;
-    const GoalResult size = { .name = "max-size", .limit = "32%", .allowed = 320, .found = 1067391, .met = false };
-    const GoalResult time = { .name = "max-latency-ratio", .limit = "0.8", .allowed = 0.8, .found = 0.51, .met = true };
-    const GoalResult drop = { .name = "max-accuracy-drop", .limit = "1", .allowed = 1, .found = NAN, .met = false };
+    const GoalResult size = { .name = "max-size", .limit = "32%", .allowed = 320, .found = 1067391, .low = NAN };
+    const GoalResult time = { .name = "max-latency-ratio", .limit = "0.8", .allowed = 0.8, .found = 0.51, .low = 0.5, .high = 0.52,
+                              .outcome = GOAL_MET, .met = true };
+    const GoalResult drop = { .name = "max-accuracy-drop", .limit = "1", .allowed = 1, .found = NAN, .low = NAN };
     const JunitSuite suites[] = {
         { .name = "a <&> \"\x01\xff.onnx", .goals = { &drop, &size, &time }, .goal_count = 3, .seconds = 1.5 },
         { .name = "b.onnx", .seconds = NAN },
