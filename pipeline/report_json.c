@@ -94,7 +94,7 @@ static const Field step_fields[] = {
 };
 static const char *outcome_of(int value) { return goal_outcome_text((GoalOutcome)value); }
 const Field report_goal_fields[] = {
-    F(GoalResult, FIELD_TEXT, name, "as in the recipe"),
+    F(GoalResult, FIELD_TEXT, name, "as in the recipe and on the command line"),
     F(GoalResult, FIELD_CHARS, limit, "as asked for"),
     F(GoalResult, FIELD_NUMBER, allowed, "the limit as a number"),
     F(GoalResult, FIELD_NUMBER, found, "the number it was held against; null: not measured"),

@@ -19,29 +19,35 @@ bool walk_moments_bytes(const LayerForm *f, bool pair, bool shifted, uint64_t *b
     return fine;
 }
 
-static bool scratch_new(int64_t width, bool single, double **doubles, float **floats)
+static bool rows_new(MomentRows *r, int64_t width, bool single)
 {
-    if (single) *floats = alloc_array((size_t)width, MOMENT_ROWS * sizeof(float));
-    else *doubles = alloc_array((size_t)width, MOMENT_ROWS * sizeof(double));
-    return *floats != NULL || *doubles != NULL;
+    if (single) r->f = alloc_array((size_t)width, MOMENT_ROWS * sizeof(float));
+    else r->d = alloc_array((size_t)width, MOMENT_ROWS * sizeof(double));
+    return r->f != NULL || r->d != NULL;
+}
+
+static void rows_release(MomentRows *r)
+{
+    free(r->d);
+    free(r->f);
 }
 
 Status walk_moments_new(WalkMoments *m, const LayerForm *f, bool pair, bool shifted, bool single, Err *err)
 {
-    *m = (WalkMoments){ .form = f, .pair = pair, .shifted = shifted, .single = single };
+    *m = (WalkMoments){ .form = f, .pair = pair, .shifted = shifted };
     size_t columns = (size_t)(f->groups * f->width), square = columns * (size_t)f->width, outputs = (size_t)form_outputs(f);
     m->square = alloc_zeroed(square, sizeof(double));
     m->sum = alloc_zeroed(columns, sizeof(double));
-    bool fine = m->square != NULL && m->sum != NULL && scratch_new(f->width, single, &m->x, &m->xf);
+    bool fine = m->square != NULL && m->sum != NULL && rows_new(&m->x, f->width, single);
     if (pair) {
         m->cross = alloc_zeroed(square, sizeof(double));
         m->sum_original = alloc_zeroed(columns, sizeof(double));
-        fine = fine && m->cross != NULL && m->sum_original != NULL && scratch_new(f->width, single, &m->y, &m->yf);
+        fine = fine && m->cross != NULL && m->sum_original != NULL && rows_new(&m->y, f->width, single);
     }
     if (shifted) {
         m->shift = alloc_zeroed(outputs * (size_t)f->width, sizeof(double));
         m->sum_shift = alloc_zeroed(outputs, sizeof(double));
-        fine = fine && m->shift != NULL && m->sum_shift != NULL && scratch_new(f->outputs, single, &m->d, &m->df);
+        fine = fine && m->shift != NULL && m->sum_shift != NULL && rows_new(&m->d, f->outputs, single);
     }
     if (!fine) walk_moments_release(m);
     return fine ? OK : err_no_memory(err, "the moments of a layer");
@@ -49,11 +55,11 @@ Status walk_moments_new(WalkMoments *m, const LayerForm *f, bool pair, bool shif
 
 void walk_moments_release(WalkMoments *m)
 {
-    double *all[] = { m->square, m->cross, m->sum, m->sum_original, m->shift, m->sum_shift, m->x, m->y, m->d };
+    double *all[] = { m->square, m->cross, m->sum, m->sum_original, m->shift, m->sum_shift };
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
-    free(m->xf);
-    free(m->yf);
-    free(m->df);
+    rows_release(&m->x);
+    rows_release(&m->y);
+    rows_release(&m->d);
     *m = (WalkMoments){ 0 };
 }
 
@@ -82,41 +88,53 @@ static Status difference(const Tensor *a, const Tensor *b, float **out, Err *err
     return OK;
 }
 
+/* A block of columns, and the sums over it. */
+static void read_rows(const Columns *c, int64_t group, const int64_t *at, int64_t rows, MomentRows to)
+{
+    if (to.f != NULL) columns_read_floats(c, group, at, rows, to.f);
+    else columns_read(c, group, at, rows, to.d);
+}
+
+static void read_output_rows(const Columns *c, const float *y, int64_t group, const int64_t *at, int64_t rows, MomentRows to)
+{
+    if (to.f != NULL) columns_read_output_floats(c, y, group, at, rows, to.f);
+    else columns_read_output(c, y, group, at, rows, to.d);
+}
+
+static void add_square(double *h, MomentRows x, int64_t n, int64_t rows, int threads)
+{
+    if (x.f != NULL) moments_square_floats(h, x.f, n, rows, threads);
+    else moments_square(h, x.d, n, rows, threads);
+}
+
+static void add_cross(double *c, MomentRows y, int64_t m, MomentRows x, int64_t n, int64_t rows, int threads)
+{
+    if (x.f != NULL) moments_cross_floats(c, y.f, m, x.f, n, rows, threads);
+    else moments_cross(c, y.d, m, x.d, n, rows, threads);
+}
+
+static void add_sum(double *sum, MomentRows x, int64_t n, int64_t rows)
+{
+    if (x.f != NULL) moments_sum_floats(sum, x.f, n, rows);
+    else moments_sum(sum, x.d, n, rows);
+}
+
 static void add_block(WalkMoments *m, const Columns *original, const Columns *compressed, const float *shift, int64_t group,
                       const int64_t *at, int64_t rows, int threads)
 {
     int64_t width = m->form->width, outputs = m->form->outputs;
-    columns_read(compressed, group, at, rows, m->x);
-    moments_square(m->square + group * width * width, m->x, width, rows, threads);
-    moments_sum(m->sum + group * width, m->x, width, rows);
+    read_rows(compressed, group, at, rows, m->x);
+    add_square(m->square + group * width * width, m->x, width, rows, threads);
+    add_sum(m->sum + group * width, m->x, width, rows);
     if (m->pair) {
-        columns_read(original, group, at, rows, m->y);
-        moments_cross(m->cross + group * width * width, m->y, width, m->x, width, rows, threads);
-        moments_sum(m->sum_original + group * width, m->y, width, rows);
+        read_rows(original, group, at, rows, m->y);
+        add_cross(m->cross + group * width * width, m->y, width, m->x, width, rows, threads);
+        add_sum(m->sum_original + group * width, m->y, width, rows);
     }
     if (shift != NULL) {
-        columns_read_output(compressed, shift, group, at, rows, m->d);
-        moments_cross(m->shift + group * outputs * width, m->d, outputs, m->x, width, rows, threads);
-        moments_sum(m->sum_shift + group * outputs, m->d, outputs, rows);
-    }
-}
-
-static void add_block_floats(WalkMoments *m, const Columns *original, const Columns *compressed, const float *shift, int64_t group,
-                             const int64_t *at, int64_t rows, int threads)
-{
-    int64_t width = m->form->width, outputs = m->form->outputs;
-    columns_read_floats(compressed, group, at, rows, m->xf);
-    moments_square_floats(m->square + group * width * width, m->xf, width, rows, threads);
-    moments_sum_floats(m->sum + group * width, m->xf, width, rows);
-    if (m->pair) {
-        columns_read_floats(original, group, at, rows, m->yf);
-        moments_cross_floats(m->cross + group * width * width, m->yf, width, m->xf, width, rows, threads);
-        moments_sum_floats(m->sum_original + group * width, m->yf, width, rows);
-    }
-    if (shift != NULL) {
-        columns_read_output_floats(compressed, shift, group, at, rows, m->df);
-        moments_cross_floats(m->shift + group * outputs * width, m->df, outputs, m->xf, width, rows, threads);
-        moments_sum_floats(m->sum_shift + group * outputs, m->df, outputs, rows);
+        read_output_rows(compressed, shift, group, at, rows, m->d);
+        add_cross(m->shift + group * outputs * width, m->d, outputs, m->x, width, rows, threads);
+        add_sum(m->sum_shift + group * outputs, m->d, outputs, rows);
     }
 }
 
@@ -145,8 +163,7 @@ Status walk_moments_add(WalkMoments *m, const Graph *g, const WalkInputs *in, Er
                         : columns_pick(&compressed, in->first, in->samples, in->most, in->seed, in->layer, at);
     for (int64_t group = 0; group < m->form->groups; group++)
         for (int64_t i = 0; i < count; i += MOMENT_ROWS)
-            (m->single ? add_block_floats : add_block)(m, &original, &compressed, shift, group, at + i,
-                                                       count - i < MOMENT_ROWS ? count - i : MOMENT_ROWS, in->threads);
+            add_block(m, &original, &compressed, shift, group, at + i, count - i < MOMENT_ROWS ? count - i : MOMENT_ROWS, in->threads);
     m->count += count;
 out:
     columns_release(&original);

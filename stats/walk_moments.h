@@ -5,14 +5,18 @@
 #include "stats/columns.h"
 #include "stats/live.h"
 
+/* Room for MOMENT_ROWS columns, as doubles or as floats; the other is NULL. */
+typedef struct MomentRows {
+    double *d;
+    float *f;
+} MomentRows;
+
 typedef struct WalkMoments {
     const LayerForm *form;
     int64_t count;
     bool pair, shifted; /* inputs of both networks; shortcuts too */
     double *square, *cross, *sum, *sum_original, *shift, *sum_shift;
-    double *x, *y, *d;  /* scratch: MOMENT_ROWS columns; NULL with `single` */
-    bool single;        /* products of a block in float32 */
-    float *xf, *yf, *df; /* the same scratch then */
+    MomentRows x, y, d; /* scratch; floats where products of a block may be summed in float32 */
 } WalkMoments;
 
 /* One call's tensors. */
