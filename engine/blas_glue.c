@@ -70,13 +70,6 @@ void blas_dgemm(bool ta, bool tb, int m, int n, int k, double alpha, const doubl
     }
 }
 
-void blas_dsyrk(bool rows, int n, int k, double alpha, const double *a, int lda, double beta, double *c, int ldc)
-{
-    if (n == 0) return;
-    on_one();
-    cblas_dsyrk(CblasRowMajor, CblasUpper, trans(!rows), n, k, alpha, a, lda, beta, c, ldc);
-}
-
 void blas_mirror(int n, double *c, int ldc)
 {
     for (int i = 0; i < n; i++)
@@ -110,29 +103,7 @@ Status blas_svd(int rows, int cols, const double *a, double *u, double *s, doubl
             memcpy(work, a, bytes);
             info = LAPACKE_dgesvd(LAPACK_COL_MAJOR, 'S', 'S', cols, rows, work, cols, s, vt, cols, u, k, superb);
         }
-        }
-    free(work);
-    free(superb);
-    return lapack_status(info, "singular value decomposition", rows, cols, err);
-}
-
-Status blas_svd_float(int rows, int cols, const float *a, float *u, float *s, float *vt, Err *err)
-{
-    if (rows == 0 || cols == 0) return OK;
-    int k = rows < cols ? rows : cols;
-    size_t bytes = (size_t)rows * (size_t)cols * sizeof *a;
-    float *work = alloc_array((size_t)rows * (size_t)cols, sizeof *a);
-    float *superb = alloc_array((size_t)k, sizeof *superb);
-    lapack_int info = LAPACK_WORK_MEMORY_ERROR;
-    if (work != NULL && superb != NULL) {
-        memcpy(work, a, bytes);
-        on_one();
-        info = LAPACKE_sgesdd(LAPACK_COL_MAJOR, 'S', cols, rows, work, cols, s, vt, cols, u, k);
-        if (info > 0) {
-            memcpy(work, a, bytes);
-            info = LAPACKE_sgesvd(LAPACK_COL_MAJOR, 'S', 'S', cols, rows, work, cols, s, vt, cols, u, k, superb);
-        }
-        }
+    }
     free(work);
     free(superb);
     return lapack_status(info, "singular value decomposition", rows, cols, err);
@@ -180,49 +151,4 @@ void blas_triangular_solve(bool lower, bool transposed, int n, int columns, cons
     on_one();
     cblas_dtrsm(CblasRowMajor, CblasLeft, lower ? CblasLower : CblasUpper, trans(transposed), CblasNonUnit, n, columns, 1.0, t, n, b,
                 columns);
-}
-
-void blas_triangular_solve_right(bool lower, bool transposed, int rows, int n, const double *t, double *b)
-{
-    if (n == 0 || rows == 0) return;
-    on_one();
-    cblas_dtrsm(CblasRowMajor, CblasRight, lower ? CblasLower : CblasUpper, trans(transposed), CblasNonUnit, rows, n, 1.0, t, n, b, n);
-}
-
-Status blas_eigen(int n, double *a, double *w, Err *err)
-{
-    if (n == 0) return OK;
-    on_one();
-    lapack_int info = LAPACKE_dsyevd(LAPACK_COL_MAJOR, 'V', 'U', n, a, n, w);
-    TRY(lapack_status(info, "eigenvalues", n, n, err));
-    for (int i = 0; i < n; i++) /* eigenvectors came as columns of a column-major matrix */
-        for (int j = i + 1; j < n; j++) {
-            double swap = a[(size_t)i * (size_t)n + (size_t)j];
-            a[(size_t)i * (size_t)n + (size_t)j] = a[(size_t)j * (size_t)n + (size_t)i];
-            a[(size_t)j * (size_t)n + (size_t)i] = swap;
-        }
-    return OK;
-}
-
-Status blas_qr(int rows, int cols, const double *a, double *q, double *r, Err *err)
-{
-    if (rows == 0 || cols == 0) return OK;
-    int k = rows < cols ? rows : cols;
-    double *work = alloc_array((size_t)rows * (size_t)cols, sizeof *a);
-    double *tau = alloc_array((size_t)k, sizeof *tau);
-    lapack_int info = LAPACK_WORK_MEMORY_ERROR;
-    on_one();
-    if (work != NULL && tau != NULL) {
-        memcpy(work, a, (size_t)rows * (size_t)cols * sizeof *a);
-        info = LAPACKE_dgeqrf(LAPACK_ROW_MAJOR, rows, cols, work, cols, tau);
-    }
-    if (info == 0) {
-        for (int i = 0; i < k; i++)
-            for (int j = 0; j < cols; j++) r[(size_t)i * (size_t)cols + (size_t)j] = j < i ? 0 : work[(size_t)i * (size_t)cols + (size_t)j];
-        info = LAPACKE_dorgqr(LAPACK_ROW_MAJOR, rows, k, k, work, cols, tau);
-        for (int i = 0; i < rows; i++) memcpy(q + (size_t)i * (size_t)k, work + (size_t)i * (size_t)cols, (size_t)k * sizeof *q);
-    }
-    free(work);
-    free(tau);
-    return lapack_status(info, "QR factorization", rows, cols, err);
 }

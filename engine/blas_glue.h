@@ -2,7 +2,7 @@
  *
  * Every matrix is row-major and dense; `lda` and so on are row lengths in elements, taken as the number of columns where they are not
  * given. Sizes are ints as the library's are: callers hold them below 2^31 elements per dimension. Sources: BLAS level 3; LAPACK
- * gesdd/gesvd, potrf/potrs/potri, syevd, geqrf/orgqr.
+ * gesdd/gesvd, potrf/potri.
  *
  * All of it gives the same bytes for any number of threads: products are cut by their shape and the parts shared out among OpenMP's threads
  * (none more inside a parallel region); factorizations and triangular solves run on one. OpenBLAS's own threads are switched off for
@@ -20,16 +20,12 @@ void blas_sgemm(bool ta, bool tb, int m, int n, int k, float alpha, const float 
 void blas_dgemm(bool ta, bool tb, int m, int n, int k, double alpha, const double *a, int lda, const double *b, int ldb, double beta,
                 double *c, int ldc);
 
-/* c[n,n] = alpha a^T a + beta c for a [k,n] (second moments of k rows), or alpha a a^T + beta c for a [n,k] when `rows`.
- * Only the upper triangle of c is read and written; blas_mirror fills the rest. */
-void blas_dsyrk(bool rows, int n, int k, double alpha, const double *a, int lda, double beta, double *c, int ldc);
 /* Copies the upper triangle of c[n,n] to the lower one. */
 void blas_mirror(int n, double *c, int ldc);
 
 /* Thin SVD a[rows,cols] = u[rows,k] diag(s[k]) vt[k,cols], k = min(rows, cols), s descending. `a` is left alone. Divide and conquer;
  * falls back to QR iteration when that does not converge. ERR_DATA: NaN or infinity in a, or no convergence; ERR_MEMORY. */
 Status blas_svd(int rows, int cols, const double *a, double *u, double *s, double *vt, Err *err);
-Status blas_svd_float(int rows, int cols, const float *a, float *u, float *s, float *vt, Err *err);
 
 /* a[n,n] symmetric positive definite (lower triangle read) becomes its factor L, a = L L^T; the upper triangle is zeroed.
  * Not positive definite: returns OK with *failed = 1 + the index of the failing pivot (a is then spoiled), 0 on success.
@@ -41,13 +37,5 @@ Status blas_cholesky_solve(int n, int columns, const double *l, double *b, Err *
 Status blas_cholesky_inverse(int n, double *l, Err *err);
 /* b[n,columns] = op(t)^-1 b for a triangular t[n,n]; `lower`: t is lower, `transposed`: op(t) = t^T. */
 void blas_triangular_solve(bool lower, bool transposed, int n, int columns, const double *t, double *b);
-/* b[rows,n] = b op(t)^-1: the same from the right. */
-void blas_triangular_solve_right(bool lower, bool transposed, int rows, int n, const double *t, double *b);
-
-/* Symmetric a[n,n] = v diag(w) v^T: w ascending, a becomes v with the eigenvectors as columns. ERR_DATA: NaN or no convergence. */
-Status blas_eigen(int n, double *a, double *w, Err *err);
-
-/* Thin QR a[rows,cols] = q[rows,k] r[k,cols], k = min(rows, cols); r upper trapezoidal. `a` is left alone. */
-Status blas_qr(int rows, int cols, const double *a, double *q, double *r, Err *err);
 
 #endif

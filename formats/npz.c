@@ -204,8 +204,3 @@ Status npz_slice(Npz *z, int i, int axis, int64_t first, int64_t count, void *ou
     if (m->header.big_endian) npy_swap(out, m->header.type, outer * run / item);
     return OK;
 }
-
-Status npz_rows(Npz *z, int i, int64_t first, int64_t count, void *out, Err *err)
-{
-    return npz_slice(z, i, 0, first, count, out, err);
-}

@@ -25,10 +25,8 @@ const NpzArray *npz_array(const Npz *z, int i);
 int npz_find(const Npz *z, const char *name); /* -1: none */
 /* The whole array as a tensor: a view of mapped bytes where it can be (possibly unaligned), else its own copy. Big-endian swapped. */
 Status npz_tensor(Npz *z, int i, Tensor *out, Err *err);
-/* Rows [first, first+count) along axis 0, copied into `out` (allocated by the caller: count rows, packed, native order).
- * Drops pages behind itself. */
-Status npz_rows(Npz *z, int i, int64_t first, int64_t count, void *out, Err *err);
-/* The same along any axis: indices [first, first+count) of `axis`, packed in C order. */
+/* Indices [first, first+count) of `axis`, copied into `out` (allocated by the caller: packed in C order, native bytes). Drops pages behind
+ * itself. */
 Status npz_slice(Npz *z, int i, int axis, int64_t first, int64_t count, void *out, Err *err);
 /* The dtype as the file spells it ("<f4"), for messages about arrays whose type is DT_NONE: strings, objects, records. */
 const char *npz_descr(const Npz *z, int i);

@@ -239,14 +239,6 @@ void source_settle(Source *s, Reading *r)
     snprintf(r->reason, sizeof r->reason, "%s", s->reason);
 }
 
-Status source_same(const Source *a, const Source *b, Err *err)
-{
-    if (a->kind == b->kind && a->provenance == b->provenance && strcmp(a->boundary, b->boundary) == 0 && strcmp(a->label, b->label) == 0)
-        return OK;
-    return err_set(err, ERR_DATA, "energy from %s (%s: %s) and from %s (%s: %s) must not be compared", a->kind->id,
-                   provenance_text(a->provenance), a->label, b->kind->id, provenance_text(b->provenance), b->label);
-}
-
 void source_uncertainty(const Source *s, char *text, size_t size)
 {
     if (s->factor < 1.5) snprintf(text, size, "+-%.0f %%", (s->factor - 1) * 100);

@@ -5,7 +5,7 @@
  *     source_begin(&source);  ... work ...;  source_poll(&source) at least every source.poll_seconds ...
  *     source_end(&source, &work, &reading);            joules of the window, or why there are none
  * A window whose reading is dropped is lost with its whole pair: no number is invented, and part of a sum is never taken for the whole.
- * Figures of different sources are never compared; source_same says whether they may be. */
+ * Figures of different sources are never compared. */
 #ifndef PARE_GREENNESS_SOURCE_H
 #define PARE_GREENNESS_SOURCE_H
 
@@ -191,8 +191,6 @@ void source_poll(Source *s);
 void source_end(Source *s, const Work *work, Reading *out);
 /* A pending reading again, now that the log has grown. Other readings stay as they are. */
 void source_settle(Source *s, Reading *r);
-/* Whether figures of both may stand in one ratio: same kind, provenance and boundary. ERR_DATA names both. */
-Status source_same(const Source *a, const Source *b, Err *err);
 
 /* "+-10 %" or "x/: 3" */
 void source_uncertainty(const Source *s, char *text, size_t size);

@@ -307,12 +307,3 @@ Status form_weight_attach(Graph *g, const LayerForm *f, StoredWeight *w, Err *er
         if (graph_node(g, id)->inputs[i] == f->layer.weight) TRY(graph_set_input(g, id, i, w->values, err));
     return f->scale != 1.0 ? graph_set_float(g, id, "alpha", 1.0f, err) : OK;
 }
-
-int64_t form_weight_bytes(const Graph *g, const StoredWeight *w)
-{
-    const ValueId parts[] = { w->q, w->scale, w->zero };
-    int64_t bytes = 0;
-    for (int i = 0; i < 3; i++)
-        if (parts[i] != 0) bytes += (int64_t)graph_value(g, parts[i])->tensor->bytes;
-    return bytes;
-}

@@ -60,7 +60,5 @@ int64_t form_weight_opset(const LayerForm *f, const WeightSpec *spec);
 Status form_weight_store(Graph *g, const LayerForm *f, const Rounded *r, const WeightSpec *spec, StoredWeight *out, Err *err);
 /* Makes the layer read it. Afterwards the graph needs graph_remove_dead, graph_finish, engine_bind and engine_infer. */
 Status form_weight_attach(Graph *g, const LayerForm *f, StoredWeight *w, Err *err);
-/* Bytes of its constants. */
-int64_t form_weight_bytes(const Graph *g, const StoredWeight *w);
 
 #endif

@@ -55,8 +55,6 @@ Status round_matrix(const RoundSpec *spec, int64_t rows, int64_t width, const do
 void rounded_release(Rounded *r);
 /* w[rows,width] = scale (q - zero). */
 void rounded_values(const Rounded *r, double *w);
-/* No pair of a row breaks the rule; both true for weights without partners. */
-bool rounded_pairs_safe(const Rounded *r, const int32_t *partner);
 
 /* The scale of an integer grid that the row lies on already: every element within 1e-3 of a step of a multiple, largest magnitude at most
  * `limit` steps, at least 8 different multiples. 0: none. */

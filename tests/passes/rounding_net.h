@@ -7,6 +7,18 @@
 #include "engine/blas_glue.h"
 #include "quantize/rounding_private.h"
 
+/* No pair of a row breaks the rule; true for weights without partners. */
+__attribute__((unused)) static bool rounded_pairs_safe(const Rounded *r, const int32_t *partner)
+{
+    if (partner == NULL) return true;
+    for (int64_t i = 0; i < r->rows; i++) {
+        const int16_t *q = r->q + i * r->width;
+        for (int64_t k = 0; k < 2 * r->width; k++)
+            if (partner[k] >= 0 && !pair_safe(q[k % r->width], q[partner[k]])) return false;
+    }
+    return true;
+}
+
 /* ---- problems ---- */
 
 typedef struct Net {

@@ -2,8 +2,8 @@
 
 #include "quantize/grid.h"
 #include "quantize/rounding.h"
-#include "quantize/safe.h"
 #include "quantize_net.h"
+#include "safe_pairs.h"
 
 /* Structure does not depend on what the repairs find worth keeping. */
 static const char *const bare[] = { "repairs=none", "calibration=minmax", NULL };

@@ -21,23 +21,15 @@ static void test_svd(void **state)
     for (size_t t = 0; t < sizeof table / sizeof *table; t++) {
         int m = table[t].rows, n = table[t].cols, k = m < n ? m : n;
         double a[MAX * MAX], u[MAX * MAX], s[MAX], vt[MAX * MAX], b[MAX * MAX];
-        float fa[MAX * MAX], fu[MAX * MAX], fs[MAX], fvt[MAX * MAX];
         fill(a, m * n, (unsigned)t + 1);
-        for (int i = 0; i < m * n; i++) fa[i] = (float)a[i];
         Err err = { 0 };
         assert_ok(blas_svd(m, n, a, u, s, vt, &err), &err);
-        assert_ok(blas_svd_float(m, n, fa, fu, fs, fvt, &err), &err);
         for (int i = 0; i < k; i++) {
-            assert_near(fs[i], s[i], 1e-5);
             if (i > 0) assert_true(s[i] <= s[i - 1]);
             for (int r = 0; r < m; r++) u[r * k + i] *= s[i];
-            for (int r = 0; r < m; r++) fu[r * k + i] *= fs[i];
         }
         blas_dgemm(false, false, m, n, k, 1, u, k, vt, n, 0, b, n);
         for (int i = 0; i < m * n; i++) assert_near(b[i], a[i], 1e-12);
-        float fb[MAX * MAX];
-        blas_sgemm(false, false, m, n, k, 1, fu, k, fvt, n, 0, fb, n);
-        for (int i = 0; i < m * n; i++) assert_near(fb[i], a[i], 1e-5);
     }
     double bad[4] = { 1, 2, NAN, 4 }, u[4], s[2], vt[4];
     Err err = { 0 };
@@ -51,7 +43,9 @@ static void test_cholesky(void **state)
     double a[K * N], h[N * N], l[N * N], b[N * C], x[N * C], back[N * C];
     fill(a, K * N, 7);
     fill(b, N * C, 8);
-    blas_dsyrk(false, N, K, 1, a, N, 0, h, N);
+    blas_dgemm(true, false, N, N, K, 1, a, N, a, N, 0, h, N);
+    for (int i = 1; i < N; i++)
+        for (int j = 0; j < i; j++) h[i * N + j] = NAN;
     blas_mirror(N, h, N);
     for (int i = 0; i < N; i++)
         for (int j = 0; j < N; j++) {
@@ -94,37 +88,6 @@ static void test_triangular(void **state)
         blas_triangular_solve(lower, transposed, N, C, t, x);
         blas_dgemm(transposed, false, N, C, N, 1, t, N, x, C, 0, y, C);
         for (int i = 0; i < N * C; i++) assert_near(y[i], b[i], 1e-12);
-        memcpy(x, b, sizeof b);
-        blas_triangular_solve_right(lower, transposed, C, N, t, x);
-        blas_dgemm(false, transposed, C, N, N, 1, x, N, t, N, 0, y, N);
-        for (int i = 0; i < N * C; i++) assert_near(y[i], b[i], 1e-12);
-    }
-}
-
-static void test_eigen_and_qr(void **state)
-{
-    (void)state;
-    enum { N = 6, M = 9 };
-    double a[M * N], h[N * N], v[N * N], w[N], q[M * M], r[M * N], b[M * N];
-    fill(a, M * N, 11);
-    blas_dsyrk(false, N, M, 1, a, N, 0, h, N);
-    blas_mirror(N, h, N);
-    memcpy(v, h, sizeof h);
-    Err err = { 0 };
-    assert_ok(blas_eigen(N, v, w, &err), &err);
-    for (int i = 0; i < N; i++)
-        for (int j = 0; j < N; j++) {
-            double sum = 0;
-            for (int k = 0; k < N; k++) sum += v[i * N + k] * w[k] * v[j * N + k];
-            assert_near(sum, h[i * N + j], 1e-12);
-        }
-    for (int wide = 0; wide < 2; wide++) {
-        int rows = wide ? N : M, cols = wide ? M : N, k = N;
-        assert_ok(blas_qr(rows, cols, a, q, r, &err), &err);
-        blas_dgemm(false, false, rows, cols, k, 1, q, k, r, cols, 0, b, cols);
-        for (int i = 0; i < rows * cols; i++) assert_near(b[i], a[i], 1e-12);
-        for (int i = 0; i < k; i++)
-            for (int j = 0; j < i; j++) assert_near(r[i * cols + j], 0, 0);
     }
 }
 
@@ -182,7 +145,6 @@ int main(void)
         cmocka_unit_test(test_svd),
         cmocka_unit_test(test_cholesky),
         cmocka_unit_test(test_triangular),
-        cmocka_unit_test(test_eigen_and_qr),
         cmocka_unit_test(test_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

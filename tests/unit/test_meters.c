@@ -469,23 +469,6 @@ static void test_models(void **state)
     assert_status(source_open_after(&source_cpu_time, &settings, &s, &err), ERR_UNSUPPORTED, &err);
 }
 
-/* Figures of different origin never stand in one ratio (codecarbon 188: two trackers, orders of magnitude apart). */
-static void test_same(void **state)
-{
-    (void)state;
-    SourceSettings settings = fake_settings(), other = settings;
-    Source a, b;
-    Err err;
-    other.watts_per_core = 5;
-    assert_true(source_open(&source_cpu_time, &settings, &a));
-    assert_ok(source_same(&a, &a, &err), &err);
-    assert_true(source_open(&source_cpu_time, &other, &b));
-    assert_status(source_same(&a, &b, &err), ERR_DATA, &err);
-    assert_true(source_open(&source_table, &settings, &b));
-    assert_status(source_same(&a, &b, &err), ERR_DATA, &err);
-    assert_non_null(strstr(err.text, "must not be compared"));
-}
-
 /* ---- machine profiles ---- */
 
 static void test_fit(void **state)
@@ -557,7 +540,6 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_unsampled, make_tree, remove_tree),
         cmocka_unit_test_setup_teardown(test_cards, make_tree, remove_tree),
         cmocka_unit_test_setup_teardown(test_models, make_tree, remove_tree),
-        cmocka_unit_test_setup_teardown(test_same, make_tree, remove_tree),
         cmocka_unit_test(test_fit),
         cmocka_unit_test(test_profile_file),
     };

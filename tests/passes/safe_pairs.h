@@ -1,8 +1,11 @@
-#include "quantize/safe.h"
+/* Checks the promise of --target=portable on a network as it stands, whoever wrote it. */
+#ifndef PARE_TESTS_SAFE_PAIRS_H
+#define PARE_TESTS_SAFE_PAIRS_H
 
 #include <stdlib.h>
 
 #include "base/bytes.h"
+#include "graph/graph.h"
 #include "quantize/grid.h"
 
 /* The integers behind a DequantizeLinear: a constant's contents, or the type of the value. */
@@ -40,7 +43,10 @@ static Status check_rows(const Graph *g, const Node *n, const Tensor *w, Err *er
     return status;
 }
 
-Status safe_check(const Graph *g, int *layers, Err *err)
+/* Every int8 weight that meets uint8 activations obeys the pair rule (quantize/grid.h). ERR_DATA names the first layer and row that does
+ * not. uint8 weights are exact as they are.
+ * *layers (may be NULL) counts the layers of both kinds. Main graph only. */
+static Status safe_check(const Graph *g, int *layers, Err *err)
 {
     int count = 0;
     for (uint32_t i = 0; i < g->order_count; i++) {
@@ -56,3 +62,5 @@ Status safe_check(const Graph *g, int *layers, Err *err)
     if (layers != NULL) *layers = count;
     return OK;
 }
+
+#endif
