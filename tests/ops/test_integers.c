@@ -1,14 +1,5 @@
-/* Integer layers: the kernels against the plain integer forward, bit for bit, over shapes, weights that saturate, and instruction sets;
- * DequantizeLinear .. QuantizeLinear groups against the same operators one by one. */
-#include "test.h"
-
-#include <spawn.h>
-#include <sys/wait.h>
-
-#include "build_graph.h"
-#include "engine/session.h"
-
-extern char **environ;
+/* Integer layers: the kernels against the plain integer forward, bit for bit, over shapes, weights that saturate, and instruction sets. */
+#include "integers.h"
 
 typedef enum Fill { FILL_RANDOM, FILL_SAFE, FILL_MOST, FILL_LEAST, FILL_TURNS, FILL_POSITIVE } Fill;
 
@@ -97,11 +88,6 @@ static int64_t weight_of(Fill fill, int64_t i)
     }
 }
 
-static ValueId number(Graph *g, const char *name, DType type, double value)
-{
-    return build_constant(g, name, type, &value, NULL, 0);
-}
-
 static ValueId weights(Graph *g, const Row *r)
 {
     DType type = r->w_type != DT_NONE ? r->w_type : DT_INT8;
@@ -166,49 +152,6 @@ static Graph *layer_graph(const Row *r)
     build_output(g, y);
     build_ready(g);
     return g;
-}
-
-/* Bytes all over the range; `most`: nothing but the largest. */
-static Tensor bytes(DType type, const Shape *shape, bool most)
-{
-    Tensor t;
-    Err err;
-    assert_ok(tensor_new(&t, type, shape, &err), &err);
-    for (int64_t i = 0; i < tensor_count(&t); i++) {
-        int64_t v = most ? 255 : (int64_t)floor(128 + 128 * build_noise(17, i));
-        tensor_set_int(&t, i, type == DT_INT8 ? v - 128 : v);
-    }
-    return t;
-}
-
-/* The first output of a run; *kernels: how many steps ran the integer kernels, *float_steps: how many made a float tensor. */
-static Tensor run(const Graph *g, const Tensor *x, SessionOptions options, int *kernels, int *floats)
-{
-    Session *s;
-    Tensor y[4] = { 0 };
-    Err err;
-    assert_ok(session_new(g, &options, &s, &err), &err);
-    assert_ok(session_run(s, x, y, &err), &err);
-    if (kernels != NULL) {
-        *kernels = *floats = 0;
-        for (int p = 0; p < PLAN_CACHE; p++)
-            for (size_t i = 0; s->plans[p] != NULL && i < s->plans[p]->step_count; i++) {
-                const Step *step = &s->plans[p]->steps[i];
-                *kernels += step->kernel != NULL && strcmp(step->kernel->name, "integer") == 0;
-                *floats += step->kernel != &kernel_reorder && s->plans[p]->slots[step->out[0]].tensor.type == DT_FLOAT;
-            }
-    }
-    session_free(s);
-    for (int i = 1; i < g->output_count; i++) tensor_release(&y[i]);
-    return y[0];
-}
-
-static void assert_same(const char *name, const Tensor *got, const Tensor *want)
-{
-    if (!shape_eq(&got->shape, &want->shape) || got->type != want->type) fail_msg("%s: another shape or type", name);
-    for (int64_t i = 0; i < tensor_count(want); i++)
-        if (tensor_get(got, i) != tensor_get(want, i))
-            fail_msg("%s: element %lld is %.9g, expected %.9g", name, (long long)i, tensor_get(got, i), tensor_get(want, i));
 }
 
 static void kernels_are_exact(void **state)
@@ -323,197 +266,13 @@ static void sums_do_not_saturate(void **state)
         }
 }
 
-/* --- groups, with scales of powers of two: sums and products are exact in float32 too, so both ways must agree in every tie */
-
-typedef struct Group {
-    const char *name, *chain; /* operators, "+Relu" behind the layer and so on */
-    int kernels, floats;      /* expected of the plan */
-    int zero;                 /* of the results */
-    bool float_end;
-} Group;
-
-static const Group groups[] = {
-    { "Conv", "Conv", 1, 0, 3, false },
-    { "Conv, Relu", "Conv Relu", 1, 0, 40, false },
-    { "Conv, Clip", "Conv Clip", 1, 0, 17, false },
-    { "Conv, Clip, Relu", "Conv Clip Relu", 1, 0, 200, false },
-    { "Conv, float", "Conv", 1, 1, 0, true },
-    { "Conv, Conv", "Conv Q Conv", 2, 0, 9, false },
-    { "Conv, Add", "Conv Q Add", 2, 0, 30, false },
-    { "Conv, Add, Relu", "Conv Q Add Relu", 2, 0, 30, false },
-    { "Conv, MaxPool", "Conv Q MaxPool", 1, 0, 5, false },
-    { "Conv, AveragePool", "Conv Q AveragePool", 2, 0, 5, false },
-    { "Conv, GlobalAveragePool", "Conv Q GlobalAveragePool", 2, 0, 99, false },
-    { "Conv, Flatten, Gemm", "Conv Q Flatten Q Gemm", 2, 0, 5, false },
-    { "Conv, Flatten, Gemm, float", "Conv Q Flatten Q Gemm", 2, 1, 5, true },
-};
-
-static ValueId quantize(Graph *g, ValueId v, ValueId scale, ValueId zero, int index, bool back)
-{
-    char name[32];
-    snprintf(name, sizeof name, "q%d", index);
-    v = build_node(g, "QuantizeLinear", name, v, scale, zero, -1);
-    snprintf(name, sizeof name, "d%d", index);
-    return back ? build_node(g, "DequantizeLinear", name, v, scale, zero, -1) : v;
-}
-
-static ValueId dequantized(Graph *g, const char *name, DType type, const int64_t *dims, int rank, int axis, double limit, int exponent)
-{
-    Tensor t;
-    Err err;
-    Shape shape = shape_of(rank, dims);
-    double scales[64];
-    char text[32];
-    assert_ok(tensor_new(&t, type, &shape, &err), &err);
-    for (int64_t i = 0; i < tensor_count(&t); i++) tensor_set(&t, i, rint(limit * build_noise(5 + (uint64_t)exponent, i)));
-    ValueId q = graph_add_constant(g, str_of(name), &t);
-    for (int64_t k = 0; k < dims[axis]; k++) scales[k] = ldexp(1, -exponent - (int)(k % 3));
-    snprintf(text, sizeof text, "%s_scale", name);
-    ValueId scale = build_constant(g, text, DT_FLOAT, scales, &dims[axis], 1);
-    snprintf(text, sizeof text, "%s_float", name);
-    ValueId v = build_node(g, "DequantizeLinear", text, q, scale, -1);
-    assert_ok(graph_set_int(g, build_maker(g, v), "axis", axis, &err), &err);
-    return v;
-}
-
-/* x (uint8) -> DequantizeLinear -> the chain -> QuantizeLinear; every tensor between operators has scale 1/8. */
-static Graph *group_graph(const Group *r)
-{
-    Graph *g = build_new(17);
-    Err err;
-    ValueId scale = number(g, "scale", DT_FLOAT, 0.125), zero = number(g, "zero", DT_UINT8, r->zero);
-    ValueId x = build_input(g, "x", DT_UINT8, DIMS(2, 8, 8, 8)), x_zero = number(g, "x_zero", DT_UINT8, 7);
-    ValueId v = build_node(g, "DequantizeLinear", "dx", x, scale, x_zero, -1), first = v;
-    char chain[64], name[32];
-    snprintf(chain, sizeof chain, "%s", r->chain);
-    int index = 0;
-    for (char *save = NULL, *op = strtok_r(chain, " ", &save); op != NULL; op = strtok_r(NULL, " ", &save), index++) {
-        snprintf(name, sizeof name, "n%d", index);
-        char w[32], b[32];
-        snprintf(w, sizeof w, "w%d", index);
-        snprintf(b, sizeof b, "b%d", index);
-        if (strcmp(op, "Q") == 0) {
-            v = quantize(g, v, scale, zero, index, true);
-        } else if (strcmp(op, "Conv") == 0) {
-            ValueId k = dequantized(g, w, DT_INT8, DIMS(8, 8, 3, 3), 0, 100, 4), bias = dequantized(g, b, DT_INT32, DIMS(8), 0, 3000, 7);
-            v = build_node(g, op, name, v, k, bias, -1);
-            assert_ok(graph_set_ints(g, build_maker(g, v), "pads", (const int64_t[]){ 1, 1, 1, 1 }, 4, &err), &err);
-        } else if (strcmp(op, "Gemm") == 0) {
-            ValueId k = dequantized(g, w, DT_INT8, DIMS(10, 512), 0, 100, 4), bias = dequantized(g, b, DT_INT32, DIMS(10), 0, 90, 7);
-            v = build_node(g, op, name, v, k, bias, -1);
-            assert_ok(graph_set_int(g, build_maker(g, v), "transB", 1, &err), &err);
-        } else if (strcmp(op, "Clip") == 0) {
-            v = build_node(g, op, name, v, number(g, "low", DT_FLOAT, -3.3), number(g, "high", DT_FLOAT, 4.4), -1);
-        } else if (strcmp(op, "Add") == 0) {
-            v = build_node(g, op, name, v, first, -1);
-        } else {
-            v = build_node(g, op, name, v, -1);
-        }
-        if (strcmp(op, "MaxPool") == 0 || strcmp(op, "AveragePool") == 0) {
-            assert_ok(graph_set_ints(g, build_maker(g, v), "kernel_shape", (const int64_t[]){ 2, 2 }, 2, &err), &err);
-            assert_ok(graph_set_ints(g, build_maker(g, v), "strides", (const int64_t[]){ 2, 2 }, 2, &err), &err);
-        }
-    }
-    build_output(g, r->float_end ? v : quantize(g, v, scale, zero, index, false));
-    build_ready(g);
-    return g;
-}
-
-static void groups_agree(void **state)
-{
-    (void)state;
-    for (size_t i = 0; i < sizeof groups / sizeof *groups; i++) {
-        Graph *g = group_graph(&groups[i]);
-        Tensor x = bytes(DT_UINT8, &graph_value(g, g->inputs[0])->shape, false);
-        Tensor want = run(g, &x, (SessionOptions){ .threads = 1, .plain = true }, NULL, NULL);
-        for (int threads = 1; threads <= 2; threads++) {
-            int kernels, floats;
-            Tensor got = run(g, &x, (SessionOptions){ .threads = threads }, &kernels, &floats);
-            if (kernels != groups[i].kernels || floats != groups[i].floats)
-                fail_msg("%s: %d integer kernels, %d float tensors", groups[i].name, kernels, floats);
-            assert_same(groups[i].name, &got, &want);
-            tensor_release(&got);
-        }
-        tensor_release(&x);
-        tensor_release(&want);
-        graph_free(g);
-    }
-}
-
-/* --- watched values are made, wherever in a group they lie */
-
-typedef struct Seen {
-    ValueId value;
-    Tensor tensor;
-} Seen;
-
-static Status see(void *user, ValueId value, const Tensor *tensor, Err *err)
-{
-    Seen *seen = user;
-    seen->value = value;
-    tensor_release(&seen->tensor);
-    return tensor_clone(tensor, &seen->tensor, err);
-}
-
-static void watched_values_are_seen(void **state)
-{
-    (void)state;
-    Graph *g = group_graph(&groups[7]); /* Conv Q Add Relu */
-    Tensor x = bytes(DT_UINT8, &graph_value(g, g->inputs[0])->shape, false), out[2][1];
-    static const char *const names[] = { "dx", "n0", "q1", "d1", "n2", "n3", "q4" };
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        Seen seen[2] = { { 0 } };
-        for (int plain = 0; plain < 2; plain++) {
-            Session *s;
-            Err err;
-            assert_ok(session_new(g, &(SessionOptions){ .threads = 1, .plain = plain == 1 }, &s, &err), &err);
-            ValueId v = graph_find_value(session_graph(s), str_of(names[i]));
-            assert_ok(session_observe(s, &v, 1, see, &seen[plain], &err), &err);
-            assert_ok(session_run(s, &x, out[plain], &err), &err);
-            if (seen[plain].tensor.data == NULL) fail_msg("%s was not seen", names[i]);
-            assert_int_equal(seen[plain].value, graph_find_value(g, str_of(names[i])));
-            tensor_release(&out[plain][0]);
-            assert_ok(session_observe(s, NULL, 0, NULL, NULL, &err), &err);
-            assert_ok(session_run(s, &x, out[plain], &err), &err);
-            session_free(s);
-        }
-        assert_same(names[i], &seen[0].tensor, &seen[1].tensor);
-        assert_same(names[i], &out[0][0], &out[1][0]);
-        for (int k = 0; k < 2; k++) {
-            tensor_release(&seen[k].tensor);
-            tensor_release(&out[k][0]);
-        }
-    }
-    tensor_release(&x);
-    graph_free(g);
-}
-
-/* --- the same under every instruction set that the processor has; oneDNN reads the cap once, so each in a process of its own */
-
-static void instruction_sets(void **state)
-{
-    (void)state;
-    static const char *const sets[] = { "SSE41", "AVX", "AVX2", "AVX512_CORE" };
-    for (size_t i = 0; i < sizeof sets / sizeof *sets; i++) {
-        pid_t child;
-        int status = 0;
-        char name[] = "test_integers", *const argv[] = { name, NULL };
-        assert_int_equal(setenv("ONEDNN_MAX_CPU_ISA", sets[i], 1), 0);
-        assert_int_equal(posix_spawn(&child, "/proc/self/exe", NULL, NULL, argv, environ), 0);
-        assert_int_equal(waitpid(child, &status, 0), child);
-        unsetenv("ONEDNN_MAX_CPU_ISA");
-        if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) fail_msg("capped at %s: status %d", sets[i], status);
-    }
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(kernels_are_exact),
-        cmocka_unit_test(float_form_is_near),       cmocka_unit_test(sums_do_not_saturate), cmocka_unit_test(groups_agree),
-        cmocka_unit_test(watched_values_are_seen), cmocka_unit_test(instruction_sets),
+        cmocka_unit_test(float_form_is_near),
+        cmocka_unit_test(sums_do_not_saturate),
+        cmocka_unit_test(instruction_sets),
     };
-    size_t count = sizeof tests / sizeof *tests;
-    if (getenv("ONEDNN_MAX_CPU_ISA") == NULL) return cmocka_run_group_tests(tests, NULL, NULL);
-    return _cmocka_run_group_tests("capped", tests, count - 1, NULL, NULL);
+    return run_integer_tests(tests, sizeof tests / sizeof *tests);
 }

@@ -95,4 +95,14 @@ static inline Contestant contestant(const char *name, FakeNetwork *n)
     return (Contestant){ .name = name, .context = n, .call = network_call, .batch = 1 };
 }
 
+/* Compares two networks of `a` and `b` on a machine with a counter, noise, drift and spikes. */
+static inline void compare_two(FakeMachine *m, FakeNetwork *a, FakeNetwork *b, uint64_t seed, Comparison *out)
+{
+    Err err;
+    CompareOptions o = machine_options(m, seed);
+    a->machine = b->machine = m;
+    const Contestant both[] = { contestant("before", a), contestant("after", b) };
+    assert_ok(compare_networks(both, 2, &o, out, &err), &err);
+}
+
 #endif
