@@ -12,7 +12,7 @@ typedef struct MeasureCommand {
     bool json, plain;
     int int8;
     int64_t batch, seed;
-    double budget;
+    double budget, rest;
     SourceOptions source;
     FootprintTexts footprint;
     const char *goals[GOAL_COUNT]; /* compare only; in the order of goal_options */
@@ -27,6 +27,8 @@ typedef struct MeasureCommand {
       .unit = "samples", .help = "inferences of one call; 0: 1, or what the network fixes" }, \
     { .name = "budget", .type = OPT_FLOAT, .field = offsetof(MeasureCommand, budget), .fallback = "0", .min = 0, .max = 1e6, \
       .unit = "seconds", .help = "time for measuring; 0: 8 to 20, by the slowest network" }, \
+    { .name = "rest", .type = OPT_FLOAT, .field = offsetof(MeasureCommand, rest), .fallback = "0", .min = 0, .max = 3600, \
+      .unit = "seconds", .help = "at most so long a pause after a round, until the processor is within 2 degrees of its start" }, \
     { .name = "seed", .type = OPT_INT, .field = offsetof(MeasureCommand, seed), .fallback = "0", .min = 0, .max = 9007199254740992.0, \
       .help = "of the order of windows, intervals and random inputs" }, \
     { .name = "json", .type = OPT_FLAG, .field = offsetof(MeasureCommand, json), .help = "one JSON object instead of text" }, \

@@ -178,6 +178,7 @@ static Status run_rounds(Protocol *p, Err *err)
         bool precise = false;
         TRY_OUT(run_round(p, err));
         TRY_OUT(protocol_check_source(p, err));
+        TRY_OUT(protocol_between(p, err));
         if (p->rounds == HOPELESS_ROUNDS) TRY_OUT(check_clock(p, err));
         left = protocol_left(p);
         if (!progress_step(p->options->log, (int64_t)((p->budget - fmax(left, 0)) * 1000))) {
@@ -221,6 +222,7 @@ static Status run_protocol(Protocol *p, Err *err)
     TRY(check_budget(p, err));
     for (int i = 0; i < p->count; i++) TRY(warm_up(p, i, err));
     surroundings_read(o->source.sysroot, instruments_cpu(&p->instruments), &before);
+    protocol_start_cool(p, &before);
     TRY(protocol_open_source(p, NULL, err));
     TRY(run_rounds(p, err));
     surroundings_read(o->source.sysroot, instruments_cpu(&p->instruments), &after);
@@ -238,13 +240,15 @@ static Status run_protocol(Protocol *p, Err *err)
 
 Status compare_networks(const Contestant *contestants, int count, const CompareOptions *options, Comparison *out, Err *err)
 {
-    *out = (Comparison){ .idle_before_w = NAN, .idle_after_w = NAN, .idle_seconds = NAN, .threads = options->threads,
-                         .seed = options->seed };
+    *out = (Comparison){ .idle_before_w = NAN, .idle_middle_w = NAN, .idle_after_w = NAN, .idle_drift = NAN, .idle_seconds = NAN,
+                         .whole_j = NAN, .windows_j = NAN, .cores_share = NAN, .platform_share = NAN, .celsius_most = NAN,
+                         .threads = options->threads, .seed = options->seed };
     if (count < 1 || count > COMPARE_MOST)
         return err_set(err, ERR_USAGE, "%d networks to compare, expected 1 to %d", count, COMPARE_MOST);
     Protocol p = { .contestants = contestants, .count = count, .options = options, .instruments = { .options = options }, .out = out };
     rng_init(&p.rng, options->seed);
     Status status = run_protocol(&p, err);
+    protocol_checks_release(&p);
     if (p.instruments.has_source) source_close(&p.instruments.source);
     free(p.windows);
     free(p.call_seconds);

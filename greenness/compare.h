@@ -1,7 +1,9 @@
 /* The measuring protocol: networks side by side, or one alone.
  *
  *   source opened best first, the same for all; idle baseline; warm-up; then round after round: one window of each network, and one more of
- *   the first, in an order drawn anew; idle baseline again. A window is as many calls as the source's resolution and the clock need.
+ *   the first, in an order drawn anew; idle baseline again, in long runs in the middle, too: what is above idle follows its drift.
+ *   A window is as many calls as the source's resolution and the clock need. All windows together are held against what the source tells
+ *   of the whole, the domains of RAPL against those that hold them.
  *
  * Every round gives one pair for each network (its window / the first network's) and one pair of the first network with itself. The latter
  * say how far from 1 the medians of as many pairs come by chance: the null band. A saving or a loss is claimed only where the 95 %
@@ -45,6 +47,7 @@ typedef struct CompareOptions {
     double grid_g_per_kwh;  /* as given by the user: before `grid`; 0: not given */
     double pue;             /* 0: 1.0 */
     const Embodied *embodied; /* NULL: not given */
+    double rest;            /* seconds at most to wait after a round until the processor is within 2 degrees of its start; 0: no rests */
     bool time_only;         /* no energy: neither source nor idle baseline */
     Log *log;
 } CompareOptions;
@@ -131,6 +134,13 @@ typedef struct Comparison {
     EnergySource source;
     NullBand null_time, null_cpu, null_energy, null_net;
     double idle_before_w, idle_after_w, idle_seconds; /* NaN: not measured */
+    double idle_middle_w;           /* of a long run */
+    double idle_drift;              /* (most - least) / mean of these */
+    double windows_j, whole_j;      /* all windows that were read, and what the source told of all rounds; NaN: not told */
+    double cores_share;             /* core and uncore of RAPL as a share of their package, the largest; NaN: no such domains */
+    double platform_share;          /* packages and dram as a share of psys */
+    int rests, throttled_rounds;    /* pauses for the heat; rounds in which the processor slowed itself down; both with `rest` only */
+    double rest_seconds, celsius_most;
     double window_seconds;          /* aimed at */
     int rounds, warm_up_windows;
     int dropped_time, dropped_energy; /* rounds whose pairs were lost */

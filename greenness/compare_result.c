@@ -16,10 +16,22 @@
 
 typedef enum Quantity { TIME, CPU, ENERGY, NET, WATTS } Quantity;
 
-static double idle_watts(const Comparison *c)
+/* What was told of the idle machine: the mean, or NaN; the least and the most. */
+static double idle_watts(const Comparison *c, double *low, double *high)
 {
-    if (isnan(c->idle_before_w)) return c->idle_after_w;
-    return isnan(c->idle_after_w) ? c->idle_before_w : 0.5 * (c->idle_before_w + c->idle_after_w);
+    const double told[] = { c->idle_before_w, c->idle_middle_w, c->idle_after_w };
+    double sum = 0;
+    int n = 0;
+    *low = INFINITY;
+    *high = -INFINITY;
+    for (int i = 0; i < 3; i++) {
+        if (isnan(told[i])) continue;
+        sum += told[i];
+        *low = fmin(*low, told[i]);
+        *high = fmax(*high, told[i]);
+        n++;
+    }
+    return n > 0 ? sum / n : NAN;
 }
 
 /* Of one inference in a window; NaN: lost. */
@@ -33,7 +45,10 @@ static double quantity_of(const Protocol *p, int round, int slot, Quantity q)
     case CPU: return w->cpu_seconds / inferences;
     case ENERGY: return read ? w->reading.joules / inferences : NAN;
     case WATTS: return read ? w->reading.watts : NAN;
-    case NET: return read ? (w->reading.joules - idle_watts(p->out) * w->reading.seconds) / inferences : NAN;
+    case NET:
+        if (!read) return NAN;
+        return (w->reading.joules -
+                protocol_idle_at(p, w->reading.start.monotonic + w->reading.seconds / 2) * w->reading.seconds) / inferences;
     }
     return NAN;
 }
@@ -173,13 +188,16 @@ static void warn_of_result(Comparison *out)
     if (out->dropped_time > 0 || out->dropped_energy > 0)
         warn(&out->warnings, "pairs lost in %d of %d rounds, the last one: %.120s",
              out->dropped_time > out->dropped_energy ? out->dropped_time : out->dropped_energy, out->rounds, out->dropped_reason);
-    double drift = fabs(out->idle_after_w - out->idle_before_w) / idle_watts(out);
-    if (drift > DRIFT)
-        warn(&out->warnings, "idle power went from %.3g to %.3g W: figures above idle are doubtful", out->idle_before_w, out->idle_after_w);
+    double low, high, idle = idle_watts(out, &low, &high);
+    out->idle_drift = isnan(idle) ? NAN : (high - low) / idle;
+    if (out->idle_drift > DRIFT)
+        warn(&out->warnings, "idle power moved between %.3g and %.3g W: figures above idle are doubtful", low, high);
     for (int i = 0; i < out->count; i++)
-        if (out->networks[i].watts.median < idle_watts(out))
+        if (out->networks[i].watts.median < idle)
             warn(&out->warnings, "%.80s drew %.3g W, less than the idle machine's %.3g W", out->networks[i].name,
-                 out->networks[i].watts.median, idle_watts(out));
+                 out->networks[i].watts.median, idle);
+    if (out->throttled_rounds > 0)
+        warn(&out->warnings, "the processor slowed itself down in %d of %d rounds", out->throttled_rounds, out->rounds);
 }
 
 /* What reading clocks and source takes in the quickest tenth of the first network's windows: under load a process is often put aside just

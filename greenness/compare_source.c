@@ -27,7 +27,8 @@ static int wanted_rounds(const Protocol *p) { return p->options->min_rounds > 0 
 /* Seconds of one window: what the source needs, within what the budget has for as many rounds as are wanted. */
 static double window_length(const Protocol *p, const Source *s, double least)
 {
-    double share = SPENT_ON_WINDOWS * (protocol_left(p) - 2 * p->idle_seconds) / (wanted_rounds(p) * (p->count + 1));
+    int baselines = p->budget >= MIDDLE_BUDGET ? 3 : 2;
+    double share = SPENT_ON_WINDOWS * (protocol_left(p) - baselines * p->idle_seconds) / (wanted_rounds(p) * (p->count + 1));
     double slowest = 0;
     for (int i = 0; i < p->count; i++) slowest = fmax(slowest, p->call_seconds[i]);
     if (s == NULL || !provenance_measured(s->provenance)) return fmin(fmax(TIME_WINDOW, TIME_CALLS * slowest), fmax(share, 1e-3));
@@ -64,8 +65,7 @@ static void describe(const Source *s, EnergySource *e)
     source_describe(s, e->text, sizeof e->text);
 }
 
-/* Watts of the idle machine; NaN when the source did not tell. */
-static Status measure_idle(Protocol *p, double *watts, Err *err)
+Status protocol_baseline(Protocol *p, double *watts, Err *err)
 {
     Window w;
     *watts = NAN;
@@ -75,7 +75,9 @@ static Status measure_idle(Protocol *p, double *watts, Err *err)
         instruments_sleep(&p->instruments, SETTLE_STEP);
         source_settle(&p->instruments.source, &w.reading);
     }
-    if (w.reading.state == READING_GOOD && w.lost[0] == '\0') *watts = w.reading.watts;
+    if (w.reading.state != READING_GOOD || w.lost[0] != '\0') return OK;
+    *watts = w.reading.watts;
+    p->baselines[p->baseline_count++] = (Baseline){ 0.5 * (w.reading.start.monotonic + w.reading.end.monotonic), *watts };
     return OK;
 }
 
@@ -104,7 +106,12 @@ static Status take(Protocol *p, Err *err)
     if (provenance_measured(s->provenance)) p->idle_seconds = fmin(fmax(IDLE_SHARE * p->budget, fmax(least, IDLE_LEAST)), IDLE_MOST);
     p->out->idle_seconds = p->idle_seconds;
     set_windows(p, window_length(p, s, least));
-    return measure_idle(p, &p->out->idle_before_w, err);
+    p->source_left = protocol_left(p);
+    p->baseline_count = 0;
+    p->out->idle_middle_w = NAN;
+    TRY(protocol_baseline(p, &p->out->idle_before_w, err));
+    protocol_checks_begin(p);
+    return OK;
 }
 
 Status protocol_open_source(Protocol *p, const SourceKind *after, Err *err)
@@ -148,6 +155,7 @@ Status protocol_check_source(Protocol *p, Err *err)
     warn(&p->out->warnings, "%s was given up, it dropped every window: %.100s", s->kind->title, reason);
     const SourceKind *kind = s->kind;
     source_close(s);
+    protocol_checks_release(p);
     p->instruments.has_source = false;
     return protocol_open_source(p, kind, err);
 }
@@ -168,7 +176,8 @@ static bool settle_all(Protocol *p)
 Status protocol_close_source(Protocol *p, Err *err)
 {
     if (!p->instruments.has_source) return OK;
-    TRY(measure_idle(p, &p->out->idle_after_w, err));
+    protocol_checks_end(p);
+    TRY(protocol_baseline(p, &p->out->idle_after_w, err));
     bool pending = settle_all(p);
     for (double waited = 0; pending && waited < SETTLE_SECONDS; waited += SETTLE_STEP) {
         instruments_sleep(&p->instruments, SETTLE_STEP);
@@ -180,5 +189,6 @@ Status protocol_close_source(Protocol *p, Err *err)
             if (reading->state == READING_PENDING) reading->state = READING_DROPPED;
         }
     }
+    protocol_checks_judge(p);
     return OK;
 }

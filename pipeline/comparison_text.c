@@ -229,6 +229,24 @@ static void print_verdicts(const ComparisonReport *r, const char *bullet, StrBuf
     }
 }
 
+/* The idle machine, whether energies add up, and pauses. */
+static void print_idle(const Comparison *c, const char *bullet, StrBuf *b)
+{
+    if (isfinite(c->idle_before_w) || isfinite(c->idle_after_w)) {
+        strbuf_printf(b, "%sidle: %.4g W before, ", bullet, c->idle_before_w);
+        if (isfinite(c->idle_middle_w)) strbuf_printf(b, "%.4g W in the middle, ", c->idle_middle_w);
+        strbuf_printf(b, "%.4g W after, %.3g s each\n", c->idle_after_w, c->idle_seconds);
+    } else {
+        strbuf_printf(b, "%sabove idle: not known, a model has no idle machine\n", bullet);
+    }
+    if (isfinite(c->whole_j))
+        strbuf_printf(b, "%sadds up: %.4g J in the windows of %.4g J that the source told of all rounds", bullet, c->windows_j, c->whole_j);
+    if (isfinite(c->whole_j) && isfinite(c->cores_share)) strbuf_printf(b, "; core + uncore %.0f %% of package", 100 * c->cores_share);
+    if (isfinite(c->whole_j) && isfinite(c->platform_share)) strbuf_printf(b, "; packages + dram %.0f %% of psys", 100 * c->platform_share);
+    if (isfinite(c->whole_j)) strbuf_add(b, "\n");
+    if (c->rests > 0) strbuf_printf(b, "%srests for the heat: %d, %.3g s in all\n", bullet, c->rests, c->rest_seconds);
+}
+
 static void print_method(const ComparisonReport *r, const char *bullet, StrBuf *b)
 {
     const Comparison *c = &r->measured;
@@ -245,9 +263,7 @@ static void print_method(const ComparisonReport *r, const char *bullet, StrBuf *
                   c->null_time.low, c->null_time.high, c->null_time.stable ? "" : ": UNSTABLE");
     strbuf_printf(b, "%senergy: %s; covers %s\n", bullet, c->source.text, c->source.boundary);
     if (c->source.note[0] != '\0' && !c->source.proportional) strbuf_printf(b, "%senergy: %s\n", bullet, c->source.note);
-    if (isfinite(c->idle_before_w) || isfinite(c->idle_after_w))
-        strbuf_printf(b, "%sidle: %.4g W before, %.4g W after, %.3g s each\n", bullet, c->idle_before_w, c->idle_after_w, c->idle_seconds);
-    else strbuf_printf(b, "%sabove idle: not known, a model has no idle machine\n", bullet);
+    print_idle(c, bullet, b);
     strbuf_printf(b, "%scarbon: %s\n", bullet, first->carbon_g.source);
     strbuf_printf(b, "%sestimates of others: %s\n", bullet, first->green_algorithms_j.source);
     strbuf_printf(b, "%sestimates of others: %s\n", bullet, first->time_tdp_j.source);

@@ -56,7 +56,17 @@ static void protocol_items(const View *v, StrBuf *b)
         html_quantity(idle, "W", number);
         html_quantity(view_number(p, "idle_after_w"), "W", spent);
         snprintf(text, sizeof text, "%s before, %s after", number, spent);
+        if (isfinite(view_number(p, "idle_middle_w"))) {
+            char middle[HTML_NUMBER];
+            html_quantity(view_number(p, "idle_middle_w"), "W", middle);
+            snprintf(text, sizeof text, "%s before, %s in the middle, %s after", number, middle, spent);
+        }
         list_item(b, "The idle machine drew", text);
+    }
+    if (view_number(p, "whole_j") > 0) {
+        snprintf(text, sizeof text, "%.1f %% of what the source told of all rounds",
+                 100 * view_number(p, "windows_j") / view_number(p, "whole_j"));
+        list_item(b, "The windows add up to", text);
     }
     const char *title = view_text(source, "title"), *boundary = view_text(source, "boundary"), *doubt = view_text(source, "uncertainty");
     if (title == NULL || !cJSON_IsObject(source)) return;

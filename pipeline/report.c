@@ -38,6 +38,8 @@ Report *report_new(void)
     r->format = 1;
     r->cost.energy_j.value = r->cost.carbon_g.value = r->cost.predicted_j = r->cost.found_j = r->cost.pays_back = NAN;
     r->measured.idle_before_w = r->measured.idle_after_w = r->measured.idle_seconds = r->measured.overhead = NAN;
+    r->measured.idle_middle_w = r->measured.idle_drift = r->measured.windows_j = r->measured.whole_j = NAN;
+    r->measured.cores_share = r->measured.platform_share = r->measured.celsius_most = r->measured.rest_seconds = NAN;
     time_t now = time(NULL);
     struct tm utc;
     if (gmtime_r(&now, &utc) != NULL) strftime(r->created, sizeof r->created, "%Y-%m-%dT%H:%M:%SZ", &utc);
