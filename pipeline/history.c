@@ -66,6 +66,7 @@ static void fill_entry(const char *created, const char *path, const MachineInfo 
     snprintf(out->version, sizeof out->version, "%s", PARE_VERSION);
     file_name(path != NULL ? path : "", out->name, sizeof out->name);
     snprintf(out->machine, sizeof out->machine, "%.100s, %.40s, %d threads", machine->cpu, machine->isa, machine->threads);
+    snprintf(out->meter, sizeof out->meter, "%s", after->energy_j.source);
     memcpy(out->source, before->sha256, HASH_TEXT);
     memcpy(out->result, after->sha256, HASH_TEXT);
     points_of(before, out->before);
@@ -117,6 +118,7 @@ static cJSON *entry_json(const HistoryEntry *e)
                 cJSON_AddStringToObject(line, "created", e->created) != NULL && cJSON_AddStringToObject(line, "name", e->name) != NULL &&
                 cJSON_AddStringToObject(line, "version", e->version) != NULL &&
                 cJSON_AddStringToObject(line, "machine", e->machine) != NULL &&
+                cJSON_AddStringToObject(line, "energy_source", e->meter) != NULL &&
                 cJSON_AddStringToObject(line, "source_sha256", e->source) != NULL &&
                 cJSON_AddStringToObject(line, "result_sha256", e->result) != NULL &&
                 cJSON_AddStringToObject(line, "recipe_sha256", e->recipe) != NULL && add_points(line, "before", e->before) &&
@@ -194,6 +196,7 @@ static const char *read_line(const char *text, size_t size, HistoryEntry *out)
         text_of(json, "name", out->name, sizeof out->name);
         text_of(json, "version", out->version, sizeof out->version);
         text_of(json, "machine", out->machine, sizeof out->machine);
+        text_of(json, "energy_source", out->meter, sizeof out->meter);
         text_of(json, "source_sha256", out->source, sizeof out->source);
         text_of(json, "result_sha256", out->result, sizeof out->result);
         text_of(json, "recipe_sha256", out->recipe, sizeof out->recipe);

@@ -36,6 +36,7 @@ typedef struct HistoryPoint {
 typedef struct HistoryEntry {
     char created[24], version[24];
     char name[128], machine[192]; /* of the result's file; processor, instructions and threads: times compare only on the same */
+    char meter[160];              /* where energy came from, as its source says: energies compare only from the same */
     char source[HASH_TEXT], result[HASH_TEXT], recipe[HASH_TEXT];
     HistoryPoint before[HISTORY_COUNT], after[HISTORY_COUNT];
     int line;                     /* of the file it was read from */

@@ -41,6 +41,8 @@ static int earlier(const History *h, HistoryId id, const HistoryEntry *last, con
     for (size_t i = h->count - 1; i-- > 0 && count < BASE_MOST;) {
         const HistoryEntry *e = &h->entries[i];
         const HistoryPoint *p = &e->after[id];
+        bool energy = is_timed(id) && id != HISTORY_TIME;
+        if (energy && strcmp(e->meter, last->meter) != 0) continue; /* a package and a plug are two things */
         bool same = !is_timed(id) || (strcmp(e->machine, last->machine) == 0 && p->modelled == last->after[id].modelled);
         if (isfinite(p->value) && same) found[count++] = e;
     }
@@ -114,7 +116,8 @@ void history_trend(const History *h, HistoryId id, HistoryTrend *out)
     }
     int count = out->base_count = earlier(h, id, last, before);
     if (count == 0) {
-        snprintf(out->note, sizeof out->note, is_timed(id) && h->count > 1 ? "no earlier run on the same machine" : "the first run");
+        snprintf(out->note, sizeof out->note, is_timed(id) && h->count > 1 ? id == HISTORY_TIME ? "no earlier run on the same machine"
+                                                                : "no earlier run on the same machine and meter" : "the first run");
         return;
     }
     out->previous = before[0]->after[id].value;
