@@ -81,6 +81,10 @@ Status device_scratch(Device *d, size_t bytes, Err *err);
  * library's order. ERR_UNSUPPORTED: it has a reference only. */
 Status product_desc(Device *d, int64_t rows, int64_t channels, int64_t filters, bool biased, dnnl_primitive_attr_t attr,
                     dnnl_primitive_desc_t *out, Err *err);
+/* y[rows, filters] = x[rows, channels] w^T + bias with constant weights [filters, channels], part `variant` of value v, and `bias` [filters]
+ * or NULL, which the primitive borrows. in[0]: x, out[0]: y. ERR_UNSUPPORTED as product_desc. */
+Status product_new(Device *d, ValueId v, uint64_t variant, const float *weights, const float *bias, int64_t rows, int64_t channels,
+                   int64_t filters, Primitive **out, Err *err);
 /* Whether `next` may be computed along as a post-operation: an activation, or one addition of a tensor that is made. */
 bool site_follows(const KernelSite *s, const Node *next);
 /* Whether an addition is among the followers: its operand is the last input. */

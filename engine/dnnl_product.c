@@ -155,6 +155,33 @@ out:
     return status;
 }
 
+Status product_new(Device *d, ValueId v, uint64_t variant, const float *weights, const float *bias, int64_t rows, int64_t channels,
+                   int64_t filters, Primitive **out, Err *err)
+{
+    Matrix m = { .rows = rows, .channels = channels, .filters = filters, .turned = true };
+    Primitive *p = NULL;
+    dnnl_primitive_desc_t desc = NULL;
+    dnnl_memory_desc_t plain;
+    const void *packed;
+    Status status;
+    TRY_OUT(primitive_new(d, &p, err));
+    TRY_OUT(product_desc(d, rows, channels, filters, bias != NULL, NULL, &desc, err));
+    const dnnl_memory_desc_t *order = dnnl_primitive_desc_query_md(desc, dnnl_query_weights_md, 0);
+    TRY_OUT(md_filters(&m, &plain, err));
+    TRY_OUT(device_pack(d, v, variant, weights, &plain, order, &packed, err));
+    TRY_OUT(primitive_arg(p, DNNL_ARG_SRC, dnnl_primitive_desc_query_md(desc, dnnl_query_src_md, 0), ARG_IN, 0, NULL, err));
+    TRY_OUT(primitive_arg(p, DNNL_ARG_WEIGHTS, order, ARG_FIXED, 0, packed, err));
+    if (bias != NULL)
+        TRY_OUT(primitive_arg(p, DNNL_ARG_BIAS, dnnl_primitive_desc_query_md(desc, dnnl_query_weights_md, 1), ARG_FIXED, 0, bias, err));
+    TRY_OUT(primitive_arg(p, DNNL_ARG_DST, dnnl_primitive_desc_query_md(desc, dnnl_query_dst_md, 0), ARG_OUT, 0, NULL, err));
+    TRY_OUT(primitive_create(p, desc, err));
+out:
+    if (desc != NULL) dnnl_primitive_desc_destroy(desc);
+    if (status != OK) primitive_release(p);
+    else *out = p;
+    return status;
+}
+
 /* --- a matrix that is made in each run: packed again in each, which pays where many rows meet it */
 
 #define REPACKED_ROWS 64

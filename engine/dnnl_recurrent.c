@@ -1,38 +1,51 @@
-/* RNN, GRU and LSTM by oneDNN: one primitive for each direction, whose sources and results are read and written where they lie, in either
- * layout, by strides.
- *   gates: RNN i;  GRU z r h, oneDNN's u r o (both h = (1 - z) n + z h);  LSTM i o f c, oneDNN's i f c o
- *   peepholes of an LSTM: i o f, oneDNN's i f o
- *   biases: those of W and R summed; with linear_before_reset that of R for the candidate stays apart, as a fourth
+/* RNN, GRU and LSTM by packed products (engine/dnnl_product.c) and the gates of engine/gates.c: W x of many steps in one product, R h step
+ * by step. The library's own cells are slower, 1.5 times at a batch of 32, and the matrix product inside them is made when it first runs,
+ * which takes 25 ms.
  * Left to the plain forward: activations other than the usual ones (an RNN may have Relu, Tanh, Sigmoid or LeakyRelu), clip, input_forget,
  * sequences of different lengths, weights that are not constant, and lengths whose gates take more than MOST_GATES, which the plain forward
  * takes in pieces. So are cells of fewer than 16 hidden units, but 8 with a batch of 8 or more: there the plain forward was measured to be
  * the faster one, up to 2.5 times, from 16 on this one, 2 to 5 times at 128.
  * The same bytes for any number of threads. */
-#include "engine/dnnl_private.h"
-
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/bytes.h"
-#include "engine/ops/cell.h"
+#include "engine/blas_glue.h"
+#include "engine/dnnl_private.h"
+#include "engine/gates.h"
 #include "engine/ops/window.h"
 
 #define MOST_GATES ((int64_t)1 << 24) /* floats */
 #define LEAST_HIDDEN 16
+#define CHUNK_GATES ((int64_t)1 << 16) /* floats of W x that are made at a time: they stay in a cache near by until they are read */
 #define SHARED_STEP ((int64_t)1 << 21) /* multiply-adds of R h in a step, for threads to pay that wait for each other in every one */
 
 enum { IN_X, IN_W, IN_R, IN_B, IN_LENGTHS, IN_H, IN_C, IN_P };
 
-/* State of a site: a primitive for each direction. */
+/* y[rows, filters] = x[rows, channels] w^T + bias: a primitive, or the BLAS where the library has none for these shapes. */
+typedef struct Factor {
+    Primitive *primitive; /* NULL: the rest */
+    const float *weights, *bias;
+    int rows, channels, filters;
+} Factor;
+
+/* One direction. */
+typedef struct Way {
+    Factor whole, rest; /* W x and the biases: of a chunk of steps, of what remains */
+    Factor step, late;  /* R h; of a GRU whose reset comes first: of z and r, of the candidate */
+    float *bias;        /* [G,H] those of W and R summed, and behind it [H] that of R for a candidate inside its reset, else 0 */
+    const float *peephole;
+} Way;
+
 typedef struct Recurrent {
     Device *device;
-    Primitive *each[2];
-    int directions;
-    bool single;           /* a step is too little work for more than one thread */
-    size_t y_step, h_step; /* floats from one direction's part of Y, or of the states, to the next one's */
-    size_t unread[3];      /* where in the device's scratch memory Y, Y_h and Y_c go when nobody reads them */
-    float *zeros;          /* the one state of an LSTM that is left out when the other is given; else NULL */
+    Cell cell;
+    Way way[2];
+    bool single;      /* a step is too little work for more than one thread */
+    bool batch_first;
+    int64_t chunk;    /* steps */
+    size_t fixed, product, h, c, reset, update; /* where in the device's scratch memory, in floats */
 } Recurrent;
 
 /* --- what fits */
@@ -110,224 +123,217 @@ static bool recurrent_accept(const KernelSite *s)
            operand_fits(s, IN_C, false, state) && operand_fits(s, IN_P, true, shape_of(2, (int64_t[]){ d, 3 * h }));
 }
 
-/* --- weights */
+/* --- making one */
 
-/* Where oneDNN's gate k stands in ONNX's order. */
-static int gate_from(const Cell *cell, int k)
+static bool resets_first(const Cell *cell)
 {
-    static const int lstm[] = { 0, 2, 3, 1 };
-    return cell->kind == CELL_LSTM ? lstm[k] : k;
+    return cell->kind == CELL_GRU && !cell->linear_before_reset;
 }
 
-static int bias_count(const Cell *cell)
+static Status factor_new(const KernelSite *s, Factor *f, int i, uint64_t variant, const float *weights, const float *bias, int64_t rows,
+                         int64_t channels, int64_t filters)
 {
-    return cell->kind == CELL_GRU && cell->linear_before_reset ? 4 : cell->gates;
+    *f = (Factor){ NULL, weights, bias, (int)rows, (int)channels, (int)filters };
+    Status status = product_new(s->device, s->value[i], variant, weights, bias, rows, channels, filters, &f->primitive, s->err);
+    return status == ERR_UNSUPPORTED ? OK : status;
 }
 
-/* Constant i of direction d, [G*H,depth], with its gates in oneDNN's order and the elements in the order `to`. */
-static Status pack_weights(const KernelSite *s, const Cell *cell, int d, int i, const dnnl_memory_desc_t *to, const void **out)
+static Status factor_run(const Factor *f, const float *x, float *y, Err *err)
 {
-    int64_t h = cell->hidden, g = cell->gates, depth = i == IN_W ? cell->inputs : h;
-    const float *from = tensor_floats(s->constant[i]) + d * g * h * depth;
-    dnnl_memory_desc_t plain;
-    dnnl_dims_t dims = { 1, 1, depth, g, h }, strides = { g * h * depth, g * h * depth, 1, h * depth, depth };
-    TRY(dnnl_check(dnnl_memory_desc_init_by_strides(&plain, 5, dims, dnnl_f32, strides), "recurrent weights", s->err));
-    float *turned = alloc_array((size_t)(g * h), (size_t)depth * sizeof *turned);
-    if (turned == NULL) return err_no_memory(s->err, "recurrent weights");
-    for (int k = 0; k < g; k++)
-        memcpy(turned + k * h * depth, from + gate_from(cell, k) * h * depth, (size_t)(h * depth) * sizeof *turned);
-    Status status = device_pack(s->device, s->value[i], (uint64_t)d + 1, turned, &plain, to, out, s->err);
-    free(turned);
-    return status;
+    if (f->primitive != NULL) return primitive_run(f->primitive, (const void *[]){ x }, (void *[]){ y }, err);
+    for (int k = 0; f->bias != NULL && k < f->rows; k++)
+        memcpy(y + (size_t)k * (size_t)f->filters, f->bias, (size_t)f->filters * sizeof *y);
+    blas_sgemm(false, true, f->rows, f->filters, f->channels, 1, x, f->channels, f->weights, f->channels, f->bias != NULL ? 1 : 0, y,
+               f->filters);
+    return OK;
 }
 
-/* [4 or G, H] biases and behind them [3,H] peepholes in oneDNN's order, zero where left out. */
-static float *small_constants(const KernelSite *s, const Cell *cell, int d)
+static Status bias_new(const KernelSite *s, const Cell *cell, int d, float **out)
 {
     int64_t h = cell->hidden, rows = cell->gates * h;
-    int biases = bias_count(cell);
-    float *out = alloc_zeroed((size_t)(biases + 3), (size_t)h * sizeof *out);
-    if (out == NULL) return NULL;
-    const float *bias = is_there(s, IN_B) ? tensor_floats(s->constant[IN_B]) + d * 2 * rows : NULL;
-    for (int k = 0; bias != NULL && k < cell->gates; k++)
-        for (int64_t j = 0; j < h; j++) {
-            int64_t at = gate_from(cell, k) * h + j;
-            bool apart = biases > cell->gates && k == 2;
-            out[k * h + j] = bias[at] + (apart ? 0 : bias[rows + at]);
-            if (apart) out[3 * h + j] = bias[rows + at];
-        }
-    const float *peephole = is_there(s, IN_P) ? tensor_floats(s->constant[IN_P]) + d * 3 * h : NULL;
-    static const int from[] = { 0, 2, 1 };
-    for (int k = 0; peephole != NULL && k < 3; k++)
-        memcpy(out + (biases + k) * h, peephole + from[k] * h, (size_t)h * sizeof *out);
-    return out;
+    float *bias = *out = alloc_zeroed((size_t)(cell->gates + 1), (size_t)h * sizeof *bias);
+    if (bias == NULL) return err_no_memory(s->err, "recurrent biases");
+    if (!is_there(s, IN_B)) return OK;
+    const float *given = tensor_floats(s->constant[IN_B]) + d * 2 * rows;
+    int64_t inner = cell->kind == CELL_GRU && cell->linear_before_reset ? 2 * h : rows;
+    for (int64_t j = 0; j < rows; j++) bias[j] = given[j] + (j < inner ? given[rows + j] : 0);
+    for (int64_t j = inner; j < rows; j++) bias[rows + j - inner] = given[rows + j];
+    return OK;
 }
 
-/* --- the primitive of one direction */
-
-/* Descriptors; `any` for the weights, the others where they lie. */
-typedef struct Views {
-    dnnl_memory_desc_t x, y, h, w, r, bias, peephole;
-} Views;
-
-static Status views_init(const KernelSite *s, const Cell *cell, bool any, Views *v)
+static Status way_new(const KernelSite *s, const Recurrent *r, int d, Way *way)
 {
-    int64_t t = cell->steps, b = cell->batch, i = cell->inputs, h = cell->hidden, d = cell->directions, g = cell->gates;
-    bool first = node_int(s->node, "layout", 0) != 0;
-    dnnl_dims_t x = { t, b, i }, y = { t, b, h }, state = { 1, 1, b, h }, w = { 1, 1, i, g, h }, r = { 1, 1, h, g, h };
-    dnnl_dims_t x_by = { first ? i : b * i, first ? t * i : i, 1 }, y_by = { first ? d * h : d * b * h, first ? t * d * h : h, 1 };
-    dnnl_dims_t h_by = { d * b * h, b * h, first ? d * h : h, 1 };
-    dnnl_format_tag_t tag = any ? dnnl_format_tag_any : dnnl_ldigo;
-    TRY(dnnl_check(dnnl_memory_desc_init_by_strides(&v->x, 3, x, dnnl_f32, x_by), "recurrent cell", s->err));
-    TRY(dnnl_check(dnnl_memory_desc_init_by_strides(&v->y, 3, y, dnnl_f32, y_by), "recurrent cell", s->err));
-    TRY(dnnl_check(dnnl_memory_desc_init_by_strides(&v->h, 4, state, dnnl_f32, h_by), "recurrent cell", s->err));
-    TRY(dnnl_check(dnnl_memory_desc_init_by_tag(&v->w, 5, w, dnnl_f32, tag), "recurrent cell", s->err));
-    TRY(dnnl_check(dnnl_memory_desc_init_by_tag(&v->r, 5, r, dnnl_f32, tag), "recurrent cell", s->err));
-    bool fine = md_plain(&v->bias, dnnl_f32, 4, (int64_t[]){ 1, 1, bias_count(cell), h }) &&
-                md_plain(&v->peephole, dnnl_f32, 4, (int64_t[]){ 1, 1, 3, h });
-    return fine ? OK : err_set(s->err, ERR_UNSUPPORTED, "an empty recurrent cell");
-}
-
-static dnnl_status_t describe(const KernelSite *s, const Cell *cell, int d, const Views *v, dnnl_rnn_desc_t *out)
-{
-    dnnl_rnn_direction_t direction = cell->backwards || d == 1 ? dnnl_unidirectional_right2left : dnnl_unidirectional_left2right;
-    const dnnl_memory_desc_t *h = is_there(s, IN_H) || is_there(s, IN_C) ? &v->h : NULL;
-    const dnnl_prop_kind_t kind = dnnl_forward_inference;
-    const Activation *act = &cell->activation[d][0];
-    if (cell->kind == CELL_LSTM)
-        return dnnl_lstm_forward_desc_init_v2(out, kind, direction, &v->x, h, h, &v->w, &v->r, is_there(s, IN_P) ? &v->peephole : NULL,
-                                              &v->bias, &v->y, &v->h, &v->h, 0);
-    if (cell->kind == CELL_RNN) {
-        dnnl_alg_kind_t f = act->kind == ACT_TANH      ? dnnl_eltwise_tanh
-                            : act->kind == ACT_SIGMOID ? dnnl_eltwise_logistic
-                                                       : dnnl_eltwise_relu;
-        return dnnl_vanilla_rnn_forward_desc_init(out, kind, f, direction, &v->x, h, &v->w, &v->r, &v->bias, &v->y, &v->h, 0,
-                                                  act->kind == ACT_LEAKY ? act->alpha : 0, 0);
-    }
-    return (cell->linear_before_reset ? dnnl_lbr_gru_forward_desc_init : dnnl_gru_forward_desc_init)(out, kind, direction, &v->x, h, &v->w,
-                                                                                                    &v->r, &v->bias, &v->y, &v->h, 0);
-}
-
-/* The description that suits the processor. Weights packed for one batch size and number of threads are not asked for: they would be
- * packed again for each shape. */
-static Status choose(const KernelSite *s, const Cell *cell, int d, Views *v, dnnl_primitive_desc_t *out)
-{
-    for (int any = 1; any >= 0; any--) {
-        dnnl_rnn_desc_t rnn;
-        TRY(views_init(s, cell, any != 0, v));
-        TRY(dnnl_check(describe(s, cell, d, v, &rnn), "recurrent cell", s->err));
-        TRY(desc_create(s->device, &rnn, NULL, "recurrent cell", out, s->err));
-        v->w = *dnnl_primitive_desc_query_md(*out, dnnl_query_weights_md, 0);
-        v->r = *dnnl_primitive_desc_query_md(*out, dnnl_query_weights_md, 1);
-        if (v->w.format_kind == dnnl_blocked && v->r.format_kind == dnnl_blocked) return OK;
-        dnnl_primitive_desc_destroy(*out);
-        *out = NULL;
-    }
-    return err_set(s->err, ERR_UNSUPPORTED, "oneDNN wants recurrent weights in a form of its own");
-}
-
-/* Arguments: in[0..2] X, h, c; out[0..2] Y, Y_h, Y_c of this direction. */
-static Status fill_args(const KernelSite *s, const Cell *cell, const Views *v, int d, Primitive *p)
-{
-    const void *w, *r;
-    TRY(pack_weights(s, cell, d, IN_W, &v->w, &w));
-    TRY(pack_weights(s, cell, d, IN_R, &v->r, &r));
-    p->owned = small_constants(s, cell, d);
-    if (p->owned == NULL) return err_no_memory(s->err, "recurrent biases");
-    bool lstm = cell->kind == CELL_LSTM, states = is_there(s, IN_H) || is_there(s, IN_C);
-    TRY(primitive_arg(p, DNNL_ARG_SRC_LAYER, &v->x, ARG_IN, 0, NULL, s->err));
-    if (states) TRY(primitive_arg(p, DNNL_ARG_SRC_ITER, &v->h, ARG_IN, 1, NULL, s->err));
-    if (states && lstm) TRY(primitive_arg(p, DNNL_ARG_SRC_ITER_C, &v->h, ARG_IN, 2, NULL, s->err));
-    TRY(primitive_arg(p, DNNL_ARG_WEIGHTS_LAYER, &v->w, ARG_FIXED, 0, w, s->err));
-    TRY(primitive_arg(p, DNNL_ARG_WEIGHTS_ITER, &v->r, ARG_FIXED, 0, r, s->err));
-    TRY(primitive_arg(p, DNNL_ARG_BIAS, &v->bias, ARG_FIXED, 0, p->owned, s->err));
-    if (is_there(s, IN_P))
-        TRY(primitive_arg(p, DNNL_ARG_WEIGHTS_PEEPHOLE, &v->peephole, ARG_FIXED, 0,
-                          (const float *)p->owned + bias_count(cell) * cell->hidden, s->err));
-    TRY(primitive_arg(p, DNNL_ARG_DST_LAYER, &v->y, ARG_OUT, 0, NULL, s->err));
-    TRY(primitive_arg(p, DNNL_ARG_DST_ITER, &v->h, ARG_OUT, 1, NULL, s->err));
-    return lstm ? primitive_arg(p, DNNL_ARG_DST_ITER_C, &v->h, ARG_OUT, 2, NULL, s->err) : OK;
-}
-
-static Status direction_new(const KernelSite *s, const Cell *cell, int d, Primitive **out)
-{
-    Primitive *p = NULL;
-    dnnl_primitive_desc_t desc = NULL;
-    Views v;
-    Status status;
-    TRY_OUT(primitive_new(s->device, &p, s->err));
-    TRY_OUT(choose(s, cell, d, &v, &desc));
-    TRY_OUT(fill_args(s, cell, &v, d, p));
-    TRY_OUT(primitive_create(p, desc, s->err));
-out:
-    if (desc != NULL) dnnl_primitive_desc_destroy(desc);
-    if (status != OK) primitive_release(p);
-    else *out = p;
+    const Cell *cell = &r->cell;
+    int64_t h = cell->hidden, rows = cell->gates * h, batch = cell->batch, rest = cell->steps % r->chunk;
+    const float *w = tensor_floats(s->constant[IN_W]) + d * rows * cell->inputs, *own = tensor_floats(s->constant[IN_R]) + d * rows * h;
+    uint64_t variant = (uint64_t)d + 1;
+    int64_t early = resets_first(cell) ? 2 * h : rows;
+    int threads = omp_get_max_threads();
+    if (is_there(s, IN_P)) way->peephole = tensor_floats(s->constant[IN_P]) + d * 3 * h;
+    TRY(bias_new(s, cell, d, &way->bias));
+    TRY(factor_new(s, &way->whole, IN_W, variant, w, way->bias, r->chunk * batch, cell->inputs, rows));
+    if (rest > 0) TRY(factor_new(s, &way->rest, IN_W, variant, w, way->bias, rest * batch, cell->inputs, rows));
+    if (r->single) omp_set_num_threads(1);
+    Status status = factor_new(s, &way->step, IN_R, variant, own, NULL, batch, h, early);
+    if (status == OK && early < rows) status = factor_new(s, &way->late, IN_R, variant + 2, own + early * h, NULL, batch, h, rows - early);
+    omp_set_num_threads(threads);
     return status;
 }
-
-/* --- the row */
 
 static void recurrent_release(void *state)
 {
     Recurrent *r = state;
     if (r == NULL) return;
-    for (int d = 0; d < r->directions; d++) primitive_release(r->each[d]);
-    free(r->zeros);
+    for (int d = 0; d < 2; d++) {
+        primitive_release(r->way[d].whole.primitive);
+        primitive_release(r->way[d].rest.primitive);
+        primitive_release(r->way[d].step.primitive);
+        primitive_release(r->way[d].late.primitive);
+        free(r->way[d].bias);
+    }
     free(r);
+}
+
+/* Places in the scratch memory. */
+static Status lay_out(Recurrent *r, Err *err)
+{
+    const Cell *cell = &r->cell;
+    size_t state = (size_t)(cell->batch * cell->hidden), gates = state * (size_t)cell->gates, at = 0;
+    size_t *const places[] = { &r->fixed, &r->product, &r->h, &r->c, &r->reset, &r->update };
+    const size_t sizes[] = { gates * (size_t)r->chunk, gates, state, state, state, state };
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        *places[i] = at;
+        at += (sizes[i] + 15) / 16 * 16; /* a cache line */
+    }
+    return device_scratch(r->device, at * sizeof(float), err);
 }
 
 static Status recurrent_prepare(KernelSite *s, void **state)
 {
-    bool fits, batch_first = node_int(s->node, "layout", 0) != 0;
-    Cell cell = cell_at(s, &fits);
-    size_t states = (size_t)(cell.directions * cell.batch * cell.hidden), bytes = 0;
-    int threads = omp_get_max_threads();
+    bool fits;
     Recurrent *r = alloc_zeroed(1, sizeof *r);
     if (r == NULL) return err_no_memory(s->err, "kernel state");
-    *r = (Recurrent){ .device = s->device, .directions = cell.directions,
-                      .single = cell.batch * cell.gates * cell.hidden < SHARED_STEP / cell.hidden };
-    r->y_step = r->h_step = (size_t)(batch_first ? cell.hidden : cell.batch * cell.hidden);
+    const Cell *cell = &r->cell;
+    r->cell = cell_at(s, &fits);
+    r->device = s->device;
+    r->single = cell->batch * cell->gates * cell->hidden < SHARED_STEP / cell->hidden;
+    r->batch_first = node_int(s->node, "layout", 0) != 0 && cell->batch > 1; /* of one, the layouts are the same */
+    r->chunk = CHUNK_GATES / (cell->batch * cell->gates * cell->hidden) + 1;
+    if (r->chunk > cell->steps || r->batch_first) r->chunk = cell->steps; /* of steps that do not lie together, all */
     Status status;
-    for (int i = 0; i < 3; i++) {
-        r->unread[i] = bytes;
-        if (i >= s->output_count || s->node->outputs[i] == 0) bytes += states * (i == 0 ? (size_t)cell.steps : 1) * sizeof(float);
-    }
-    TRY_OUT(device_scratch(s->device, bytes, s->err));
-    if (cell.kind == CELL_LSTM && is_there(s, IN_H) != is_there(s, IN_C)) {
-        r->zeros = alloc_zeroed(states, sizeof *r->zeros);
-        if (r->zeros == NULL) TRY_OUT(err_no_memory(s->err, "recurrent states"));
-    }
-    if (r->single) omp_set_num_threads(1);
-    for (int d = 0; d < cell.directions; d++) TRY_OUT(direction_new(s, &cell, d, &r->each[d]));
+    TRY_OUT(lay_out(r, s->err));
+    for (int d = 0; d < cell->directions; d++) TRY_OUT(way_new(s, r, d, &r->way[d]));
     for (int i = 0; i < s->input_count; i++) s->unused[i] = i != IN_X && i != IN_H && i != IN_C;
 out:
-    omp_set_num_threads(threads);
     if (status != OK) recurrent_release(r);
     else *state = r;
     return status;
 }
 
-static Status recurrent_run(void *state, const void *const *in, void *const *out, Err *err)
+/* --- running */
+
+/* One direction of a run. */
+typedef struct Walk {
+    const Recurrent *r;
+    const Way *way;
+    int d;
+    float *fixed, *product, *h, *c, *reset, *update; /* scratch memory */
+    float *y;                                        /* NULL: nobody reads it */
+    Err *err;
+} Walk;
+
+/* Row b of a step, whose products lie at `row` of the chunk's. */
+static GateRow row_at(const Walk *w, int64_t t, int64_t row, int64_t b, int64_t width)
 {
-    const Recurrent *r = state;
-    const float *h = in[IN_H] != NULL ? in[IN_H] : r->zeros, *c = in[IN_C] != NULL ? in[IN_C] : r->zeros;
-    float *made[3];
-    for (int i = 0; i < 3; i++) made[i] = out[i] != NULL ? out[i] : (void *)((uint8_t *)r->device->scratch + r->unread[i]);
+    const Cell *cell = &w->r->cell;
+    int64_t n = cell->hidden, place = (t * cell->directions + w->d) * cell->batch + b;
+    if (w->r->batch_first) place = (b * cell->steps + t) * cell->directions + w->d;
+    float *h = w->h + b * n;
+    return (GateRow){ n, w->fixed + row * cell->gates * n, w->product + b * width, h, w->c + b * n, w->y != NULL ? w->y + place * n : h };
+}
+
+static void join_gates(const Walk *w, const GateRow *row)
+{
+    const Cell *cell = &w->r->cell;
+    if (cell->kind == CELL_LSTM) gates_lstm(row, w->way->peephole);
+    else if (cell->kind == CELL_GRU) gates_gru_reset_last(row, w->way->bias + cell->gates * cell->hidden);
+    else gates_rnn(row, &cell->activation[w->d][0]);
+}
+
+/* Step t, the k-th of its chunk. */
+static Status step_run(const Walk *w, int64_t t, int64_t k)
+{
+    const Cell *cell = &w->r->cell;
+    int64_t batch = cell->batch, n = cell->hidden, stride = w->r->batch_first ? cell->steps : 1, first = w->r->batch_first ? t : k * batch;
+    bool late = resets_first(cell);
+    TRY(factor_run(&w->way->step, w->h, w->product, w->err));
+#pragma omp parallel for schedule(static) if (!w->r->single)
+    for (int64_t b = 0; b < batch; b++) {
+        GateRow row = row_at(w, t, first + b * stride, b, (late ? 2 : cell->gates) * n);
+        if (late) gates_gru_reset(&row, w->update + b * n, w->reset + b * n);
+        else join_gates(w, &row);
+    }
+    if (!late) return OK;
+    TRY(factor_run(&w->way->late, w->reset, w->product, w->err));
+#pragma omp parallel for schedule(static) if (!w->r->single)
+    for (int64_t b = 0; b < batch; b++) {
+        GateRow row = row_at(w, t, first + b * stride, b, n);
+        gates_gru_rest(&row, w->update + b * n);
+    }
+    return OK;
+}
+
+static Status walk(const Walk *w, const float *x)
+{
+    const Recurrent *r = w->r;
+    const Cell *cell = &r->cell;
+    bool backwards = w->d == 1 || cell->backwards;
     int threads = omp_get_max_threads();
     Status status = OK;
-    if (r->single) omp_set_num_threads(1);
-    for (int d = 0; d < r->directions && status == OK; d++) {
-        size_t at = (size_t)d * r->h_step;
-        const void *from[] = { in[IN_X], h != NULL ? h + at : NULL, c != NULL ? c + at : NULL };
-        void *to[] = { made[0] + (size_t)d * r->y_step, made[1] + at, made[2] + at };
-        status = primitive_run(r->each[d], from, to, err);
+    for (int64_t done = 0; done < cell->steps && status == OK; done += r->chunk) {
+        int64_t count = cell->steps - done < r->chunk ? cell->steps - done : r->chunk;
+        int64_t from = backwards ? cell->steps - done - count : done;
+        const Factor *f = count == r->chunk ? &w->way->whole : &w->way->rest;
+        status = factor_run(f, x + from * cell->batch * cell->inputs, w->fixed, w->err);
+        if (r->single) omp_set_num_threads(1);
+        for (int64_t i = 0; i < count && status == OK; i++) {
+            int64_t k = backwards ? count - 1 - i : i;
+            status = step_run(w, from + k, k);
+        }
+        omp_set_num_threads(threads);
     }
-    omp_set_num_threads(threads);
     return status;
 }
 
-#define RECURRENT(op_name) { "onednn", op_name, recurrent_accept, recurrent_prepare, recurrent_run, recurrent_release, NULL, false }
+/* A state [B,H] of direction d from, or to, the caller's [D,B,H] or [B,D,H]. */
+static void copy_state(const Recurrent *r, int d, float *own, const float *given, float *made)
+{
+    size_t n = (size_t)r->cell.hidden, bytes = n * sizeof *own, batch = (size_t)r->cell.batch;
+    for (size_t b = 0; b < batch; b++) {
+        size_t place = (r->batch_first ? b * (size_t)r->cell.directions + (size_t)d : (size_t)d * batch + b) * n;
+        if (made != NULL) memcpy(made + place, own + b * n, bytes);
+        else if (given != NULL) memcpy(own + b * n, given + place, bytes);
+        else memset(own + b * n, 0, bytes);
+    }
+}
+
+static Status recurrent_run(void *state, const void *const *in, void *const *out, Err *err)
+{
+    const Recurrent *r = state;
+    float *scratch = r->device->scratch;
+    for (int d = 0; d < r->cell.directions; d++) {
+        Walk w = { r, &r->way[d], d, scratch + r->fixed, scratch + r->product, scratch + r->h, scratch + r->c, scratch + r->reset,
+                   scratch + r->update, out[0], err };
+        copy_state(r, d, w.h, in[IN_H], NULL);
+        copy_state(r, d, w.c, in[IN_C], NULL);
+        TRY(walk(&w, in[IN_X]));
+        if (out[1] != NULL) copy_state(r, d, w.h, NULL, out[1]);
+        if (out[2] != NULL) copy_state(r, d, w.c, NULL, out[2]);
+    }
+    return OK;
+}
+
+#define RECURRENT(op_name) { "packed", op_name, recurrent_accept, recurrent_prepare, recurrent_run, recurrent_release, NULL, false }
 
 const Kernel kernels_recurrent[] = {
     RECURRENT("RNN"),

@@ -237,18 +237,6 @@ static dnnl_status_t create_desc(const ThreeOp *o, const dnnl_memory_desc_t m[TH
         return dnnl_batch_normalization_forward_primitive_desc_create(out, e, o->prop, m[0], m[0], o->alpha, o->flags, attr);
     case THREE_BINARY: return dnnl_binary_primitive_desc_create(out, e, o->alg, m[0], m[1], m[2], attr);
     case THREE_SOFTMAX: return dnnl_softmax_forward_primitive_desc_create(out, e, o->prop, o->alg, m[0], m[0], o->axis, attr);
-    case THREE_RNN:
-        return dnnl_vanilla_rnn_forward_primitive_desc_create(out, e, o->prop, o->alg, o->direction, m[0], m[1], m[2], m[3], m[4], m[5],
-                                                              m[6], o->flags, o->alpha, o->beta, attr);
-    case THREE_GRU:
-        return dnnl_gru_forward_primitive_desc_create(out, e, o->prop, o->direction, m[0], m[1], m[2], m[3], m[4], m[5], m[6], o->flags,
-                                                      attr);
-    case THREE_LBR_GRU:
-        return dnnl_lbr_gru_forward_primitive_desc_create(out, e, o->prop, o->direction, m[0], m[1], m[2], m[3], m[4], m[5], m[6],
-                                                          o->flags, attr);
-    case THREE_LSTM:
-        return dnnl_lstm_forward_primitive_desc_create(out, e, o->prop, o->direction, m[0], m[1], m[2], m[3], m[4], m[5], NULL, m[6], m[7],
-                                                       m[8], m[9], o->flags, attr);
     }
     return dnnl_invalid_arguments;
 }

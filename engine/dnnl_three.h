@@ -34,18 +34,16 @@ typedef struct ThreeMemory {
 } ThreeMemory;
 
 typedef enum ThreeKind {
-    THREE_CONVOLUTION, THREE_DECONVOLUTION, THREE_POOLING, THREE_ELTWISE, THREE_NORM, THREE_BINARY, THREE_SOFTMAX, THREE_RNN, THREE_GRU,
-    THREE_LBR_GRU, THREE_LSTM,
+    THREE_CONVOLUTION, THREE_DECONVOLUTION, THREE_POOLING, THREE_ELTWISE, THREE_NORM, THREE_BINARY, THREE_SOFTMAX,
 } ThreeKind;
 
-#define THREE_MEMORIES 10
+#define THREE_MEMORIES 4
 
 /* An operation described, of any kind. */
 typedef struct ThreeOp {
     ThreeKind kind;
     dnnl_prop_kind_t prop;
     dnnl_alg_kind_t alg;
-    dnnl_rnn_direction_t direction;
     ThreeMemory memory[THREE_MEMORIES];
     bool has[THREE_MEMORIES];
     dnnl_dims_t strides, kernel, dilations, begin, end;
@@ -91,18 +89,6 @@ dnnl_status_t three_norm(ThreeOp *op, dnnl_prop_kind_t prop, const ThreeMemory *
 dnnl_status_t three_binary(ThreeOp *op, dnnl_alg_kind_t alg, const ThreeMemory *a, const ThreeMemory *b, const ThreeMemory *y);
 dnnl_status_t three_softmax(ThreeOp *op, dnnl_prop_kind_t prop, const ThreeMemory *x, int axis);
 dnnl_status_t three_logsoftmax(ThreeOp *op, dnnl_prop_kind_t prop, const ThreeMemory *x, int axis);
-dnnl_status_t three_lstm(ThreeOp *op, dnnl_prop_kind_t prop, dnnl_rnn_direction_t direction, const ThreeMemory *x, const ThreeMemory *h,
-                         const ThreeMemory *c, const ThreeMemory *w, const ThreeMemory *r, const ThreeMemory *peephole,
-                         const ThreeMemory *b, const ThreeMemory *y, const ThreeMemory *y_h, const ThreeMemory *y_c, unsigned flags);
-dnnl_status_t three_rnn(ThreeOp *op, dnnl_prop_kind_t prop, dnnl_alg_kind_t alg, dnnl_rnn_direction_t direction, const ThreeMemory *x,
-                        const ThreeMemory *h, const ThreeMemory *w, const ThreeMemory *r, const ThreeMemory *b, const ThreeMemory *y,
-                        const ThreeMemory *y_h, unsigned flags, float alpha, float beta);
-dnnl_status_t three_gru(ThreeOp *op, dnnl_prop_kind_t prop, dnnl_rnn_direction_t direction, const ThreeMemory *x, const ThreeMemory *h,
-                        const ThreeMemory *w, const ThreeMemory *r, const ThreeMemory *b, const ThreeMemory *y, const ThreeMemory *y_h,
-                        unsigned flags);
-dnnl_status_t three_lbr_gru(ThreeOp *op, dnnl_prop_kind_t prop, dnnl_rnn_direction_t direction, const ThreeMemory *x, const ThreeMemory *h,
-                            const ThreeMemory *w, const ThreeMemory *r, const ThreeMemory *b, const ThreeMemory *y,
-                            const ThreeMemory *y_h, unsigned flags);
 
 /* `op`: a ThreeOp; `hint` is NULL, as 2.x takes it. */
 dnnl_status_t three_describe(ThreePrimitive **out, const void *op, const_dnnl_primitive_attr_t attr, ThreeEngine *e, const void *hint);

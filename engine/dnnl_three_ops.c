@@ -103,49 +103,4 @@ dnnl_status_t three_logsoftmax(ThreeOp *op, dnnl_prop_kind_t prop, const ThreeMe
     return status;
 }
 
-dnnl_status_t three_lstm(ThreeOp *op, dnnl_prop_kind_t prop, dnnl_rnn_direction_t direction, const ThreeMemory *x, const ThreeMemory *h,
-                         const ThreeMemory *c, const ThreeMemory *w, const ThreeMemory *r, const ThreeMemory *peephole,
-                         const ThreeMemory *b, const ThreeMemory *y, const ThreeMemory *y_h, const ThreeMemory *y_c, unsigned flags)
-{
-    dnnl_status_t status = init(op, THREE_LSTM, prop, dnnl_alg_kind_undef, MEMORIES(x, h, c, w, r, peephole, b, y, y_h, y_c));
-    op->direction = direction;
-    op->flags = flags;
-    return status;
-}
-
-dnnl_status_t three_rnn(ThreeOp *op, dnnl_prop_kind_t prop, dnnl_alg_kind_t alg, dnnl_rnn_direction_t direction, const ThreeMemory *x,
-                        const ThreeMemory *h, const ThreeMemory *w, const ThreeMemory *r, const ThreeMemory *b, const ThreeMemory *y,
-                        const ThreeMemory *y_h, unsigned flags, float alpha, float beta)
-{
-    dnnl_status_t status = init(op, THREE_RNN, prop, alg, MEMORIES(x, h, w, r, b, y, y_h));
-    op->direction = direction;
-    op->flags = flags;
-    op->alpha = alpha;
-    op->beta = beta;
-    return status;
-}
-
-static dnnl_status_t gru(ThreeOp *op, ThreeKind kind, dnnl_prop_kind_t prop, dnnl_rnn_direction_t direction,
-                         const ThreeMemory *const *memory, int count, unsigned flags)
-{
-    dnnl_status_t status = init(op, kind, prop, dnnl_alg_kind_undef, memory, count);
-    op->direction = direction;
-    op->flags = flags;
-    return status;
-}
-
-dnnl_status_t three_gru(ThreeOp *op, dnnl_prop_kind_t prop, dnnl_rnn_direction_t direction, const ThreeMemory *x, const ThreeMemory *h,
-                        const ThreeMemory *w, const ThreeMemory *r, const ThreeMemory *b, const ThreeMemory *y, const ThreeMemory *y_h,
-                        unsigned flags)
-{
-    return gru(op, THREE_GRU, prop, direction, MEMORIES(x, h, w, r, b, y, y_h), flags);
-}
-
-dnnl_status_t three_lbr_gru(ThreeOp *op, dnnl_prop_kind_t prop, dnnl_rnn_direction_t direction, const ThreeMemory *x, const ThreeMemory *h,
-                            const ThreeMemory *w, const ThreeMemory *r, const ThreeMemory *b, const ThreeMemory *y,
-                            const ThreeMemory *y_h, unsigned flags)
-{
-    return gru(op, THREE_LBR_GRU, prop, direction, MEMORIES(x, h, w, r, b, y, y_h), flags);
-}
-
 #endif

@@ -20,7 +20,6 @@
 #define dnnl_binary_desc_t ThreeOp
 #define dnnl_softmax_desc_t ThreeOp
 #define dnnl_logsoftmax_desc_t ThreeOp
-#define dnnl_rnn_desc_t ThreeOp
 
 #define dnnl_engine_create three_engine_create
 #define dnnl_engine_destroy three_engine_destroy
@@ -40,10 +39,6 @@
 #define dnnl_binary_desc_init three_binary
 #define dnnl_softmax_forward_desc_init three_softmax
 #define dnnl_logsoftmax_forward_desc_init three_logsoftmax
-#define dnnl_lstm_forward_desc_init_v2 three_lstm
-#define dnnl_vanilla_rnn_forward_desc_init three_rnn
-#define dnnl_gru_forward_desc_init three_gru
-#define dnnl_lbr_gru_forward_desc_init three_lbr_gru
 #define dnnl_primitive_desc_create three_describe
 #define dnnl_reorder_primitive_desc_create three_reorder
 #define dnnl_primitive_desc_destroy three_undescribe
