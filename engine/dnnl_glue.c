@@ -125,6 +125,11 @@ static bool is_plain(const dnnl_memory_desc_t *md)
     return md_plain(&plain, md->data_type, md->ndims, md->dims) && dnnl_memory_desc_equal(&plain, md) != 0;
 }
 
+bool layout_is_plain(const Layout *l)
+{
+    return is_plain(&l->md);
+}
+
 /* Steps along an axis of one entry say nothing. */
 static bool is_plain_but_for_ones(const dnnl_memory_desc_t *md)
 {

@@ -66,6 +66,7 @@ bool md_plain(dnnl_memory_desc_t *md, dnnl_data_type_t type, int rank, const int
 bool md_any(dnnl_memory_desc_t *md, dnnl_data_type_t type, int rank, const int64_t *dims);
 /* The descriptor in which input i of the site is there already. */
 bool md_given(const KernelSite *s, int i, dnnl_memory_desc_t *md);
+bool layout_is_plain(const Layout *l); /* row-major */
 /* Asks for input i, or gives output 0, in the order of md; NULL in the site when that is row-major. */
 void site_take(KernelSite *s, Primitive *p, int i, const dnnl_memory_desc_t *md);
 void site_make(KernelSite *s, Primitive *p, const dnnl_memory_desc_t *md);
@@ -81,8 +82,8 @@ Status device_scratch(Device *d, size_t bytes, Err *err);
  * library's order. ERR_UNSUPPORTED: it has a reference only. */
 Status product_desc(Device *d, int64_t rows, int64_t channels, int64_t filters, bool biased, dnnl_primitive_attr_t attr,
                     dnnl_primitive_desc_t *out, Err *err);
-/* y[rows, filters] = x[rows, channels] w^T + bias with constant weights [filters, channels], part `variant` of value v, and `bias` [filters]
- * or NULL, which the primitive borrows. in[0]: x, out[0]: y. ERR_UNSUPPORTED as product_desc. */
+/* y[rows, filters] = x[rows, channels] w^T + bias with constant weights [filters, channels], part `variant` of value v, and `bias`
+ * [filters] or NULL, which the primitive borrows. in[0]: x, out[0]: y. ERR_UNSUPPORTED as product_desc. */
 Status product_new(Device *d, ValueId v, uint64_t variant, const float *weights, const float *bias, int64_t rows, int64_t channels,
                    int64_t filters, Primitive **out, Err *err);
 /* Whether `next` may be computed along as a post-operation: an activation, or one addition of a tensor that is made. */

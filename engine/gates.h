@@ -5,8 +5,8 @@
 
 #include "engine/ops/cell.h"
 
-/* One row, H hidden units. `fixed`: W x and the biases, `product`: R h; either by gates in ONNX's order. h and, of an LSTM, c are the states
- * before and after; y[H] gets h once more and may be h. */
+/* One row, H hidden units. `fixed`: W x and the biases, `product`: R h; either by gates in ONNX's order. h and, of an LSTM, c are the
+ * states before and after; y[H] gets h once more and may be h. */
 typedef struct GateRow {
     int64_t hidden;
     const float *fixed, *product;

@@ -9,7 +9,7 @@
 static const Kernel *const lists[] = { kernels_conv, kernels_window, kernels_pool, kernels_pointwise, kernels_quantize,
                                        kernels_attention,
                                        kernels_packed, kernels_product, kernels_rows, kernels_choice, kernels_integer,
-                                       kernels_dynamic, kernels_integer_sums, kernels_recurrent, NULL };
+                                       kernels_dynamic, kernels_dynamic_conv, kernels_integer_sums, kernels_recurrent, NULL };
 
 const Kernel *const *kernels_all(void)
 {

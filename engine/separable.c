@@ -17,6 +17,7 @@ typedef enum Form {
     FORM_TURN,    /* Transpose */
     FORM_PRODUCT, /* MatMul: the second operand is a constant matrix */
     FORM_GEMM,
+    FORM_SLICE,
 } Form;
 
 static const struct { const char *type; Form form; } forms[] = {
@@ -33,7 +34,7 @@ static const struct { const char *type; Form form; } forms[] = {
     { "Flatten", FORM_SHAPE }, { "Squeeze", FORM_SHAPE }, { "Unsqueeze", FORM_SHAPE }, { "Softmax", FORM_AXIS },
     { "LogSoftmax", FORM_AXIS }, { "ReduceMean", FORM_AXES }, { "ReduceSum", FORM_AXES }, { "ReduceMax", FORM_AXES },
     { "Concat", FORM_CONCAT }, { "Transpose", FORM_TURN }, { "MatMul", FORM_PRODUCT }, { "QLinearMatMul", FORM_PRODUCT },
-    { "Gemm", FORM_GEMM },
+    { "Gemm", FORM_GEMM }, { "Slice", FORM_SLICE },
 };
 
 typedef struct Search {
@@ -127,6 +128,31 @@ static bool batch_stays(const Search *q, const Node *n)
     return pad ? tensor_get_int(t, 0) == 0 && tensor_get_int(t, rank) == 0 : tensor_get(t, 0) == 1.0;
 }
 
+/* Entry i of the constant list of a Slice: an attribute before opset 10, an input since; `fallback` when it is left out. False: neither. */
+static bool slice_entry(const Search *q, const Node *n, const char *attr, int input, int64_t i, int64_t fallback, int64_t *out)
+{
+    int64_t count = 0;
+    const int64_t *list = node_ints(n, attr, &count);
+    ValueId v = node_input(n, input);
+    const Tensor *t = session_constant(q->s, NULL, v);
+    *out = list != NULL && i < count ? list[i] : t != NULL && i < tensor_count(t) ? tensor_get_int(t, i) : fallback;
+    return list != NULL || v == 0 || t != NULL;
+}
+
+/* A Slice that takes all samples in their order. */
+static bool samples_stay(const Search *q, const Node *n)
+{
+    int64_t count = 0, first, step, axis;
+    const Tensor *starts = session_constant(q->s, NULL, node_input(n, 1));
+    if (node_ints(n, "starts", &count) == NULL) count = starts != NULL ? tensor_count(starts) : 0;
+    for (int64_t i = 0; i < count; i++) {
+        if (!slice_entry(q, n, "axes", 3, i, i, &axis) || !slice_entry(q, n, "starts", 1, i, 0, &first) ||
+            !slice_entry(q, n, "steps", 4, i, 1, &step)) return false;
+        if ((axis == 0 || axis == -q->here[n->inputs[0]].shape.rank) && (first != 0 || step != 1)) return false;
+    }
+    return count > 0;
+}
+
 static bool node_is_separable(const Search *q, const Node *n)
 {
     Form form = FORM_NONE;
@@ -152,6 +178,7 @@ static bool node_is_separable(const Search *q, const Node *n)
         return others_fixed(q, n) && perm != NULL && count > 0 && perm[0] == 0;
     case FORM_PRODUCT:
     case FORM_GEMM: return others_fixed(q, n) && is_product(q, n);
+    case FORM_SLICE: return others_fixed(q, n) && samples_stay(q, n);
     case FORM_NONE: break;
     }
     return false;

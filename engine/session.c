@@ -9,6 +9,7 @@
 #include "engine/integer_groups.h"
 #include "engine/lanes.h"
 #include "engine/patterns.h"
+#include "engine/qoperators.h"
 #include "engine/unfuse.h"
 #include "engine/work.h"
 #include "graph/edit.h"
@@ -149,6 +150,7 @@ static Status make_groups(Session *s, const bool *watched, Err *err)
     if (s->options.plain) return OK;
     if (s->depth == 0) TRY(graph_clone(s->graph, &s->source, err));
     TRY(patterns(s->graph, watched, &made, err));
+    TRY(qoperators(s->graph, &made, err));
     return has_groups(s->graph) ? integer_groups(s->graph, watched, &made, err) : OK;
 }
 

@@ -15,7 +15,7 @@ typedef struct Row {
 } Row;
 
 enum { PLAIN, FLAT, CLASSES, JOINED, TURNED, ACROSS, SCALED, BATCH_CONSTANT, MEAN, MEAN_OF_ALL, TURNED_BATCH, FLAT_ALL, QUANTIZED, SHAPED,
-       PADDED, SHIFTED, ENLARGED, STRETCHED };
+       PADDED, SHIFTED, ENLARGED, STRETCHED, CUT, CUT_ALL, REVERSED };
 
 static const Row rows[] = {
     { "convolutions", PLAIN, true },
@@ -36,6 +36,9 @@ static const Row rows[] = {
     { "samples moved by a Pad", SHIFTED, false },
     { "resized", ENLARGED, true },
     { "resized along the batch", STRETCHED, false },
+    { "every second pixel", CUT, true },
+    { "every second pixel of all samples", CUT_ALL, true },
+    { "samples the other way round", REVERSED, false },
 };
 
 static ValueId ends(Graph *g, int form, ValueId y, int64_t batch)
@@ -94,6 +97,15 @@ static ValueId ends(Graph *g, int form, ValueId y, int64_t batch)
     case STRETCHED:
         z = build_constant(g, "scales", DT_FLOAT, (double[]){ form == STRETCHED ? 1.01 : 1, 1, 2, 1 }, DIMS(4));
         return build_node(g, "Resize", "z", y, 0, z, -1);
+    case CUT:
+    case CUT_ALL:
+    case REVERSED: {
+        double axes_of[2] = { form == CUT ? 2 : 0, 3 }, step[2] = { form == REVERSED ? -1 : form == CUT ? 2 : 1, 2 };
+        double from[2] = { form == REVERSED ? -1 : 0, 0 }, to[2] = { form == REVERSED ? -1e9 : 1e9, 1e9 };
+        ValueId cut_axes = build_constant(g, "axes", DT_INT64, axes_of, DIMS(2));
+        ValueId steps = build_constant(g, "steps", DT_INT64, step, DIMS(2)), first = build_constant(g, "from", DT_INT64, from, DIMS(2));
+        return build_node(g, "Slice", "z", y, first, build_constant(g, "to", DT_INT64, to, DIMS(2)), cut_axes, steps, -1);
+    }
     default: /* SHAPED */
         z = build_constant(g, "ends", DT_INT64, sizes, DIMS(2));
         return build_node(g, "Reshape", "z", y, z, -1);
