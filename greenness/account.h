@@ -10,9 +10,11 @@ typedef struct Account {
     Source source;
     bool open;
     double (*cpu)(void *context); /* CPU seconds so far; NULL: of this process; context of the source's settings */
-    double joules, lost;          /* of the windows that ended; how many were dropped */
+    void (*sleep)(void *context, double seconds); /* NULL: of the system; the same context */
+    Reading *windows;             /* those that ended, in their order */
+    int count, capacity;
     double cpu_began;
-    char reason[SOURCE_TEXT];     /* of the last one dropped */
+    bool failed;                  /* a window found no memory */
     /* the task under way */
     const char *task;
     double task_began, task_joules; /* seconds; joules when it began */
@@ -22,14 +24,18 @@ typedef struct Account {
     double kept_seconds, kept_predicted, kept_found;
 } Account;
 
-/* A meter's log, which is read when all is over, and models that must know what was computed are passed over: CPU time stands in. */
+/* Models that must know what was computed are passed over: CPU time stands in. */
 Status account_open(Account *a, const SourceSettings *settings, Err *err);
 void account_close(Account *a);
 
 void account_begin(Account *a);  /* a window */
 void account_end(Account *a);
-/* Joules since it was opened, the window under way included; polls the source. */
+/* Joules since it was opened, the window under way included; polls the source. NaN for a meter's log, which is read when all is over. */
 double account_so_far(Account *a);
+/* A meter's log may come late: waits for it, a few seconds at most, and drops what it does not tell. Before totals are asked for. */
+void account_settle(Account *a);
+/* Joules of one window, counted from 0, with the source; NaN and why when it was dropped. */
+Sourced account_window(const Account *a, int index);
 /* Joules of all windows, with the source. A dropped window leaves no sum: CPU time is not added to what was measured. */
 Sourced account_total(const Account *a);
 

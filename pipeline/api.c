@@ -1,6 +1,7 @@
 /* The public interface: handles around what the program itself uses. */
 #include "include/pare.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -107,6 +108,8 @@ static Status passes_report(Stages *stages, const Recipe *recipe, char **text, E
     for (int i = 0; status == OK && i < stages->count; i++) {
         ReportStep *s = &r->steps[i];
         report_state_init(&s->state);
+        s->cost_energy_j = (Sourced){ .value = NAN };
+        s->window = -1;
         r->step_count = i + 1;
         s->pass = recipe->passes[i].pass->name;
         s->options = recipe_options_json(&recipe->passes[i]);

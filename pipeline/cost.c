@@ -49,9 +49,11 @@ void cost_begin(Run *run)
     if (run->account.open) account_begin(&run->account);
 }
 
-void cost_end(Run *run)
+void cost_end(Run *run, int step)
 {
-    if (run->account.open) account_end(&run->account);
+    if (!run->account.open) return;
+    account_end(&run->account);
+    run->report->steps[step].window = run->account.count - 1;
 }
 
 void cost_close(Run *run)
@@ -59,7 +61,11 @@ void cost_close(Run *run)
     Account *a = &run->account;
     ReportCost *c = &run->report->cost;
     if (!a->open) return;
+    account_settle(a);
     c->energy_j = account_total(a);
+    for (int i = 0; i < run->report->step_count; i++)
+        if (run->report->steps[i].window >= 0) run->report->steps[i].cost_energy_j = account_window(a, run->report->steps[i].window);
+    snprintf(run->cost_source, sizeof run->cost_source, "%s", a->source.kind->id);
     if (isfinite(a->kept_predicted)) {
         c->predicted_j = a->kept_predicted;
         c->found_j = a->kept_found;
@@ -69,18 +75,42 @@ void cost_close(Run *run)
     account_close(a);
 }
 
+/* An inference saves before (1 - ratio). The ends of the ratio's interval are the ends of the answer: a ratio nearer to 1 takes longer. */
+void payback_of(double cost_j, const Compared *before, const Compared *after, Payback *out)
+{
+    const Ratio *r = &after->energy;
+    *out = (Payback){ .inferences = NAN, .low = NAN, .high = NAN };
+    if (!(cost_j >= 0) || !(before->energy_j.median > 0) || r->verdict == VERDICT_NONE)
+        snprintf(out->note, sizeof out->note, "energy was not measured");
+    else if (r->verdict == VERDICT_MORE)
+        snprintf(out->note, sizeof out->note, "never: an inference takes more energy than before (%.3g)", r->median);
+    else if (r->verdict != VERDICT_LESS || !(r->median < 1))
+        snprintf(out->note, sizeof out->note, "no saving of energy was shown: %s (%.3g [%.3g, %.3g])", verdict_text(r->verdict), r->median,
+                 r->low, r->high);
+    if (out->note[0] != '\0') return;
+    double unit = cost_j / before->energy_j.median;
+    out->inferences = unit / (1 - r->median);
+    out->low = unit / (1 - r->low);
+    out->high = r->high < 1 ? unit / (1 - r->high) : NAN;
+}
+
 void cost_pays_back(Run *run)
 {
     Report *r = run->report;
     ReportCost *c = &r->cost;
     if (r->after.compared <= 0 || !isfinite(c->energy_j.value)) return;
     const Compared *before = &r->measured.networks[0], *after = &r->measured.networks[r->after.compared];
-    const Source *of = &run->account.source;
+    const EnergySource *inferences = &r->measured.source;
     char *why = c->pays_back_note;
-    if (of->kind == NULL || strcmp(of->kind->id, r->measured.source.id) != 0)
+    if (strcmp(run->cost_source, inferences->id) != 0) {
         snprintf(why, sizeof c->pays_back_note, "the passes by %s, inferences by %s: not to be compared",
-                 of->kind != NULL ? of->kind->id : "?", r->measured.source.id);
-    else if (after->energy.verdict != VERDICT_LESS)
-        snprintf(why, sizeof c->pays_back_note, "no saving of energy was shown: %s", verdict_text(after->energy.verdict));
-    else c->pays_back = c->energy_j.value / (before->energy_j.median * (1 - after->energy.median)); /* lower: below 1 */
+                 run->cost_source[0] != '\0' ? run->cost_source : "?", inferences->id);
+        return;
+    }
+    Payback p;
+    payback_of(c->energy_j.value, before, after, &p);
+    c->pays_back = p.inferences;
+    c->pays_back_low = p.low;
+    c->pays_back_high = p.high;
+    memcpy(why, p.note, sizeof c->pays_back_note);
 }

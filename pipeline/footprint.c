@@ -93,7 +93,7 @@ static void set_carbon(const Footprint *f, const Report *r, ReportState *s)
 static void cost_of_passes(const Footprint *f, Report *r)
 {
     ReportCost *c = &r->cost;
-    if (!isfinite(c->energy_j.value) && c->cpu_seconds > 0) c->energy_j = energy_of_cpu_time(c->cpu_seconds, 0, "");
+    if (!isfinite(c->energy_j.value) && c->cpu_seconds > 0) c->energy_j = energy_of_cpu_time(c->cpu_seconds, 0, c->energy_j.source);
     if (!isfinite(c->energy_j.value)) return;
     c->carbon_g = footprint_carbon(f, &c->energy_j);
     double saved = r->before.energy_j.value - r->after.energy_j.value;

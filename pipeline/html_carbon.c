@@ -1,4 +1,4 @@
-/* Carbon over several grids, the software carbon intensity, and what the compressing itself cost. */
+/* Carbon over several grids, and the software carbon intensity. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -99,61 +99,6 @@ static void sci_line(const View *v, StrBuf *b)
     strbuf_add(b, ", of it for making the machine ");
     html_text(b, embodied);
     strbuf_add(b, ".</p>\n");
-}
-
-void html_cost(const View *v, StrBuf *b)
-{
-    const cJSON *cost = view_get(v->root, "cost");
-    double seconds = view_number(cost, "seconds"), pays = view_number(cost, "pays_back");
-    if (!(seconds > 0)) return;
-    char text[HTML_NUMBER];
-    strbuf_add(b, "<h2 id=\"cost\">What compressing cost</h2>\n<p>");
-    html_quantity(seconds, "s", text);
-    html_text(b, text);
-    strbuf_add(b, " of time, ");
-    html_quantity(view_number(cost, "cpu_seconds"), "s", text);
-    html_text(b, text);
-    strbuf_add(b, " of CPU time, at most ");
-    html_quantity(view_number(cost, "peak_memory"), "B", text);
-    html_text(b, text);
-    strbuf_add(b, " of memory");
-    Range joules = view_range(cost, "energy_j");
-    if (isfinite(joules.value)) {
-        const char *source = view_text(cost, "energy_j.source");
-        html_quantity(joules.value, "J", text);
-        strbuf_add(b, ", ");
-        html_text(b, text);
-        if (source != NULL) {
-            strbuf_add(b, " (");
-            html_text(b, source);
-            strbuf_add(b, ")");
-        }
-    }
-    strbuf_add(b, ".");
-    if (isfinite(view_number(cost, "predicted_j"))) {
-        const char *task = view_text(cost, "predicted_task");
-        html_quantity(view_number(cost, "predicted_j"), "J", text);
-        strbuf_add(b, " While its longest task ran (");
-        html_text(b, task != NULL ? task : "a pass");
-        strbuf_add(b, "), ");
-        html_text(b, text);
-        html_quantity(view_number(cost, "found_j"), "J", text);
-        strbuf_add(b, " were predicted for it; it came to ");
-        html_text(b, text);
-        strbuf_add(b, ".");
-    }
-    if (isfinite(pays)) {
-        html_quantity(pays, "", text);
-        strbuf_add(b, " Paid for itself in energy after about ");
-        html_text(b, text);
-        strbuf_add(b, " inferences.");
-    } else if (isfinite(joules.value)) {
-        const char *why = view_text(cost, "pays_back_note");
-        strbuf_add(b, " After how many inferences that is paid back cannot be said: ");
-        html_text(b, why != NULL ? why : "no saving of energy was shown");
-        strbuf_add(b, ".");
-    }
-    strbuf_add(b, "</p>\n");
 }
 
 void html_carbon(const View *v, StrBuf *b)

@@ -1,6 +1,7 @@
 #include "pipeline/run.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -213,6 +214,8 @@ static Status describe_run(Run *run, Err *err)
         ReportStep *s = &r->steps[i];
         r->step_count = i + 1;
         report_state_init(&s->state);
+        s->cost_energy_j = (Sourced){ .value = NAN };
+        s->window = -1;
         s->pass = p->pass->name;
         memcpy(s->text_sha256, run->stages.items[i].text_hash, sizeof s->text_sha256);
         s->options = recipe_options_json(p);

@@ -37,6 +37,7 @@ Report *report_new(void)
     }
     r->format = 1;
     r->cost.energy_j.value = r->cost.carbon_g.value = r->cost.predicted_j = r->cost.found_j = r->cost.pays_back = NAN;
+    r->cost.pays_back_low = r->cost.pays_back_high = NAN;
     r->measured.idle_before_w = r->measured.idle_after_w = r->measured.idle_seconds = r->measured.overhead = NAN;
     r->measured.idle_middle_w = r->measured.idle_drift = r->measured.windows_j = r->measured.whole_j = NAN;
     r->measured.cores_share = r->measured.platform_share = r->measured.celsius_most = r->measured.rest_seconds = NAN;

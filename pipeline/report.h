@@ -66,6 +66,8 @@ typedef struct ReportStep {
     cJSON *layers;           /* the rules of the recipe, null when none */
     char text_sha256[HASH_TEXT]; /* of the text file that the pass read (a table); empty: none */
     double seconds, cpu_seconds;
+    Sourced cost_energy_j;   /* of the pass itself; NaN: source says why, empty: not asked for */
+    int window;              /* of the run's account; -1: none */
     ReportState state;
     PassRecord record;       /* what the entries point into */
     ReportEntry *changed, *skipped, *notes;
@@ -79,6 +81,7 @@ typedef struct ReportCost {
     double predicted_j, found_j; /* of the longest task: said before half of it was done, and what it came to; NaN: none was */
     char predicted_task[64];
     double pays_back;            /* inferences after which it has saved the energy that it took; NaN: no saving was shown */
+    double pays_back_low, pays_back_high; /* by the interval of the ratio */
     char pays_back_note[160];    /* why not */
 } ReportCost;
 

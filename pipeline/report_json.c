@@ -86,6 +86,7 @@ static const Field step_fields[] = {
     F(ReportStep, FIELD_CHARS, text_sha256, "of the text file that the pass read (a calibration table)"),
     F(ReportStep, FIELD_NUMBER, seconds, "wall time of the pass"),
     F(ReportStep, FIELD_NUMBER, cpu_seconds, "CPU time of the pass, all threads"),
+    FO(ReportStep, cost_energy_j, report_sourced_fields, "joules that the pass itself took"),
     FL(ReportStep, changed, changed_count, ReportEntry, entry_fields, "what the pass changed"),
     FL(ReportStep, skipped, skipped_count, ReportEntry, entry_fields, "what it left as it was, and why"),
     FL(ReportStep, notes, note_count, ReportEntry, entry_fields, "what else it said"),
@@ -116,6 +117,8 @@ static const Field cost_fields[] = {
     F(ReportCost, FIELD_NUMBER, found_j, "what that task came to"),
     F(ReportCost, FIELD_CHARS, predicted_task, "its name"),
     F(ReportCost, FIELD_NUMBER, pays_back, "inferences after which it has saved the energy that it took; null: no saving was shown"),
+    F(ReportCost, FIELD_NUMBER, pays_back_low, "the same by the lower end of the energy ratio's 95 % interval"),
+    F(ReportCost, FIELD_NUMBER, pays_back_high, "and by the upper end"),
     F(ReportCost, FIELD_CHARS, pays_back_note, "why not"),
     FIELD_END,
 };

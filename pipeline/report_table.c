@@ -162,7 +162,7 @@ static void print_sci(const Report *r, const char *bullet, StrBuf *b)
 static void print_measured(const Report *r, const char *bullet, StrBuf *b)
 {
     const ReportCost *c = &r->cost;
-    char energy[32], carbon[32], predicted[32], count[32];
+    char energy[32], carbon[32], predicted[32], count[32], low[32], high[32];
     if (r->measured.count == 0) return;
     if (isfinite(c->energy_j.value) && r->step_count > 0) {
         text_quantity(c->energy_j.value, "J", energy);
@@ -170,7 +170,13 @@ static void print_measured(const Report *r, const char *bullet, StrBuf *b)
         strbuf_printf(b, "%scost of compressing: %s, %s (%s)\n", bullet, energy, carbon, c->energy_j.source);
         if (c->pays_back > 0 && c->pays_back < 9e18) {
             text_count((int64_t)ceil(c->pays_back), count);
-            strbuf_printf(b, "%scost of compressing: saved again after %s inferences\n", bullet, count);
+            strbuf_printf(b, "%scost of compressing: saved again after %s inferences", bullet, count);
+            if (c->pays_back_low < 9e18) {
+                text_count((int64_t)ceil(c->pays_back_low), low);
+                if (c->pays_back_high < 9e18) text_count((int64_t)ceil(c->pays_back_high), high);
+                strbuf_printf(b, " [%s, %s]", low, c->pays_back_high < 9e18 ? high : "no end");
+            }
+            strbuf_add(b, "\n");
         } else if (c->pays_back_note[0] != '\0') {
             strbuf_printf(b, "%scost of compressing: not known to be saved again: %s\n", bullet, c->pays_back_note);
         }
@@ -238,8 +244,12 @@ static void print_entries(const char *what, const ReportEntry *entries, int coun
 static void print_step(const Report *r, int i, StrBuf *b)
 {
     const ReportStep *s = &r->steps[i];
-    char bytes[32];
+    char bytes[32], energy[32];
     strbuf_printf(b, "%d. %s, %.2f s", i + 1, s->pass, s->seconds);
+    if (isfinite(s->cost_energy_j.value)) {
+        text_quantity(s->cost_energy_j.value, "J", energy);
+        strbuf_printf(b, " and %s%s", energy, strncmp(s->cost_energy_j.source, "measured", 8) == 0 ? "" : " (modelled)");
+    }
     if (s->state.file_bytes >= 0) {
         text_bytes((double)s->state.file_bytes, bytes);
         strbuf_printf(b, ", %s", bytes);

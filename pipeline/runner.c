@@ -56,7 +56,7 @@ static Status run_passes(Run *run, Err *err)
         } else {
             cost_begin(run);
             Status status = stage_run(&run->stages, i, run->graphs[i], &run->graphs[i + 1], err);
-            cost_end(run);
+            cost_end(run, i);
             if (status != OK) return status;
         }
         r->steps[i].seconds = stage->seconds;
