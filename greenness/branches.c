@@ -3,22 +3,24 @@
 #include <stdlib.h>
 
 #include "base/bytes.h"
+#include "greenness/operands.h"
 
 static void add_saturated(int64_t *sum, int64_t value)
 {
     if (__builtin_add_overflow(*sum, value, sum)) *sum = INT64_MAX;
 }
 
-static void add_cost(OpCost *sum, const OpCost *cost)
+static void add_cost(NodeCost *sum, const NodeCost *cost)
 {
-    add_saturated(&sum->macs, cost->macs);
-    add_saturated(&sum->elementwise, cost->elementwise);
-    add_saturated(&sum->transcendental, cost->transcendental);
+    add_saturated(&sum->all.macs, cost->all.macs);
+    add_saturated(&sum->all.elementwise, cost->all.elementwise);
+    add_saturated(&sum->all.transcendental, cost->all.transcendental);
+    add_saturated(&sum->integer, cost->integer);
 }
 
-bool node_cost(const Graph *g, const TypeInfo *types, const Node *n, TypeInfo *scratch, OpCost *cost)
+bool node_cost(const Graph *g, const TypeInfo *types, const Node *n, TypeInfo *scratch, NodeCost *cost)
 {
-    *cost = (OpCost){ 0 };
+    *cost = (NodeCost){ 0 };
     if (n->op == NULL || (n->op->flags & OP_CONTROL) != 0) return false;
     if ((n->op->flags & OP_SHAPE_ONLY) != 0 && n->op->cost == NULL) return true;
     CostCall call = { g, n, n->input_count, n->output_count, scratch, scratch + n->input_count };
@@ -30,8 +32,9 @@ bool node_cost(const Graph *g, const TypeInfo *types, const Node *n, TypeInfo *s
         scratch[n->input_count + i] = n->outputs[i] != 0 ? types[n->outputs[i]] : (TypeInfo){ DT_NONE, SHAPE_UNKNOWN };
         if (n->outputs[i] != 0 && !shape_known(&scratch[n->input_count + i].shape)) return false;
     }
-    if (n->op->cost != NULL) n->op->cost(&call, cost);
-    else if (n->output_count > 0 && n->outputs[0] != 0) return shape_count(&types[n->outputs[0]].shape, &cost->elementwise);
+    if (n->op->cost != NULL) n->op->cost(&call, &cost->all);
+    else if (n->output_count > 0 && n->outputs[0] != 0) return shape_count(&types[n->outputs[0]].shape, &cost->all.elementwise);
+    if (cost->all.macs > 0 && operands_integer(g, types, n)) cost->integer = cost->all.macs;
     return true;
 }
 
@@ -65,7 +68,7 @@ void branches_visit(void *user, const Graph *body, const TypeInfo *types)
     *branch = (Branch){ .body = body };
     for (uint32_t k = 0; k < body->order_count; k++) {
         const Node *n = &body->nodes[body->order[k]];
-        OpCost cost;
+        NodeCost cost;
         if (is_if(n) || is_constant(body, n)) continue;
         if (!node_cost(body, types, n, scratch, &cost)) branch->open = true;
         add_cost(&branch->cost, &cost);
@@ -82,13 +85,13 @@ static const Branch *find_branch(const Branches *b, const Node *n, const char *n
 }
 
 /* One branch with the Ifs in it. */
-static bool whole_cost(const Branches *b, const Branch *branch, OpCost *cost, int *undecided)
+static bool whole_cost(const Branches *b, const Branch *branch, NodeCost *cost, int *undecided)
 {
     bool counted = !branch->open;
     *cost = branch->cost;
     for (uint32_t k = 0; k < branch->body->order_count; k++) {
         const Node *n = &branch->body->nodes[branch->body->order[k]];
-        OpCost within;
+        NodeCost within;
         if (!is_if(n) || is_constant(branch->body, n)) continue;
         counted = branches_cost(b, n, &within, undecided) && counted;
         add_cost(cost, &within);
@@ -102,15 +105,15 @@ static bool is_larger(const OpCost *a, const OpCost *b)
     return a->elementwise != b->elementwise ? a->elementwise > b->elementwise : a->transcendental > b->transcendental;
 }
 
-bool branches_cost(const Branches *b, const Node *n, OpCost *cost, int *undecided)
+bool branches_cost(const Branches *b, const Node *n, NodeCost *cost, int *undecided)
 {
     const Branch *yes = find_branch(b, n, "then_branch"), *no = find_branch(b, n, "else_branch");
-    OpCost costs[2] = { { 0 } };
+    NodeCost costs[2] = { { { 0 }, 0 } };
     int within[2] = { 0 };
     bool counted[2] = { false };
     if (yes != NULL) counted[0] = whole_cost(b, yes, &costs[0], &within[0]);
     if (no != NULL) counted[1] = whole_cost(b, no, &costs[1], &within[1]);
-    int larger = yes == NULL || (no != NULL && is_larger(&costs[1], &costs[0])) ? 1 : 0;
+    int larger = yes == NULL || (no != NULL && is_larger(&costs[1].all, &costs[0].all)) ? 1 : 0;
     *cost = costs[larger];
     *undecided += within[larger] + (yes != NULL && no != NULL);
     return counted[larger] && (yes == NULL || no == NULL || counted[1 - larger]);

@@ -14,7 +14,7 @@
 
 const char counts_convention[] =
     "1 MAC = one multiply-add of Conv, ConvTranspose, Gemm, MatMul or a recurrent cell; zero padding counted, biases not; "
-    "at batch 1 unless said";
+    "int8: both factors are 8-bit integers; at batch 1 unless said";
 
 static void add_saturated(int64_t *sum, int64_t value)
 {
@@ -32,26 +32,6 @@ static void name_uncounted(Counts *c, const Graph *g, const Node *n)
     for (int i = 0; i < length; i++) /* names in files may hold anything; these are printed */
         if ((unsigned char)entry[i] < 0x20 || entry[i] == 0x7f) entry[i] = '?';
     memcpy(c->uncounted_names + used, entry, (size_t)length + 1);
-}
-
-/* Whether input i of the node is an 8-bit tensor behind a DequantizeLinear. */
-static bool input_is_int8(const Graph *g, const TypeInfo *types, const Node *n, int i)
-{
-    ValueId v = node_input(n, i);
-    if (v == 0 || g->values[v].producer == 0) return false;
-    const Node *p = &g->nodes[g->values[v].producer];
-    if (p->domain.len != 0 || !str_is(p->type, "DequantizeLinear")) return false;
-    DType type = types[node_input(p, 0)].type;
-    return type == DT_INT8 || type == DT_UINT8;
-}
-
-/* The type in which a node takes its products: the first two inputs are the operands of every op that has MACs. */
-static DType mac_type(const Graph *g, const TypeInfo *types, const Node *n)
-{
-    static const char *const integer[] = { "QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger", NULL };
-    for (const char *const *name = integer; *name != NULL; name++)
-        if (n->domain.len == 0 && str_is(n->type, *name)) return DT_INT8;
-    return input_is_int8(g, types, n, 0) && input_is_int8(g, types, n, 1) ? DT_INT8 : DT_FLOAT;
 }
 
 /* Marks the values that QuantizeLinear nodes read and nobody else. */
@@ -165,17 +145,39 @@ static void count_node(const Graph *g, const Known *known, NodeId id, Counts *c)
     ValueId first = node_output(n, 0);
     if (first != 0) row.output = types[first].shape;
     if (first == 0 || !p->constant_value[first]) {
-        bool counted = node_cost(g, types, n, known->scratch, &row.cost);
-        if (n->domain.len == 0 && str_is(n->type, "If")) counted = branches_cost(&known->branches, n, &row.cost, &c->undecided);
+        NodeCost cost;
+        bool counted = node_cost(g, types, n, known->scratch, &cost);
+        if (n->domain.len == 0 && str_is(n->type, "If")) counted = branches_cost(&known->branches, n, &cost, &c->undecided);
         if (!counted) name_uncounted(c, g, n);
-        if (row.cost.macs > 0) row.mac_type = mac_type(g, types, n);
-        add_saturated(row.mac_type == DT_INT8 ? &c->macs_int8 : &c->macs_float, row.cost.macs);
+        row.cost = cost.all;
+        if (cost.integer > 0 && cost.integer == cost.all.macs) row.mac_type = DT_INT8;
+        add_saturated(&c->macs_int8, cost.integer);
+        add_saturated(&c->macs_float, cost.all.macs - cost.integer);
         add_saturated(&c->elementwise, row.cost.elementwise);
         add_saturated(&c->transcendental, row.cost.transcendental);
         add_saturated(&c->activation_bytes, kept_bytes(types, n, known->requantized));
     }
     if (row.parameters > 0 || row.cost.macs > 0 || row.cost.elementwise > 0 || row.cost.transcendental > 0)
         c->layers[c->layer_count++] = row;
+}
+
+Status counts_shapes(const Graph *g, int64_t batch, Shape *shapes, Err *err)
+{
+    Counts counts;
+    int feeds = graph_feeds(g, NULL, 0);
+    ValueId *ids = alloc_array((size_t)feeds + 1, sizeof *ids);
+    if (ids == NULL) return err_no_memory(err, "input shapes");
+    graph_feeds(g, ids, feeds);
+    Status status = counts_of(g, NULL, &counts, err);
+    for (int i = 0; status == OK && i < feeds; i++) {
+        const Shape *shape = &g->values[ids[i]].shape;
+        shapes[i] = *shape;
+        for (int d = 0; d < shape->rank; d++)
+            if (shape->dims[d] < 0) shapes[i].dims[d] = is_batch(g, ids, feeds, shape, d) ? batch : counts.guess;
+    }
+    free(ids);
+    if (status == OK) counts_release(&counts);
+    return status;
 }
 
 Status counts_of(const Graph *g, const Shape *shapes, Counts *out, Err *err)
@@ -206,6 +208,7 @@ Status counts_of(const Graph *g, const Shape *shapes, Counts *out, Err *err)
     out->parameters = known.parameters.count;
     out->nonzeros = known.parameters.nonzeros;
     out->parameter_bits = known.parameters.bits;
+    out->scale_bits = known.parameters.scale_bits;
     out->weight_bytes = known.parameters.constant_bytes;
     for (uint32_t k = 0; k < g->order_count; k++) count_node(g, &known, g->order[k], out);
 out:

@@ -10,7 +10,8 @@ typedef struct LayerCount {
     Shape output;
     int64_t parameters;  /* elements of the node's constant float or quantized operands, each constant counted at its first reader */
     OpCost cost;
-    DType mac_type;      /* type the products are taken in: float32, or int8 for a layer between Quantize/DequantizeLinear */
+    DType mac_type;      /* type the products are taken in: float32, or int8 for operators of integers and for a layer behind
+                          * DequantizeLinear; weights of 4 bits in blocks are multiplied in float32 (greenness/operands.h) */
 } LayerCount;
 
 typedef struct Counts {
@@ -18,6 +19,7 @@ typedef struct Counts {
      * apart (greenness/parameters.h). A quantized element is zero where it equals its zero point. */
     int64_t parameters, nonzeros;
     int64_t parameter_bits;         /* sum of element bits: parameter_bits / parameters is the mean weight width */
+    int64_t scale_bits;             /* of their scales and zero points, which are stored beside them */
     int64_t macs_float, macs_int8;  /* at batch `batch` */
     int64_t elementwise, transcendental;
     int64_t weight_bytes, activation_bytes; /* read once / written once per inference */
@@ -31,10 +33,12 @@ typedef struct Counts {
 
 /* `shapes`: one per feed; NULL: the batch (first dimensions, and those named as one) is 1, other unknown dims are 1 or, where the network
  * does not take that, the first of 16, 64, 224, 512, 1024, 4096, 16000 that it takes. An If whose condition is known at these shapes costs
- * what the branch taken costs, another one what the larger of its branches does that can run at these shapes; what is in a branch counts as
- * float32. Loop and Scan are uncounted. Convention: see OpCost. */
+ * what the branch taken costs, another one what the larger of its branches does that can run at these shapes. Loop and Scan are uncounted.
+ * Convention: see OpCost. */
 Status counts_of(const Graph *g, const Shape *shapes, Counts *out, Err *err);
 void counts_release(Counts *c);
+/* The shapes of the feeds that counts_of takes where it is given none, at another batch: [feeds]; of unknown rank as they are. */
+Status counts_shapes(const Graph *g, int64_t batch, Shape *shapes, Err *err);
 extern const char counts_convention[]; /* printed with every MAC figure */
 
 #endif

@@ -3,73 +3,47 @@
 #include <stdlib.h>
 
 #include "base/bytes.h"
-#include "graph/op.h"
+#include "greenness/operands.h"
 
-/* Inputs that say how an op works rather than what it works on. */
-typedef struct SettingInputs {
-    const char *type;
-    unsigned mask; /* bit i: input i */
-} SettingInputs;
-
-static const SettingInputs settings[] = {
-    { "QuantizeLinear", 0x6 },     /* scale, zero point */
-    { "DequantizeLinear", 0x6 },
-    { "QLinearConv", 0xf6 },       /* scales and zero points of x, w and y */
-    { "QLinearMatMul", 0xf6 },
-    { "ConvInteger", 0xc },        /* zero points */
-    { "MatMulInteger", 0xc },
-    { "Resize", 0xe },             /* roi, scales, sizes */
-    { "Upsample", 0x2 },
-    { "Clip", 0x6 },               /* bounds */
-    { "Pad", 0xe },                /* pads, value, axes */
-    { "Dropout", 0x6 },
-    { "OneHot", 0x6 },             /* depth, values */
-    { NULL, 0 },
-};
+/* The node that reads packed bytes as numbers. */
+typedef struct PackedUse {
+    const Node *node;
+    int input;
+    Packed packed;
+} PackedUse;
 
 /* One graph on the way down into subgraphs. */
 typedef struct Frame {
     const Graph *graph;
     bool *parameter; /* by value: already counted as a parameter */
     bool *read;      /* by value: already counted among the constants read */
+    bool *scale;     /* by value: already counted among the scales and zero points */
+    PackedUse *use;  /* by value */
     const struct Frame *parent;
 } Frame;
-
-static bool is_setting(const Node *n, int input)
-{
-    if (n->domain.len != 0 || input >= 8) return false;
-    for (const SettingInputs *s = settings; s->type != NULL; s++)
-        if (str_is(n->type, s->type)) return (s->mask >> input & 1) != 0;
-    return false;
-}
 
 /* Whether this input of the node is data in the sense of the rule at the head of parameters.h. */
 static bool is_parameter(const Node *n, int input, const Tensor *t)
 {
-    if (t->shape.rank < 1 || is_setting(n, input)) return false;
+    const Operands *o = operands_of(n);
+    if (t->shape.rank < 1 || (o != NULL && input < 32 && (o->settings >> input & 1) != 0)) return false;
     if (dtype_is_float(t->type)) return true;
     if (t->type == DT_BOOL || t->type == DT_STRING || t->type == DT_NONE) return false;
     if (dtype_bits(t->type) <= 8) return true; /* 8-, 4- and 2-bit integers and floats */
-    if (!dtype_is_integer(t->type) || n->domain.len != 0) return false;
-    return (str_is(n->type, "DequantizeLinear") && input == 0) || (str_is(n->type, "QLinearConv") && input == 8);
-}
-
-/* Where the zero points of a quantized operand stand in its reader, or -1. */
-static int zero_point_input(const Node *n, int input)
-{
-    if (n->domain.len != 0) return -1;
-    if (str_is(n->type, "DequantizeLinear")) return input == 0 ? 2 : -1;
-    if (str_is(n->type, "QLinearConv") || str_is(n->type, "QLinearMatMul")) return input == 0 ? 2 : input == 3 ? 5 : -1;
-    if (str_is(n->type, "ConvInteger") || str_is(n->type, "MatMulInteger")) return input == 0 || input == 1 ? input + 2 : -1;
-    return -1;
+    if (!dtype_is_integer(t->type) || o == NULL) return false;
+    return (str_is(n->type, "DequantizeLinear") && input == 0) || (o->wide != 0 && input == o->wide);
 }
 
 /* The axis along which zero points of rank 1 run: that of the attribute, or the output channels of the integer ops. */
 static int64_t zero_point_axis(const Node *n, int rank)
 {
+    static const char *const products[] = { "QLinearMatMul", "MatMulInteger", "MatMulIntegerToFloat", "DynamicQuantizeMatMul" };
     int64_t axis = 0;
     if (str_is(n->type, "DequantizeLinear")) axis = node_int(n, "axis", 1);
-    else if (str_is(n->type, "QLinearMatMul") || str_is(n->type, "MatMulInteger")) axis = rank - 1;
+    else if (str_is(n->type, "GatherBlockQuantized")) axis = node_int(n, "quantize_axis", 1);
+    else if (str_is(n->type, "QGemm")) axis = node_int(n, "transB", 0) != 0 ? 0 : 1;
+    for (size_t i = 0; i < sizeof products / sizeof *products; i++)
+        if (str_is(n->type, products[i])) axis = rank - 1;
     return axis < 0 ? axis + rank : axis;
 }
 
@@ -80,16 +54,34 @@ static int64_t count_nonzeros(const Node *n, const Tensor *t, const Tensor *zero
     int64_t total = tensor_count(t), zeros = tensor_count(zero), axis = zero_point_axis(n, t->shape.rank), inner = 1, nonzeros = 0;
     if (axis < 0 || axis >= t->shape.rank) axis = 0;
     for (int i = (int)axis + 1; i < t->shape.rank; i++) inner *= t->shape.dims[i];
-    int64_t length = t->shape.dims[axis];
-    bool blocked = zero->shape.rank == t->shape.rank && zero->shape.rank > 1;
+    int64_t length = t->shape.dims[axis], size = node_int(n, "block_size", 0);
+    bool blocked = zero->shape.rank == t->shape.rank && zero->shape.rank > 1, gates = zero->shape.rank == 2 && t->shape.rank == 3;
     int64_t blocks = blocked ? zero->shape.dims[axis] : length;
-    int64_t block = blocks > 0 ? (length + blocks - 1) / blocks : 1;
+    int64_t block = size > 0 ? size : blocks > 0 ? (length + blocks - 1) / blocks : 1;
     for (int64_t i = 0; i < total; i++) {
         int64_t at = i / inner % length, z = 0;
         if (blocked) z = (i / (inner * length) * blocks + at / block) * inner + i % inner;
+        else if (gates) z = i / inner * t->shape.dims[2] + i % t->shape.dims[2]; /* of a recurrent cell: [directions, 4 hidden] */
         else if (zeros > 1) z = at;
         nonzeros += tensor_get_int(t, i) != tensor_get_int(zero, z < zeros ? z : 0);
     }
+    return nonzeros;
+}
+
+/* The same of packed bytes, whose zero points are packed too, or floats; left out they are the middle. */
+static int64_t packed_nonzeros(const Packed *p, const Tensor *t, const Tensor *zero)
+{
+    int64_t blocks = (p->width + p->block - 1) / p->block, zero_row = (blocks * p->bits + 7) / 8, nonzeros = 0;
+    bool bytes = zero != NULL && zero->type == DT_UINT8;
+    if (zero != NULL && !bytes && !dtype_is_float(zero->type)) zero = NULL;
+    if (zero != NULL && tensor_count(zero) < p->rows * (bytes ? zero_row : blocks)) zero = NULL;
+    for (int64_t k = 0; k < p->rows; k++)
+        for (int64_t i = 0; i < p->width; i++) {
+            double z = 1 << (p->bits - 1);
+            if (zero != NULL && bytes) z = packed_entry(zero->data + k * zero_row, p->bits, i / p->block);
+            else if (zero != NULL) z = tensor_get(zero, k * blocks + i / p->block);
+            nonzeros += packed_entry(t->data + k * p->row_bytes, p->bits, i) != z;
+        }
     return nonzeros;
 }
 
@@ -108,6 +100,18 @@ static const Value *resolve(const Frame **frame, ValueId *v)
     return id != 0 && f->graph->values[id].tensor != NULL ? &f->graph->values[id] : NULL;
 }
 
+/* The constant behind an input of the node; NULL: none. Its bits count once among the scales and zero points. */
+static const Tensor *add_scale(const Frame *frame, const Node *n, int input, Parameters *p)
+{
+    const Frame *home = frame;
+    ValueId v = input > 0 ? node_input(n, input) : 0;
+    const Value *value = resolve(&home, &v);
+    if (value == NULL) return NULL;
+    if (!home->scale[v]) p->scale_bits += tensor_count(value->tensor) * dtype_bits(value->tensor->type);
+    home->scale[v] = true;
+    return value->tensor;
+}
+
 static void count_input(const Frame *frame, const Node *n, int input, Parameters *p, int64_t *at_node)
 {
     ValueId v = n->inputs[input];
@@ -122,19 +126,42 @@ static void count_input(const Frame *frame, const Node *n, int input, Parameters
     }
     if (home->parameter[v] || !is_parameter(n, input, t)) return;
     home->parameter[v] = true;
-    const Tensor *zero = NULL;
-    int at = zero_point_input(n, input);
-    if (at >= 0 && node_input(n, at) != 0) {
-        const Frame *zero_home = frame;
-        ValueId z = node_input(n, at);
-        const Value *zero_value = resolve(&zero_home, &z);
-        zero = zero_value != NULL ? zero_value->tensor : NULL;
-    }
-    int64_t count = tensor_count(t);
+    const PackedUse *use = home->use[v].node != NULL ? &home->use[v] : NULL;
+    const Node *reader = use != NULL ? use->node : n; /* packed bytes may pass through a Reshape first */
+    const Quantized *q = operands_quantized(reader, use != NULL ? use->input : input);
+    if (q != NULL) add_scale(frame, reader, q->scale, p);
+    const Tensor *zero = q != NULL ? add_scale(frame, reader, q->zero, p) : NULL;
+    int64_t count = use != NULL ? use->packed.rows * use->packed.width : tensor_count(t);
     p->count += count;
-    p->bits += count * dtype_bits(t->type);
-    p->nonzeros += count_nonzeros(n, t, zero);
+    p->bits += count * (use != NULL ? use->packed.bits : dtype_bits(t->type));
+    p->nonzeros += use != NULL ? packed_nonzeros(&use->packed, t, zero) : count_nonzeros(n, t, zero);
     *at_node += count;
+}
+
+/* Notes which constants the nodes of this graph read as packed bytes, also through nodes that only move elements. A product says exactly
+ * how many numbers there are; a table that shares them is asked when there is none. */
+static void find_packed(const Frame *frame)
+{
+    const Graph *g = frame->graph;
+    for (uint32_t k = 0; k < g->order_count; k++) {
+        const Node *n = &g->nodes[g->order[k]];
+        const Operands *o = operands_of(n);
+        for (int i = 0; o != NULL && i < o->quantized_count; i++) {
+            const Frame *home = frame;
+            ValueId v = node_input(n, o->quantized[i].data);
+            const TypeInfo seen = { g->values[v].type, g->values[v].shape };
+            for (const Node *from; v != 0 && g->values[v].producer != 0; v = node_input(from, 0)) {
+                from = &g->nodes[g->values[v].producer];
+                if (from->op == NULL || (from->op->flags & OP_SHAPE_ONLY) == 0) break;
+            }
+            const Value *value = resolve(&home, &v);
+            Packed packed;
+            if (value == NULL || value->tensor->type != DT_UINT8 || value->tensor->data == NULL) continue;
+            if (!operands_packed(n, o->quantized[i].data, &seen, value->tensor->bytes, &packed)) continue;
+            if (home->use[v].node != NULL && home->use[v].packed.rows * home->use[v].packed.width <= packed.rows * packed.width) continue;
+            home->use[v] = (PackedUse){ n, o->quantized[i].data, packed };
+        }
+    }
 }
 
 static Status count_graph(const Graph *g, const Frame *parent, Parameters *p, int64_t *at_node, Err *err);
@@ -156,7 +183,11 @@ static Status count_graph(const Graph *g, const Frame *parent, Parameters *p, in
     Frame frame = { .graph = g, .parent = parent };
     frame.parameter = alloc_zeroed((size_t)g->value_count + 1, sizeof *frame.parameter);
     frame.read = alloc_zeroed((size_t)g->value_count + 1, sizeof *frame.read);
-    Status status = frame.parameter != NULL && frame.read != NULL ? OK : err_no_memory(err, "the parameter count");
+    frame.scale = alloc_zeroed((size_t)g->value_count + 1, sizeof *frame.scale);
+    frame.use = alloc_zeroed((size_t)g->value_count + 1, sizeof *frame.use);
+    bool fine = frame.parameter != NULL && frame.read != NULL && frame.scale != NULL && frame.use != NULL;
+    Status status = fine ? OK : err_no_memory(err, "the parameter count");
+    if (status == OK) find_packed(&frame);
     for (uint32_t k = 0; status == OK && k < g->order_count; k++) {
         const Node *n = &g->nodes[g->order[k]];
         int64_t *at = parent == NULL ? &at_node[g->order[k]] : at_node;
@@ -165,6 +196,8 @@ static Status count_graph(const Graph *g, const Frame *parent, Parameters *p, in
     }
     free(frame.parameter);
     free(frame.read);
+    free(frame.scale);
+    free(frame.use);
     return status;
 }
 

@@ -93,6 +93,7 @@ static void number_row(TextTable *t, const ComparisonReport *r, const char *name
 }
 
 static double bits(const ComparisonFile *f) { return f->state.weight_bits; }
+static double stored_bits(const ComparisonFile *f) { return f->state.stored_bits; }
 static double intensity(const ComparisonFile *f) { return f->intensity; }
 
 /* A measured quantity with its interval, scaled by `times` (a thousand inferences). */
@@ -192,6 +193,9 @@ static void fill(TextTable *t, const ComparisonReport *r)
     count_row(t, r, "parameters", parameters, false);
     count_row(t, r, "non-zero", nonzeros, false);
     number_row(t, r, "bits a weight", bits);
+    bool scales = false;
+    for (int i = 0; i < r->file_count; i++) scales = scales || r->files[i].state.stored_bits > r->files[i].state.weight_bits;
+    if (scales) number_row(t, r, "  with scales", stored_bits);
     count_row(t, r, "MACs", macs, false);
     count_row(t, r, "  in float32", macs_float, false);
     if (int8) count_row(t, r, "  in int8", macs_int8, false);
@@ -276,6 +280,12 @@ static void print_rest(const ComparisonReport *r, const char *bullet, StrBuf *b)
 {
     for (int i = 0; i < r->file_count; i++) {
         const ComparisonFile *f = &r->files[i];
+        if (f->state.counted_at[0] != '\0') strbuf_printf(b, "%s%s: MACs: %s\n", bullet, f->name, f->state.counted_at);
+        if (f->state.undecided > 0) {
+            strbuf_printf(b, "%s%s: ", bullet, f->name);
+            text_undecided(f->state.undecided, b);
+            strbuf_add(b, "\n");
+        }
         if (f->state.uncounted[0] != '\0') strbuf_printf(b, "%s%s: not counted: %s\n", bullet, f->name, f->state.uncounted);
         if (f->state.compared < 0 && i > 0 && f->state.latency_note[0] != '\0')
             strbuf_printf(b, "%s%s: not timed: %s\n", bullet, f->name, f->state.latency_note);

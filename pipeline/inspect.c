@@ -110,7 +110,10 @@ void inspection_print(const Inspection *i, bool all, StrBuf *b)
     strbuf_add(b, "totals\n");
     print_total("parameters", c->parameters, "", b);
     print_total("non-zero", c->nonzeros, "", b);
-    if (c->parameters > 0) strbuf_printf(b, "  %-18s %.4g\n", "bits a weight", (double)c->parameter_bits / (double)c->parameters);
+    if (c->parameters > 0) strbuf_printf(b, "  %-18s %.4g", "bits a weight", (double)c->parameter_bits / (double)c->parameters);
+    if (c->parameters > 0 && c->scale_bits > 0)
+        strbuf_printf(b, ", with scales and zero points %.4g", (double)(c->parameter_bits + c->scale_bits) / (double)c->parameters);
+    if (c->parameters > 0) strbuf_add(b, "\n");
     print_total("MACs", c->macs_float + c->macs_int8, "", b);
     print_total("  float32", c->macs_float, "", b);
     print_total("  int8", c->macs_int8, "", b);
@@ -119,10 +122,12 @@ void inspection_print(const Inspection *i, bool all, StrBuf *b)
     print_total("weight bytes", c->weight_bytes, " read once per inference", b);
     print_total("activation bytes", c->activation_bytes, " written once per inference", b);
     strbuf_printf(b, "convention: %s\n", counts_convention);
-    if (c->guess > 1) strbuf_printf(b, "unknown dimensions other than the batch taken as %lld\n", (long long)c->guess);
+    char guess[96];
+    text_guess(c->guess, guess);
+    if (c->guess > 1) strbuf_printf(b, "%s\n", guess);
     if (c->undecided > 0) {
-        strbuf_printf(b, "%d If node%s whose branch depends on the data: the larger branch is counted\n", c->undecided,
-                      c->undecided == 1 ? "" : "s");
+        text_undecided(c->undecided, b);
+        strbuf_add(b, "\n");
     }
     if (c->uncounted > 0) {
         strbuf_printf(b, "not counted: %d node%s of unknown op or shape (%s)\n", c->uncounted, c->uncounted == 1 ? "" : "s",
@@ -208,6 +213,8 @@ cJSON *inspection_json(const Inspection *i)
     cJSON_AddNumberToObject(json, "parameters", (double)c->parameters);
     cJSON_AddNumberToObject(json, "nonzeros", (double)c->nonzeros);
     cJSON_AddNumberToObject(json, "weight_bits", c->parameters > 0 ? (double)c->parameter_bits / (double)c->parameters : 0);
+    cJSON_AddNumberToObject(json, "stored_bits",
+                            c->parameters > 0 ? (double)(c->parameter_bits + c->scale_bits) / (double)c->parameters : 0);
     cJSON *macs = cJSON_AddObjectToObject(json, "macs");
     cJSON_AddNumberToObject(macs, "total", (double)(c->macs_float + c->macs_int8));
     cJSON_AddNumberToObject(macs, "float32", (double)c->macs_float);

@@ -12,35 +12,17 @@
 
 /* --- inputs */
 
-static bool is_batch(const Graph *g, const ValueId *feeds, int count, const Shape *shape, int d)
-{
-    bool batch = d == 0;
-    for (int i = 0; i < count && !batch && shape->dims[d] <= -2; i++) { /* a symbol that also is somebody's first */
-        const Shape *other = &graph_value(g, feeds[i])->shape;
-        batch = other->rank > 0 && other->dims[0] == shape->dims[d];
-    }
-    return batch;
-}
-
-/* Random inputs: open first dimensions hold the batch, other open ones a size that the network takes. */
+/* Random inputs of the shapes that counts are made for. */
 static Status open_random(const Graph *g, const ValueId *feeds, int count, int64_t batch, Dataset **out, Err *err)
 {
-    Counts counts;
     Shape *shapes = alloc_array((size_t)count + 1, sizeof *shapes);
     Status status = OK;
     if (shapes == NULL) return err_no_memory(err, "input shapes");
-    TRY_OUT(counts_of(g, NULL, &counts, err));
-    int64_t guess = counts.guess;
-    counts_release(&counts);
+    TRY_OUT(counts_shapes(g, batch, shapes, err));
     for (int i = 0; i < count; i++) {
-        const Value *v = graph_value(g, feeds[i]);
-        shapes[i] = v->shape;
-        if (v->shape.rank < 0) {
-            status = err_set(err, ERR_DATA, "input '%.*s' has no shape; give --data", STR_ARG(v->name));
-            goto out;
-        }
-        for (int d = 0; d < v->shape.rank; d++)
-            if (v->shape.dims[d] < 0) shapes[i].dims[d] = is_batch(g, feeds, count, &v->shape, d) ? batch : guess;
+        if (shapes[i].rank >= 0) continue;
+        status = err_set(err, ERR_DATA, "input '%.*s' has no shape; give --data", STR_ARG(graph_value(g, feeds[i])->name));
+        goto out;
     }
     int64_t samples = count > 0 && shapes[0].rank > 0 ? shapes[0].dims[0] : 1;
     status = dataset_random(g, shapes, samples > 0 ? samples : 1, SEED, out, err);

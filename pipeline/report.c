@@ -18,7 +18,7 @@ void report_state_init(ReportState *s)
 {
     static const Sourced none = { .value = NAN };
     *s = (ReportState){
-        .file_bytes = -1, .deflated_bytes = -1, .parameters = -1, .nonzeros = -1, .weight_bits = NAN, .macs = { -1, -1, -1 },
+        .file_bytes = -1, .deflated_bytes = -1, .parameters = -1, .nonzeros = -1, .weight_bits = NAN, .stored_bits = NAN, .macs = { -1, -1, -1 },
         .elementwise = -1, .transcendental = -1, .weight_bytes = -1, .activation_bytes = -1, .latency_ms = { NAN, NAN, NAN },
         .latency_runs = -1, .energy_j = none, .power_w = none, .carbon_g = none, .green_algorithms_j = none, .time_tdp_j = none,
         .compared = -1, .samples = -1, .correct = -1, .accuracy = NAN, .accuracy_low = NAN,
@@ -101,6 +101,10 @@ void report_state_counts(ReportState *s, const Counts *c)
     s->transcendental = c->transcendental;
     s->weight_bytes = c->weight_bytes;
     s->activation_bytes = c->activation_bytes;
+    s->stored_bits = c->parameters > 0 ? (double)(c->parameter_bits + c->scale_bits) / (double)c->parameters : NAN;
+    s->undecided = c->undecided;
+    s->counted_at[0] = '\0';
+    if (c->guess > 1) text_guess(c->guess, s->counted_at);
     if (c->uncounted > 0) snprintf(s->uncounted, sizeof s->uncounted, "%s", c->uncounted_names);
 }
 

@@ -36,7 +36,9 @@ typedef struct ReportState {
     int64_t file_bytes, deflated_bytes;
     char sha256[HASH_TEXT];
     int64_t parameters, nonzeros;
-    double weight_bits;
+    double weight_bits, stored_bits;
+    int64_t undecided;
+    char counted_at[96]; /* what was taken for dimensions that the file leaves open; empty: it leaves none */
     ReportMacs macs;
     int64_t elementwise, transcendental, weight_bytes, activation_bytes;
     char uncounted[256];

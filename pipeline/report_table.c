@@ -137,6 +137,7 @@ static void fill_table(TextTable *t, const Report *r)
     count_row(t, "parameters", b->parameters, a->parameters);
     count_row(t, "non-zero", b->nonzeros, a->nonzeros);
     number_row(t, "bits a weight", b->weight_bits, a->weight_bits);
+    if (b->stored_bits > b->weight_bits || a->stored_bits > a->weight_bits) number_row(t, "  with scales", b->stored_bits, a->stored_bits);
     count_row(t, "MACs", b->macs.total, a->macs.total);
     count_row(t, "  in float32", b->macs.float32, a->macs.float32);
     if (b->macs.int8 > 0 || a->macs.int8 > 0) count_row(t, "  in int8", b->macs.int8, a->macs.int8);
@@ -196,6 +197,12 @@ static void print_sources(const Report *r, const char *bullet, StrBuf *b)
     const ReportState *s = r->has_after ? &r->after : &r->before;
     char memory[32];
     if (s->macs.total >= 0) strbuf_printf(b, "%sMACs: %s\n", bullet, r->convention);
+    if (s->counted_at[0] != '\0') strbuf_printf(b, "%sMACs: %s\n", bullet, s->counted_at);
+    if (s->undecided > 0) {
+        strbuf_add(b, bullet);
+        text_undecided(s->undecided, b);
+        strbuf_add(b, "\n");
+    }
     if (s->uncounted[0] != '\0') strbuf_printf(b, "%snot counted: %s\n", bullet, s->uncounted);
     if (isfinite(s->latency_ms.median)) {
         strbuf_printf(b, "%slatency: median and 95 %% interval of %lld calls, all networks in turn, up to %d thread%s, on %s (%s)\n",

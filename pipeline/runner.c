@@ -27,13 +27,7 @@ static Status sign(const Run *run, Graph *g, Err *err)
 static Status measure_step(Run *run, int i, Err *err)
 {
     ReportState *state = &run->report->steps[i].state;
-    if (!run->each_step) {
-        Counts counts;
-        TRY(counts_of(run->graphs[i + 1], NULL, &counts, err));
-        report_state_counts(state, &counts);
-        counts_release(&counts);
-        return OK;
-    }
+    if (!run->each_step) return state_counts(state, run->graphs[i + 1], &run->gauge, NULL, err);
     Graph *signed_graph = NULL;
     Model *m = &run->models[i + 1];
     TRY(graph_clone(run->graphs[i + 1], &signed_graph, err));

@@ -9,17 +9,6 @@
 
 #define RANDOM_SAMPLES 16
 
-/* Feeds' shapes with every open dimension 1. */
-static void open_shapes(const Graph *g, const ValueId *feeds, int count, Shape *shapes)
-{
-    for (int i = 0; i < count; i++) {
-        shapes[i] = graph_value(g, feeds[i])->shape;
-        for (int d = 0; d < shapes[i].rank; d++) {
-            if (shapes[i].dims[d] < 0) shapes[i].dims[d] = 1;
-        }
-    }
-}
-
 /* Random inputs stand in where no data was given. A network they do not fit is measured without: the note says why. */
 static Status random_inputs(Gauge *q, const Graph *g, const ValueId *feeds, Err *err)
 {
@@ -32,9 +21,13 @@ static Status random_inputs(Gauge *q, const Graph *g, const ValueId *feeds, Err 
     }
     Shape *shapes = calloc((size_t)q->input_count + 1, sizeof *shapes);
     if (shapes == NULL) return err_no_memory(err, "input shapes");
-    open_shapes(g, feeds, q->input_count, shapes);
+    Status status = counts_shapes(g, 1, shapes, err);
     Err why;
-    Status status = dataset_random(g, shapes, q->samples > RANDOM_SAMPLES ? q->samples : RANDOM_SAMPLES, q->seed, &q->random, &why);
+    if (status != OK) {
+        free(shapes);
+        return status;
+    }
+    status = dataset_random(g, shapes, q->samples > RANDOM_SAMPLES ? q->samples : RANDOM_SAMPLES, q->seed, &q->random, &why);
     free(shapes);
     if (status == ERR_MEMORY) return err_set(err, status, "%s", why.text);
     if (status != OK) {
@@ -123,28 +116,43 @@ Status state_reload(Graph *g, uint64_t max_mem, Log *log, Model *out, Err *err)
     return status;
 }
 
-Status state_sizes(ReportState *s, Model *m, const Gauge *q, bool deflate, Arena *arena, Err *err)
+/* Whether an input has a dimension that the file does not fix, besides the first, which is the batch. */
+static bool has_open(const Graph *g)
+{
+    for (int i = 0; i < g->input_count; i++) {
+        const Value *v = graph_value(g, g->inputs[i]);
+        for (int d = 1; d < v->shape.rank; d++)
+            if (v->tensor == NULL && v->shape.dims[d] < 0) return true;
+    }
+    return false;
+}
+
+Status state_counts(ReportState *s, const Graph *g, const Gauge *q, Arena *arena, Err *err)
 {
     Counts counts;
-    if (m->hash[0] == '\0') TRY(model_hash(m, err));
-    memcpy(s->sha256, m->hash, sizeof s->sha256);
-    s->file_bytes = (int64_t)model_bytes(m);
-    if (deflate) TRY(model_deflated_bytes(m, q->log, &s->deflated_bytes, err));
-    Shape *shapes = NULL;
-    if (q->fidelity != NULL && q->input_count > 0) {
+    Shape *shapes = NULL; /* the user's; random inputs are made for those that counts take by themselves */
+    if (q->given && q->fidelity != NULL && q->input_count > 0) {
         shapes = calloc((size_t)q->input_count, sizeof *shapes);
         if (shapes == NULL) return err_no_memory(err, "input shapes");
         for (int i = 0; i < q->input_count; i++) shapes[i] = q->inputs[i].shape;
     }
-    Err why;
-    Status status = counts_of(m->graph, shapes, &counts, &why);
+    Status status = counts_of(g, shapes, &counts, err);
     free(shapes);
-    if (status == ERR_DATA && !q->given) status = counts_of(m->graph, NULL, &counts, &why); /* our shapes, not the user's */
-    if (status != OK) return err_set(err, status, "%s", why.text);
+    if (status != OK) return status;
     report_state_counts(s, &counts);
+    if (q->given && has_open(g)) snprintf(s->counted_at, sizeof s->counted_at, "unknown dimensions are those of the %s", q->fidelity_name);
     if (arena != NULL) status = report_state_layers(s, &counts, arena, err);
     counts_release(&counts);
     return status;
+}
+
+Status state_sizes(ReportState *s, Model *m, const Gauge *q, bool deflate, Arena *arena, Err *err)
+{
+    if (m->hash[0] == '\0') TRY(model_hash(m, err));
+    memcpy(s->sha256, m->hash, sizeof s->sha256);
+    s->file_bytes = (int64_t)model_bytes(m);
+    if (deflate) TRY(model_deflated_bytes(m, q->log, &s->deflated_bytes, err));
+    return state_counts(s, m->graph, q, arena, err);
 }
 
 Status state_evaluate(ReportState *s, const Model *m, const Model *reference, Gauge *q, Arena *arena, Err *err)

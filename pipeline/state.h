@@ -34,6 +34,9 @@ void gauge_release(Gauge *q);
 
 /* Saves into an unlinked temporary place and loads from there, as a stranger would. */
 Status state_reload(Graph *g, uint64_t max_mem, Log *log, Model *out, Err *err);
+/* Counts at the shapes of the user's data, else at those that counts take by themselves; layer by layer where an arena for the names is
+ * given. */
+Status state_counts(ReportState *s, const Graph *g, const Gauge *q, Arena *arena, Err *err);
 /* Bytes, hash and counts; deflated size when asked; layer by layer where an arena for the names is given. */
 Status state_sizes(ReportState *s, Model *m, const Gauge *q, bool deflate, Arena *arena, Err *err);
 /* Accuracy on the evaluation data, without them on calibration data that have labels; with a reference fidelity to it. */

@@ -34,6 +34,16 @@ static void scaled(double n, const char *const *units, int count, char text[32])
     else snprintf(text, 32, fabs(n) < 9.995 ? "%.2f%s" : "%.1f%s", n, units[unit]);
 }
 
+void text_guess(int64_t guess, char text[96])
+{
+    snprintf(text, 96, "unknown dimensions other than the batch taken as %lld", (long long)guess);
+}
+
+void text_undecided(int64_t count, StrBuf *b)
+{
+    strbuf_printf(b, "%lld If node%s whose branch depends on the data: the larger branch is counted", (long long)count, count == 1 ? "" : "s");
+}
+
 void text_bytes(double n, char text[32])
 {
     static const char *const units[] = { " B", " kB", " MB", " GB", " TB" };

@@ -18,6 +18,11 @@ void text_quantity(double n, const char *unit, char text[32]);
 /* Control characters and broken UTF-8 as \xNN, so that nothing a file says can move the cursor or spoil JSON; other UTF-8 stays. */
 void text_safe(Str s, StrBuf *b);
 
+/* "unknown dimensions other than the batch taken as 224" */
+void text_guess(int64_t guess, char text[96]);
+/* "1 If node whose branch depends on the data: the larger branch is counted" */
+void text_undecided(int64_t count, StrBuf *b);
+
 /* A table whose columns are as wide as their widest cell. Cells are copied. */
 typedef struct TextTable {
     int columns;

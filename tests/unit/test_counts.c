@@ -3,6 +3,7 @@
 #include "graph/edit.h"
 #include "graph/format.h"
 #include "greenness/counts.h"
+#include "pipeline/state.h"
 
 /* A graph being built: "x" goes in, "y" comes out. */
 typedef struct Build {
@@ -184,6 +185,77 @@ static void test_integer_ops(void **state)
     done(&b, &c);
 }
 
+/* 4-bit weights in blocks: N x K numbers in bytes, padded to whole blocks, are as many parameters of 4 bits; scales and zero points stand
+ * beside them; the products are float32 unless the activations are quantized on the way. A Reshape in between changes nothing. */
+static void test_packed_weights(void **state)
+{
+    (void)state;
+    for (int way = 0; way < 3; way++) {
+        Build b = build_new(&(Shape){ 2, { 2, 40 } });
+        const int64_t blobs[3] = { 3, 2, 16 };
+        ValueId w = constant(&b, "w", DT_UINT8, 3, blobs, 0x89, 0x88);
+        ValueId scales = constant(&b, "scales", DT_FLOAT, DIMS(6), 1, 1), zeros = constant(&b, "zeros", DT_UINT8, DIMS(3), 0x78, 0x88);
+        if (way == 1) w = node(&b, "Reshape", "r", VALUES(w, constant(&b, "shape", DT_INT64, DIMS(2), 3, -1)));
+        ValueId y = node(&b, "MatMulNBits", "m", VALUES(b.x, w, scales, zeros));
+        NodeId id = b.g->node_count;
+        assert_ok(graph_set_type(b.g, id, "MatMulNBits", "com.microsoft", &b.err), &b.err);
+        assert_ok(graph_set_opset(b.g, STR("com.microsoft"), 1, &b.err), &b.err);
+        assert_ok(graph_set_int(b.g, id, "N", 3, &b.err), &b.err);
+        assert_ok(graph_set_int(b.g, id, "K", 40, &b.err), &b.err);
+        assert_ok(graph_set_int(b.g, id, "bits", 4, &b.err), &b.err);
+        assert_ok(graph_set_int(b.g, id, "block_size", 32, &b.err), &b.err);
+        if (way == 2) assert_ok(graph_set_int(b.g, id, "accuracy_level", 4, &b.err), &b.err);
+        Counts c = count(&b, y, NULL);
+        assert_int_equal(c.parameters, 3 * 40);
+        assert_int_equal(c.parameter_bits, 3 * 40 * 4);
+        assert_int_equal(c.scale_bits, 6 * 32 + 3 * 8);
+        assert_int_equal(c.nonzeros, 1 + 8); /* the first entry; the second block of row 0, whose zero point is 7 */
+        assert_int_equal(way == 2 ? c.macs_int8 : c.macs_float, 2 * 3 * 40);
+        assert_int_equal(way == 2 ? c.macs_float : c.macs_int8, 0);
+        assert_int_equal(c.layers[c.layer_count - 1].parameters, 120);
+        done(&b, &c);
+    }
+}
+
+/* The integer layers of com.microsoft take their products in int8, whatever comes in. */
+static void test_integer_layers(void **state)
+{
+    (void)state;
+    Build b = build_new(&(Shape){ 2, { 3, 4 } });
+    b.g->values[b.x].type = DT_UINT8;
+    assert_ok(graph_set_opset(b.g, STR("com.microsoft"), 1, &b.err), &b.err);
+    ValueId s = constant(&b, "s", DT_FLOAT, 0, NULL, 0.1, 0.1), z = constant(&b, "z", DT_UINT8, 0, NULL, 7, 7);
+    ValueId w = constant(&b, "w", DT_INT8, DIMS(5, 4), 0, 3), ws = constant(&b, "ws", DT_FLOAT, DIMS(5), 1, 1);
+    ValueId wz = constant(&b, "wz", DT_INT8, DIMS(5), 3, 0), bias = constant(&b, "bias", DT_INT32, DIMS(5), 9, 9);
+    ValueId y = node(&b, "QGemm", "g", VALUES(b.x, s, z, w, ws, wz, bias));
+    assert_ok(graph_set_type(b.g, b.g->node_count, "QGemm", "com.microsoft", &b.err), &b.err);
+    assert_ok(graph_set_int(b.g, b.g->node_count, "transB", 1, &b.err), &b.err);
+    Counts c = count(&b, y, NULL);
+    assert_int_equal(c.macs_int8, 3 * 4 * 5);
+    assert_int_equal(c.macs_float, 0);
+    assert_int_equal(c.parameters, 20 + 5);
+    assert_int_equal(c.parameter_bits, 20 * 8 + 5 * 32);
+    assert_int_equal(c.scale_bits, 5 * 32 + 5 * 8);
+    assert_int_equal(c.nonzeros, 1 + 16 + 5); /* of the first row only the 0 is not its zero point 3 */
+    done(&b, &c);
+
+    b = build_new(&(Shape){ 3, { 6, 1, 4 } });
+    assert_ok(graph_set_opset(b.g, STR("com.microsoft"), 1, &b.err), &b.err);
+    ValueId in = constant(&b, "in", DT_INT8, DIMS(1, 4, 8), 1, 1), back = constant(&b, "back", DT_INT8, DIMS(1, 2, 8), 1, 1);
+    s = constant(&b, "s", DT_FLOAT, DIMS(1), 1, 1);
+    z = constant(&b, "z", DT_INT8, DIMS(1), 0, 0);
+    y = node(&b, "DynamicQuantizeLSTM", "l", VALUES(b.x, in, back, 0, 0, 0, 0, 0, s, z, s, z));
+    assert_ok(graph_set_type(b.g, b.g->node_count, "DynamicQuantizeLSTM", "com.microsoft", &b.err), &b.err);
+    assert_ok(graph_set_int(b.g, b.g->node_count, "hidden_size", 2, &b.err), &b.err);
+    c = count(&b, y, NULL);
+    assert_int_equal(c.macs_int8, 6 * 8 * (4 + 2));
+    assert_int_equal(c.macs_float, 0);
+    assert_int_equal(c.parameters, 4 * 8 + 2 * 8);
+    assert_int_equal(c.parameter_bits, 48 * 8);
+    assert_int_equal(c.scale_bits, 32 + 8); /* shared by both */
+    done(&b, &c);
+}
+
 /* A table read by two nodes, a scalar, a shape, and a weight behind a Reshape. */
 static void test_what_is_a_parameter(void **state)
 {
@@ -202,6 +274,30 @@ static void test_what_is_a_parameter(void **state)
     assert_int_equal(c.layers[0].parameters, 4);
     assert_int_equal(c.layers[1].parameters, 0);
     assert_int_equal(c.layers[c.layer_count - 1].parameters, 12);
+    done(&b, &c);
+}
+
+/* A length that is left open is the first that the network takes, for counts and for random inputs alike. */
+static void test_open_lengths(void **state)
+{
+    (void)state;
+    Build b = build_new(&(Shape){ 3, { DIM_UNKNOWN, 1, DIM_UNKNOWN } });
+    ValueId w = constant(&b, "w", DT_FLOAT, DIMS(2, 1, 20), 1, 1);
+    Counts c = count(&b, node(&b, "Conv", "conv", VALUES(b.x, w)), NULL);
+    assert_int_equal(c.guess, 64);
+    assert_int_equal(c.macs_float, 2 * 45 * 20);
+    Shape shape;
+    assert_ok(counts_shapes(b.g, 3, &shape, &b.err), &b.err);
+    assert_true(shape_eq(&shape, &(Shape){ 3, { 3, 1, 64 } }));
+    Gauge gauge = { .threads = 1, .seed = 1 };
+    ReportState s;
+    assert_ok(gauge_init(&gauge, b.g, NULL, &b.err), &b.err);
+    assert_true(gauge.inputs != NULL && shape_eq(&gauge.inputs[0].shape, &(Shape){ 3, { 1, 1, 64 } }));
+    report_state_init(&s);
+    assert_ok(state_counts(&s, b.g, &gauge, NULL, &b.err), &b.err);
+    assert_int_equal(s.macs.total, c.macs_float);
+    assert_string_equal(s.counted_at, "unknown dimensions other than the batch taken as 64");
+    gauge_release(&gauge);
     done(&b, &c);
 }
 
@@ -243,7 +339,10 @@ int main(void)
         cmocka_unit_test(test_quantized_layer),
         cmocka_unit_test(test_weight_only_is_float),
         cmocka_unit_test(test_integer_ops),
+        cmocka_unit_test(test_packed_weights),
+        cmocka_unit_test(test_integer_layers),
         cmocka_unit_test(test_what_is_a_parameter),
+        cmocka_unit_test(test_open_lengths),
         cmocka_unit_test(test_unknown_op_is_named),
         cmocka_unit_test(test_digits),
     };
