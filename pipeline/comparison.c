@@ -6,6 +6,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "pipeline/layer_times.h"
 #include "pipeline/timed.h"
 #include "pipeline/version.h"
 
@@ -152,6 +153,22 @@ static Status measure(Contest *c, Err *err)
     return r->comparisons != NULL ? OK : err_no_memory(err, "the report");
 }
 
+/* Where the time goes in each network that was timed, at batch 1, and what the machine can do at most. */
+static Status time_layers(Contest *c, Err *err)
+{
+    ComparisonReport *r = c->report;
+    int threads = 0;
+    if (!c->options->layers || r->measured.count == 0) return OK;
+    for (int i = 0; i < r->file_count; i++) {
+        const Side *s = &c->sides[i];
+        ReportState *state = &r->files[i].state;
+        if (state->compared < 0) continue;
+        TRY(layer_times(state, &s->model, &s->gauge, r->arena, err));
+        if (state->layer_threads > 0) threads = state->layer_threads;
+    }
+    return threads > 0 ? layer_peaks(&c->sides[0].gauge, threads, &r->peaks, err) : OK;
+}
+
 static Status add_carbon(Contest *c, Err *err)
 {
     ComparisonReport *r = c->report;
@@ -244,6 +261,7 @@ static Status describe(Contest *c, Err *err)
     struct tm utc;
     r->format = 1;
     r->convention = counts_convention;
+    r->kernels = gauge_kernels(o->plain, o->int8);
     r->versions = version_json();
     r->arena = arena_new();
     r->files = calloc(COMPARE_MOST, sizeof *r->files);
@@ -294,6 +312,7 @@ static Status run(Contest *c, Err *err)
     }
     TRY(describe_data(c, err));
     TRY(measure(c, err));
+    TRY(time_layers(c, err));
     TRY(add_carbon(c, err));
     return judge(c, err);
 }
@@ -360,6 +379,7 @@ void comparison_report_free(ComparisonReport *r)
     free(r->scenarios);
     free(r->sci);
     cJSON_Delete(r->comparisons);
+    cJSON_Delete(r->peaks);
     cJSON_Delete(r->versions);
     comparison_release(&r->measured);
     arena_unref(r->arena);

@@ -42,6 +42,8 @@ typedef struct ComparisonReport {
     int scenario_count;
     Sci *sci;              /* of one inference of each network that was timed */
     int sci_count;
+    const char *kernels;   /* what networks were measured with, as gauge_kernels says it */
+    cJSON *peaks;          /* of this machine, as in Report; NULL: not measured */
     cJSON *comparisons;    /* ratios pair by pair, form of pipeline/html_report.h */
     ReportData data;       /* evaluation and fidelity only */
     int64_t batch, seed;
@@ -63,6 +65,7 @@ typedef struct ComparisonOptions {
     bool plain;                /* as in SessionOptions */
     Int8Use int8;
     uint64_t max_mem;
+    bool layers;               /* time of each layer and the machine's peaks, for the page */
     bool no_fork;              /* peak memory is left out: a library must not fork its host */
     const Places *places;      /* that the caller writes: none may be a file that is read; NULL: none */
     Log *log;

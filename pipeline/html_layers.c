@@ -255,6 +255,7 @@ void html_layers(const View *v, StrBuf *b)
         html_text(b, v->names[1]);
         strbuf_add(b, " after.</p>\n");
     }
+    if (view_number(v->root, "batch") > 1) strbuf_add(b, "<p class=\"note\">Layer times and counts are of batch 1.</p>\n");
     strbuf_add(b, "<div class=\"charts\">\n");
     roofline(v, before, after, b);
     layer_bars(pairs, count, "Time by layer", "milliseconds", "s", 1e-3, b);

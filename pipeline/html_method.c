@@ -144,6 +144,11 @@ static void compare_command(const View *v, StrBuf *b)
     html_text(b, data);
     if (view_number(v->root, "seed") >= 0 && view_number(v->root, "seed") < 1e15)
         strbuf_printf(b, " --seed=%.0f", view_number(v->root, "seed"));
+    const char *kernels = view_text(v->root, "kernels");
+    double batch = view_number(v->root, "batch");
+    if (batch > 1 && batch < 1e9) strbuf_printf(b, " --batch=%.0f", batch);
+    if (kernels != NULL && strcmp(kernels, "plain") == 0) strbuf_add(b, " --plain");
+    if (kernels != NULL && strstr(kernels, "int8") != NULL) strbuf_add(b, " --int8=auto");
     strbuf_add(b, "</pre>\n");
 }
 

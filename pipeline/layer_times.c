@@ -62,7 +62,7 @@ Status layer_times(ReportState *s, const Model *m, const Gauge *q, Arena *arena,
 {
     Session *session = NULL;
     Timing timing = { 0 };
-    SessionOptions options = { .threads = q->threads, .max_mem = q->max_mem, .log = q->log };
+    SessionOptions options = { .threads = q->threads, .plain = q->plain, .int8 = q->int8, .max_mem = q->max_mem, .log = q->log };
     TimingOptions how = { .seconds = RUN_SECONDS, .seed = q->seed, .log = q->log };
     Err why;
     if (q->fidelity == NULL || !isfinite(s->latency_ms.median)) return OK;

@@ -203,7 +203,7 @@ static Status describe_run(Run *run, Err *err)
     memcpy(r->recipe_sha256, run->recipe->hash, sizeof r->recipe_sha256);
     machine_info(&r->machine);
     r->machine.threads = run->gauge.threads;
-    r->kernels = o->plain ? "plain" : o->int8 == INT8_AUTO ? "all, int8 where it is faster" : "all";
+    r->kernels = gauge_kernels(o->plain, o->int8);
     r->seed = (int64_t)run->gauge.seed;
     r->steps = calloc((size_t)run->pass_count + 1, sizeof *r->steps);
     if (r->source == NULL || r->recipe == NULL || r->versions == NULL || r->steps == NULL) return err_no_memory(err, "the report");

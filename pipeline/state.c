@@ -72,6 +72,11 @@ out:
     return status;
 }
 
+const char *gauge_kernels(bool plain, Int8Use int8)
+{
+    return plain ? "plain" : int8 == INT8_AUTO ? "all, int8 where it is faster" : "all";
+}
+
 void gauge_release(Gauge *q)
 {
     for (int i = 0; q->inputs != NULL && i < q->input_count; i++) tensor_release(&q->inputs[i]);

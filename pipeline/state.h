@@ -31,6 +31,8 @@ typedef struct Gauge {
 /* Chooses inputs for fidelity and latency: evaluation data, else calibration data, else seeded random ones. */
 Status gauge_init(Gauge *q, const Graph *g, Dataset *calibration, Err *err);
 void gauge_release(Gauge *q);
+/* Which kernels networks are measured with: "all", "plain", "all, int8 where it is faster". */
+const char *gauge_kernels(bool plain, Int8Use int8);
 
 /* Saves into an unlinked temporary place and loads from there, as a stranger would. */
 Status state_reload(Graph *g, uint64_t max_mem, Log *log, Model *out, Err *err);

@@ -12,6 +12,15 @@ keys <report.json
 grep -E '"(id|provenance|proportional|measured|region|batch|boundary|idle_before_w)"' report.json | sort -u | grep -v '{'
 t measure before.onnx --data "$DATA/tiny.npz" --sysroot=fs --budget=0.5 --threads=1 --report=out --quiet
 ls out
+# the page of a comparison has its layers; kernels are said, and stand in the command that does it again
+for kernels in "" --plain --int8=auto; do
+    "$PARE" compare before.onnx before.onnx --sysroot=fs --budget=0.5 --threads=1 --batch=2 --report=layers -q $kernels
+    grep -oE '<h3>(Roofline|Time by layer|Operations by layer)' layers/report.html
+    grep -oE 'All layers|Layer times and counts are of batch 1' layers/report.html | sort -u
+    grep -E '"kernels"' layers/report.json
+    grep -oE ' --batch=2[^<]*</pre>' layers/report.html
+    grep -cE '"milliseconds":	[0-9.]+' layers/report.json | sed 's/^[1-9][0-9]*$/times/'
+done
 grep -cE '^\| (run time|CPU time|energy|carbon of 1,000|accuracy)' out/report.md
 # random inputs stand in for data, and it says so
 "$PARE" compare before.onnx before.onnx --sysroot=fs --budget=0.5 --threads=1 --report=none | rows | grep '^outputs'
