@@ -176,7 +176,7 @@ out:
 
 Status apply_here(Plan *p, const WeightJobs *w, Err *err)
 {
-    TRY(weights_attach(p, w, err));
+    if (w != NULL) TRY(weights_attach(p, w, err));
     TRY(apply_nodes(p, err));
     graph_remove_dead(p->g, NULL);
     return engine_refresh(p->g, err);

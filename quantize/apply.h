@@ -4,7 +4,8 @@
 
 #include "quantize/weights.h"
 
-/* The plan's own graph in integers: grids filled, weights rounded. Ops bound, shapes inferred afterwards. */
+/* The plan's own graph in integers: grids filled, weights rounded; w NULL: weights stay as they are. Ops bound, shapes inferred
+ * afterwards. */
 Status apply_here(Plan *p, const WeightJobs *w, Err *err);
 /* A clone of `g` (the plan's graph or a clone of it: the same nodes) in integers likewise.
  * The plan stays as it was. */

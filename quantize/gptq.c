@@ -180,7 +180,8 @@ struct Work {
     int16_t *q;        /* [block,columns] */
     double *settled;   /* [width,count] errors of the blocks done */
     Choice *choice;    /* [columns] */
-    double *scale, *zero; /* [columns] the same as numbers */
+    double *scale, *inverse, *zero; /* [columns] the same as numbers */
+    double *steepest;  /* [count] the largest inverse of a row */
     double *loss;      /* [columns] */
 };
 
@@ -194,6 +195,8 @@ void work_free(Work *w)
     free(w->settled);
     free(w->choice);
     free(w->scale);
+    free(w->inverse);
+    free(w->steepest);
     free(w->zero);
     free(w->loss);
     free(w);
@@ -209,9 +212,10 @@ Work *work_new(const Problem *p, int count, int keep)
                  .error = malloc(block * columns * sizeof(double)), .handed = malloc(handed * columns * sizeof(double)),
                  .q = malloc(block * columns * sizeof(int16_t)), .settled = malloc(width * rows * sizeof(double)),
                  .choice = malloc(columns * sizeof(Choice)), .scale = malloc(columns * sizeof(double)),
+                 .inverse = malloc(columns * sizeof(double)), .steepest = malloc(rows * sizeof(double)),
                  .zero = malloc(columns * sizeof(double)), .loss = malloc(columns * sizeof(double)) };
     if (w->wanted == NULL || w->error == NULL || w->handed == NULL || w->q == NULL || w->settled == NULL || w->choice == NULL ||
-        w->scale == NULL || w->zero == NULL || w->loss == NULL) {
+        w->scale == NULL || w->inverse == NULL || w->steepest == NULL || w->zero == NULL || w->loss == NULL) {
         work_free(w);
         return NULL;
     }
@@ -264,7 +268,10 @@ static void choose_candidates(const Problem *p, Work *w, const int64_t *rows, in
     }
     for (int c = 0; c < count * p->choices; c++) {
         w->scale[c] = (double)w->choice[c].scale;
+        w->inverse[c] = 1.0 / w->scale[c];
         w->zero[c] = w->choice[c].zero;
+        double *steepest = &w->steepest[c / p->choices];
+        *steepest = c % p->choices == 0 ? w->inverse[c] : fmax(*steepest, w->inverse[c]);
     }
 }
 
@@ -292,7 +299,7 @@ static void round_place(const Problem *p, Work *w, const int64_t *rows, int coun
         place_round(&(PlaceRound){
             .choices = p->choices, .low = p->low, .high = p->high, .target = p->target[rows[b] * p->width + p->order[k]],
             .want = w->wanted[(size_t)(k - from) * (size_t)count + (size_t)b], .weight = p->weight[k], .handed = handed + first,
-            .scale = w->scale + first, .zero = w->zero + first,
+            .scale = w->scale + first, .inverse = w->inverse + first, .zero = w->zero + first, .steepest = w->steepest[b],
             .partner = { partner_of(p, w, from, to, k, 0, b, count), partner_of(p, w, from, to, k, 1, b, count) },
             .q = w->q + line + first, .error = w->error + line + first, .loss = w->loss + first });
     }

@@ -344,3 +344,12 @@ void plan_release(Plan *p)
     free(p->reader);
     *p = (Plan){ 0 };
 }
+
+double plan_work(const Graph *g, const PlannedLayer *l)
+{
+    const Shape *shape = &graph_value(g, l->layer.output)->shape;
+    double positions = 1.0;
+    for (int i = 1; i < shape->rank; i++)
+        if (shape->dims[i] > 0) positions *= (double)shape->dims[i];
+    return positions * (double)l->form.width;
+}

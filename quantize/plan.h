@@ -54,6 +54,8 @@ Status plan_make(PassContext *c, const PlanLimits *limits, Plan *p, Err *err);
 void plan_release(Plan *p);
 /* ERR_DATA: a line of the table (of file `path`) whose tensor would carry no grid of its own even without the table. */
 Status plan_check_table(PassContext *c, const CalibrationTable *t, const char *path, Err *err);
+/* Multiply-accumulates of a sample; dimensions that are not known count once. */
+double plan_work(const Graph *g, const PlannedLayer *l);
 /* The input operands of a node that carry activations: [0, count). */
 int plan_operands(const Node *n, Role role);
 

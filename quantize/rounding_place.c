@@ -25,10 +25,10 @@ VECTOR_BODY double nearest(double v)
 VECTOR_BODY void make_room(const PlaceRound *r, const PlacePartner *other, int from, int n, double *q)
 {
     double low = r->low, high = r->high, wants = other->wanted, share = other->share;
-    const double *scale = r->scale + from;
+    const double *inverse = r->inverse + from;
 #pragma omp simd
     for (int c = 0; c < n; c++) {
-        double wanted = between(wants / scale[c], low, high), size = fabs(q[c]);
+        double wanted = between(wants * inverse[c], low, high), size = fabs(q[c]);
         double excess = size + fabs(wanted) - PAIR_LIMIT, part = excess * share;
         part = part < size ? part : size;
         part = excess > 0.0 && q[c] * wanted > 0.0 ? nearest(part) : 0.0;
@@ -52,8 +52,8 @@ VECTOR_BODY void keep_limits(const PlacePartner *other, int from, int n, double 
 VECTOR_BODY void round_chunk(const PlaceRound *r, int from, int n)
 {
     double q[CHUNK], low[CHUNK], high[CHUNK], wanted[CHUNK], least = r->low, most = r->high, want = r->want, target = r->target,
-           weight = r->weight;
-    const double *scale = r->scale + from, *zero = r->zero + from, *handed = r->handed + from;
+           weight = r->weight, largest = 0.0;
+    const double *scale = r->scale + from, *inverse = r->inverse + from, *zero = r->zero + from, *handed = r->handed + from;
     double *error = r->error + from, *loss = r->loss + from;
     int16_t *out = r->q + from;
     for (int side = 0; side < 2; side++) {
@@ -61,15 +61,17 @@ VECTOR_BODY void round_chunk(const PlaceRound *r, int from, int n)
         most = most < PAIR_LIMIT / 2 ? most : PAIR_LIMIT / 2;
         least = least > -PAIR_LIMIT / 2 ? least : -PAIR_LIMIT / 2;
     }
-#pragma omp simd
+#pragma omp simd reduction(max : largest)
     for (int c = 0; c < n; c++) {
         wanted[c] = want - handed[c];
-        q[c] = nearest(between(wanted[c] / scale[c], r->low - zero[c], r->high - zero[c])) + zero[c];
+        q[c] = nearest(between(wanted[c] * inverse[c], r->low - zero[c], r->high - zero[c])) + zero[c];
+        largest = fabs(q[c]) > largest ? fabs(q[c]) : largest;
         low[c] = least;
         high[c] = most;
     }
     for (int side = 0; side < 2; side++) {
-        if (r->partner[side].kind == PARTNER_TO_COME) make_room(r, &r->partner[side], from, n, q);
+        bool close = largest + fabs(r->partner[side].wanted) * r->steepest > PAIR_LIMIT;
+        if (r->partner[side].kind == PARTNER_TO_COME && close) make_room(r, &r->partner[side], from, n, q);
         if (r->partner[side].kind == PARTNER_ROUNDED) keep_limits(&r->partner[side], from, n, low, high);
     }
 #pragma omp simd

@@ -102,7 +102,8 @@ typedef struct PlacePartner {
 typedef struct PlaceRound {
     int choices, low, high;
     double target, want, weight;  /* want: before what the places of the block hand on */
-    const double *handed, *scale, *zero; /* [choices] */
+    const double *handed, *scale, *inverse, *zero; /* [choices]; inverse of the scale */
+    double steepest;              /* the largest inverse */
     PlacePartner partner[2];
     int16_t *q;           /* [choices]; so the others */
     double *error, *loss; /* error is set, loss added to */

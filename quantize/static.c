@@ -20,6 +20,7 @@
 #define LEAST_COLUMNS 4096
 #define MOST_COLUMNS 16384
 #define MOMENT_PRODUCTS 4e9
+#define ROUNDING_WORTH 0.92 /* of the error of plain rounding: what float weights must get below for any other to be tried */
 #define WALK_SAMPLES 256 /* at most */
 #define SEQUENCES 1024   /* at most, where a network reads nothing else */
 
@@ -83,12 +84,26 @@ static Status round_walk(Static *s, Graph *g, bool gptq, bool bias, Err *err)
     return layers_round_walk(&run, &s->weights.jobs, err);
 }
 
+/* Whether there is anything to gain: no rounding comes out much better than weights that are not rounded. */
+static Status has_room(Static *s, bool *room, Err *err)
+{
+    double floor = 0.0;
+    TRY(static_floor(s, s->c->graph, &floor, err));
+    *room = floor < ROUNDING_WORTH * s->error;
+    if (!*room)
+        record_add(s->c->record, RECORD_NOTE, STR("gptq"), "not tried: output SQNR %.2f dB; with weights left in float it would be %.2f dB",
+                   trial_db(s->error), trial_db(floor));
+    return OK;
+}
+
 /* The rounding by the layers' losses is kept where the network's output gains by it. */
 static Status repair_rounding(Static *s, Err *err)
 {
     const QuantizeOptions *o = s->c->options;
-    bool gptq = options_repair(o, REPAIR_GPTQ), bias = options_repair(o, REPAIR_BIAS);
+    bool gptq = options_repair(o, REPAIR_GPTQ), bias = options_repair(o, REPAIR_BIAS), room = true;
     if (!gptq && !bias) return OK;
+    if (gptq) TRY(has_room(s, &room, err));
+    if (!room) return OK;
     Graph *rounded = NULL;
     WeightJobs plain = s->weights;
     double error = 0.0;

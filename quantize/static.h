@@ -20,7 +20,9 @@ typedef struct Static {
     Calibration *methods;   /* [root]: chosen */
     Ends *ends;             /* [CALIBRATE_METHODS,root]: by each method asked so far */
     bool *known;            /* [CALIBRATE_METHODS,root] */
-    bool quick;             /* a try: `auto` is the better of minmax and mse as a whole */
+    bool quick;             /* a try: `auto` is the better of minmax and mse as a whole, */
+    double bound;           /* and minmax alone where its error is above this; 0: no such bound */
+    double first_error;     /* of minmax */
     int root_count;
     double error;       /* of the candidate at hand */
 } Static;
@@ -34,5 +36,7 @@ Status static_repair_floats(Static *s, Err *err);
 Status static_calibrate(Static *s, Err *err);
 /* Error of the network that plan, grids and jobs give for the float network g. */
 Status static_error(Static *s, const Graph *g, double *error, Err *err);
+/* The same with weights as they are, in float: what the activations alone lose. */
+Status static_floor(Static *s, const Graph *g, double *error, Err *err);
 
 #endif

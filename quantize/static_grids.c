@@ -75,13 +75,25 @@ out:
     return status;
 }
 
-Status static_error(Static *s, const Graph *g, double *error, Err *err)
+typedef Status (*Judge)(Trial *t, const Graph *candidate, double *error, Err *err);
+
+static Status judge(Static *s, const Graph *g, const WeightJobs *w, Judge by, double *error, Err *err)
 {
     Graph *candidate;
-    TRY(apply_plan(&s->plan, g, &s->weights, &candidate, err));
-    Status status = trial_error(s->trial, candidate, error, err);
+    TRY(apply_plan(&s->plan, g, w, &candidate, err));
+    Status status = by(s->trial, candidate, error, err);
     graph_free(candidate);
     return status;
+}
+
+Status static_error(Static *s, const Graph *g, double *error, Err *err)
+{
+    return judge(s, g, &s->weights, trial_error, error, err);
+}
+
+Status static_floor(Static *s, const Graph *g, double *error, Err *err)
+{
+    return judge(s, g, NULL, trial_error, error, err);
 }
 
 /* ---- auto ---- */
@@ -125,20 +137,31 @@ static void switch_back(Static *s, int group, const Calibration *before)
     for (int i = first; i < end; i++) set_method(s, i, before[i]);
 }
 
+/* What loses more at a glance is not looked at closely. */
+static Status try_group(Static *s, int group, Calibration method, double *glanced, Calibration *before, Err *err)
+{
+    double error = INFINITY, glance;
+    if (!switch_group(s, group, method, before)) return OK;
+    TRY(judge(s, s->c->graph, &s->weights, trial_glance, &glance, err));
+    if (glance < *glanced) TRY(static_error(s, s->c->graph, &error, err));
+    if (error < WORTH * s->error) {
+        s->error = error;
+        *glanced = glance;
+    } else {
+        switch_back(s, group, before);
+    }
+    return OK;
+}
+
 static Status try_groups(Static *s, const double *errors, int best, Err *err)
 {
+    double glanced;
     Calibration *before = alloc_zeroed((size_t)s->root_count + 1, sizeof *before);
     if (before == NULL) return err_no_memory(err, "calibration");
-    Status status = OK;
+    Status status = judge(s, s->c->graph, &s->weights, trial_glance, &glanced, err);
     for (int m = 0; m < TRIED && status == OK; m++) {
         if (m == best || errors[m] > 4.0 * errors[best]) continue; /* far worse as a whole: no part of it is likely to be better */
-        for (int group = 0; group < TRIAL_GROUPS && status == OK; group++) {
-            double error;
-            if (!switch_group(s, group, tried[m], before)) continue;
-            status = static_error(s, s->c->graph, &error, err);
-            if (status == OK && error < WORTH * s->error) s->error = error;
-            else switch_back(s, group, before);
-        }
+        for (int group = 0; group < TRIAL_GROUPS && status == OK; group++) status = try_group(s, group, tried[m], &glanced, before, err);
     }
     free(before);
     return status;
@@ -154,7 +177,9 @@ static Status choose(Static *s, Err *err)
         set_methods(s, tried[m]);
         TRY(static_error(s, s->c->graph, &errors[m], err));
         if (errors[m] < worth * errors[best]) best = m;
+        if (s->quick && m == 0 && s->bound > 0.0 && errors[0] > s->bound) count = 1;
     }
+    s->first_error = errors[0];
     set_methods(s, tried[best]);
     s->error = errors[best];
     return s->root_count > 1 && !s->quick ? try_groups(s, errors, best, err) : OK;

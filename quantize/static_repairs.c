@@ -10,9 +10,10 @@
 #include "quantize/report.h"
 #include "quantize/static.h"
 
-#define QUICK_SAMPLES 64 /* that the grids of a try are made from */
-#define RANGE_SAMPLES 128 /* that ranges of channels are measured on */
+#define QUICK_SAMPLES 32 /* that the grids of a try are made from, and that it is judged by */
+#define RANGE_SAMPLES 64 /* that ranges of channels are measured on */
 #define WORTH 0.92       /* of the error so far: what a rewrite must get below */
+#define LEAST_SHARE 0.02 /* of the multiplications: what smoothing must reach to be tried */
 
 typedef Status (*Rewrite)(Graph *g, ChannelRanges *ranges, PassRecord *record, int *changed, Err *err);
 
@@ -30,18 +31,19 @@ typedef struct Floats {
     Static *s;
     Trial *trial;         /* on the samples that the grids of a try are made from: no value is cut that no grid has seen */
     ChannelRanges ranges; /* of the network at hand */
-    double error;         /* of the network at hand, quantized simply */
+    double error;         /* of the network at hand, quantized simply, */
+    double bound;         /* and what a try must get below with minmax alone for anything else to be looked at; 0: not known yet */
 } Floats;
 
 /* ---- a simply quantized network ---- */
 
-static Status quick_error(const Floats *f, Graph *g, double *error, Err *err)
+static Status quick_error(Floats *f, Graph *g, double *error, Err *err)
 {
     const Static *s = f->s;
     PassContext c = *s->c;
     PassRecord none = { 0 };
     QuantizeOptions o = *(const QuantizeOptions *)c.options;
-    Static quick = { .c = &c, .trial = f->trial, .keep = s->keep, .quick = true };
+    Static quick = { .c = &c, .trial = f->trial, .keep = s->keep, .quick = true, .bound = f->bound };
     Status status;
     c.graph = g;
     c.record = &none;
@@ -52,6 +54,7 @@ static Status quick_error(const Floats *f, Graph *g, double *error, Err *err)
     TRY_OUT(plan_make(&c, &(PlanLimits){ &s->table, s->keep }, &quick.plan, err));
     TRY_OUT(static_calibrate(&quick, err));
     *error = quick.error;
+    if (f->bound == 0.0) f->bound = quick.first_error;
 out:
     quick.trial = NULL; /* borrowed, as keep is */
     quick.keep = NULL;
@@ -105,7 +108,7 @@ out:
 /* ---- smoothing, place by place ---- */
 
 /* Error of the network with these strengths; -1 leaves a place alone. */
-static Status smooth_error(const Floats *f, const Places *p, const double *strength, double *error, Err *err)
+static Status smooth_error(Floats *f, const Places *p, const double *strength, double *error, Err *err)
 {
     Graph *g = NULL;
     ChannelRanges ranges = { 0 };
@@ -128,7 +131,7 @@ out:
 }
 
 /* Strengths place by place from the model, or the same for all, whatever the network's output says. */
-static Status search_strengths(const Floats *f, const Places *p, double *strength, double *best, Err *err)
+static Status search_strengths(Floats *f, const Places *p, double *strength, double *best, Err *err)
 {
     static const double same[] = { 0.5, 0.65, 0.8 };
     const Graph *g = f->s->c->graph;
@@ -151,6 +154,22 @@ out:
     return status;
 }
 
+/* Share of the network's multiplications that the layers to be smoothed do. */
+static double share_of(const Static *s, const Places *places)
+{
+    double all = 0.0, theirs = 0.0;
+    for (int i = 0; i < s->plan.layer_count; i++) {
+        const PlannedLayer *l = &s->plan.layers[i];
+        double work = plan_work(s->c->graph, l);
+        bool found = false;
+        for (int k = 0; k < places->count && !found; k++)
+            for (int r = 0; r < places->items[k].reader_count; r++) found |= places->items[k].readers[r].node == l->layer.node;
+        all += work;
+        if (found) theirs += work;
+    }
+    return all > 0.0 ? theirs / all : 1.0;
+}
+
 static Status smooth(Floats *f, Err *err)
 {
     PassContext *c = f->s->c;
@@ -159,6 +178,12 @@ static Status smooth(Floats *f, Err *err)
     Status status;
     TRY_OUT(smooth_find(c->graph, &p, err));
     if (p.count == 0) goto out;
+    double share = share_of(f->s, &p);
+    if (share < LEAST_SHARE) {
+        record_add(c->record, RECORD_NOTE, STR("smooth"), "not tried: the layers it could help do %.2f %% of the multiplications",
+                   100.0 * share);
+        goto out;
+    }
     strength = alloc_array((size_t)p.count + 1, sizeof *strength);
     if (strength == NULL) {
         status = err_no_memory(err, "smoothing");

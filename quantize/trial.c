@@ -92,26 +92,29 @@ static Status call_new(Trial *t, Call **out, Err *err)
     return c->inputs != NULL && c->outputs != NULL ? OK : err_no_memory(err, "the samples of a trial");
 }
 
-/* As many samples as are asked for, or the network's fixed batch at least; the middle ones of as many equal parts of the data. */
+/* As many samples as are asked for, or the network's fixed batch at least; the middle ones of as many equal parts of the data. Each call
+ * takes every so many of them, so that any call stands for all of the data. */
 static Status read_samples(Trial *t, Dataset *data, int64_t samples, int64_t within, Err *err)
 {
     int64_t all = dataset_samples(data);
     if (within > 0 && within < all) all = within;
     if (samples > all) samples = all;
-    int64_t batch = dataset_batched(data) ? dataset_batch(data, samples) : 1;
+    int64_t batch = dataset_batched(data) ? dataset_batch(data, (samples + TRIAL_SHARE - 1) / TRIAL_SHARE) : 1;
     if (all < 1 || samples < 1 || batch < 1) return err_set(err, ERR_DATA, "calibration data: no samples");
     if (batch > all) return err_set(err, ERR_DATA, "calibration data: %lld samples, and the network takes %lld at a time", (long long)all,
                                     (long long)batch);
     if (!dataset_batched(data)) samples = 1;
-    samples = samples < batch ? batch : samples / batch * batch;
-    int64_t *indices = alloc_array((size_t)batch, sizeof *indices);
-    t->calls = alloc_zeroed((size_t)(samples / batch), sizeof *t->calls);
+    int64_t fixed = dataset_batched(data) ? dataset_batch(data, 1) : 1; /* whole ones of these */
+    samples = samples < batch ? batch : samples / fixed * fixed;
+    int64_t *indices = alloc_array((size_t)batch, sizeof *indices), calls = (samples + batch - 1) / batch;
+    t->calls = alloc_zeroed((size_t)calls, sizeof *t->calls);
     Status status = indices != NULL && t->calls != NULL ? OK : err_no_memory(err, "the samples of a trial");
-    for (int64_t i = 0; i < samples && status == OK; i += batch) {
+    for (int64_t i = 0; i < calls && status == OK; i++) {
         Call *c;
-        for (int64_t k = 0; k < batch; k++) indices[k] = (int64_t)(((double)(i + k) + 0.5) * (double)all / (double)samples);
+        int count = 0;
+        for (int64_t k = i; k < samples; k += calls) indices[count++] = (int64_t)(((double)k + 0.5) * (double)all / (double)samples);
         status = call_new(t, &c, err);
-        if (status == OK) status = read_call(t, data, indices, (int)batch, c->inputs, err);
+        if (status == OK) status = read_call(t, data, indices, count, c->inputs, err);
     }
     free(indices);
     return status;
@@ -299,7 +302,7 @@ static Status add_call(Trial *t, const Call *c, Tensor *found, double *sums, Err
     return OK;
 }
 
-Status trial_error(Trial *t, const Graph *candidate, double *error, Err *err)
+static Status error_of(Trial *t, const Graph *candidate, int step, double *error, Err *err)
 {
     Session *session = NULL;
     Status status;
@@ -316,7 +319,7 @@ Status trial_error(Trial *t, const Graph *candidate, double *error, Err *err)
         goto out;
     }
     TRY_OUT(run(t, candidate, &session, err));
-    for (int i = 0; i < t->count; i++) {
+    for (int i = 0; i < t->count; i += step) {
         TRY_OUT(stopped(t) ? err_set(err, ERR_INTERRUPTED, "interrupted") : OK);
         TRY_OUT(session_run(session, t->calls[i].inputs, found, err));
         status = add_call(t, &t->calls[i], found, sums, err);
@@ -334,4 +337,14 @@ out:
     free(sums);
     free(found);
     return status;
+}
+
+Status trial_error(Trial *t, const Graph *candidate, double *error, Err *err)
+{
+    return error_of(t, candidate, 1, error, err);
+}
+
+Status trial_glance(Trial *t, const Graph *candidate, double *error, Err *err)
+{
+    return error_of(t, candidate, TRIAL_SHARE, error, err);
 }

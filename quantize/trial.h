@@ -7,6 +7,7 @@
 #include "engine/engine.h"
 
 #define TRIAL_SAMPLES 32
+#define TRIAL_SHARE 4
 
 typedef struct Trial Trial;
 
@@ -19,6 +20,8 @@ void trial_free(Trial *t); /* NULL is fine */
  * compared as logits, positions of padded sequences that nobody reads (stats/live.h) left out.
  * 0: equal. The candidate has the original's inputs and outputs; a session of its own is made and freed. */
 Status trial_error(Trial *t, const Graph *candidate, double *error, Err *err);
+/* The same of every TRIAL_SHARE-th call, of one at least: to be compared with what another candidate loses there. */
+Status trial_glance(Trial *t, const Graph *candidate, double *error, Err *err);
 static inline double trial_db(double error) { return error > 0.0 ? -10.0 * __builtin_log10(error) : 200.0; }
 
 #endif

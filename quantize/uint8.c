@@ -27,20 +27,10 @@ static LatencyKind kind_of(const PlannedLayer *l)
     return l->rows.taps == 1 ? LATENCY_POINTWISE : LATENCY_CONV;
 }
 
-/* Multiply-accumulates of a sample; dimensions that are not known count once. */
-static double work_of(const Graph *g, const PlannedLayer *l)
-{
-    const Shape *shape = &graph_value(g, l->layer.output)->shape;
-    double positions = 1.0;
-    for (int i = 1; i < shape->rank; i++)
-        if (shape->dims[i] > 0) positions *= (double)shape->dims[i];
-    return positions * (double)l->form.width;
-}
-
 static double time_of(const Graph *g, const PlannedLayer *l)
 {
     LatencyKind kind = kind_of(l);
-    return work_of(g, l) * (l->reason != NULL ? 1.0 : l->shifted ? latency_table[kind].u8 : latency_table[kind].s8);
+    return plan_work(g, l) * (l->reason != NULL ? 1.0 : l->shifted ? latency_table[kind].u8 : latency_table[kind].s8);
 }
 
 static double network_time(const Static *s)
@@ -111,7 +101,7 @@ static int find_candidates(const Static *s, const WeightJobs *without, Candidate
         if (l->reason != NULL || !ruled(s, i)) continue;
         double with = loss_of(s->c->graph, l, &s->weights, i), free_loss = loss_of(s->c->graph, l, without, i);
         LatencyKind kind = kind_of(l);
-        double slower = work_of(s->c->graph, l) * (latency_table[kind].u8 - latency_table[kind].s8);
+        double slower = plan_work(s->c->graph, l) * (latency_table[kind].u8 - latency_table[kind].s8);
         if (with < LOSS_RATIO * free_loss || with == 0.0) continue;
         out[count++] = (Candidate){ i, with - free_loss, whole > 0.0 ? fmax(slower, 0.0) / whole : 0.0 };
     }

@@ -137,6 +137,28 @@ static void fixed_batch(void **state)
     graph_free(free_b);
 }
 
+/* A quarter of the calls: two of eight, and an error that is the same in each. */
+static void glances(void **state)
+{
+    (void)state;
+    Err err;
+    Trial *t;
+    double whole, part;
+    Graph *a = net(1.0, 0.0, "Identity", -1, false), *shifted = net(1.0, 0.25, "Identity", -1, false);
+    Dataset *d = noise(a, 8);
+    assert_ok(trial_new(a, d, 8, 0, 1, 0, NULL, &t, &err), &err);
+    assert_ok(trial_error(t, shifted, &whole, &err), &err);
+    assert_ok(trial_glance(t, shifted, &part, &err), &err);
+    assert_true(whole > 0.0);
+    assert_near(part, whole / TRIAL_SHARE, 1e-6 * whole);
+    assert_ok(trial_glance(t, a, &part, &err), &err);
+    assert_true(part == 0.0);
+    trial_free(t);
+    dataset_free(d);
+    graph_free(a);
+    graph_free(shifted);
+}
+
 static void refusals(void **state)
 {
     (void)state;
@@ -167,6 +189,6 @@ static void refusals(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(plain), cmocka_unit_test(outputs), cmocka_unit_test(fixed_batch),
-                                        cmocka_unit_test(refusals) };
+                                        cmocka_unit_test(glances), cmocka_unit_test(refusals) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
