@@ -49,8 +49,8 @@ bool lint_weights_alone(Group *g)
     bool gemm = sim_is(g->s, g->node, "Gemm");
     int dq = n->input_count > 1 ? sim_producer(g->s, n->inputs[1], "DequantizeLinear") : 0;
     if (dq == 0 || (!gemm && !sim_is(g->s, g->node, "MatMul")))
-        return group_fail(g, "only its weights are quantized and no kernel reads them; they become float again, "
-                             "so only the file is smaller");
+        return group_fail(g, "no kernel of %.*s reads integer weights beside a float input; they become float when the network is loaded, "
+                             "so only the file is smaller", STR_ARG(n->type));
     if (g->q_count > 0) return group_fail(g, "its input is float and its output is quantized; quantize its input too");
     if (gemm && !gemm_is_matmul(g)) return false;
     SimGrid grid = sim_grid(g->s, dq);
@@ -139,8 +139,8 @@ bool lint_integer_op(const Sim *s, int node, const RuleSet *rules, Group *g, Rul
     if (str_is(n->type, "MatMulNBits")) {
         if (!rules->gpu && origin != NULL && node_int(origin, "accuracy_level", 0) == 4) return true;
         out->fate = FATE_WEIGHTS;
-        group_fail(g, "it multiplies in float, its weights unpacked from integers%s",
-                   rules->gpu ? "" : "; accuracy_level = 4 multiplies in integers");
+        out->weight_bits = origin != NULL ? (int)node_int(origin, "bits", 4) : 0;
+        group_fail(g, "they are unpacked on the way%s", rules->gpu ? "" : "; accuracy_level = 4 multiplies in integers");
     } else if (rules->gpu) {
         *out = (Ruling){ .fate = FATE_LOST };
         group_fail(g, "graphics processors run integers from QuantizeLinear and DequantizeLinear only; write the network in that form");

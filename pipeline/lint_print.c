@@ -7,10 +7,11 @@
 static const char *const target_texts[] = { "every processor", "x86 with VNNI", "x86 with AVX2 and no VNNI", "Arm with dot products",
                                             "graphics processors" };
 
-static const char *runs_as(const Ruling *r)
+static void add_runs_as(const Ruling *r, TextTable *t)
 {
-    if (r->fate == FATE_INTEGER || r->fate == FATE_WEIGHTS) return r->kernel;
-    return "float";
+    bool integer = r->fate == FATE_INTEGER || r->fate == FATE_WEIGHTS;
+    if (integer || r->weight_bits == 0) table_cell(t, "%s", integer ? r->kernel : "float");
+    else table_cell(t, "float, %d-bit weights", r->weight_bits);
 }
 
 static void print_layers(const Lint *l, bool all, StrBuf *b)
@@ -26,7 +27,7 @@ static void print_layers(const Lint *l, bool all, StrBuf *b)
         text_safe(item->name, &name);
         table_cell(&t, "%s", name.data != NULL ? name.data : "");
         table_cell(&t, "%.*s", STR_ARG(item->type));
-        table_cell(&t, "%s", runs_as(&item->ruling));
+        add_runs_as(&item->ruling, &t);
         strbuf_release(&name);
     }
     table_print(&t, 2, true, b);
@@ -116,6 +117,7 @@ static cJSON *item_json(const LintItem *item)
     cJSON_AddStringToObject(json, "fate", fates[item->ruling.fate]);
     if (item->ruling.kernel != NULL) cJSON_AddStringToObject(json, "kernel", item->ruling.kernel);
     else cJSON_AddNullToObject(json, "kernel");
+    if (item->ruling.weight_bits > 0) cJSON_AddNumberToObject(json, "weight_bits", item->ruling.weight_bits);
     if (item->ruling.reason.len > 0) cJSON_AddItemToObject(json, "reason", string_json(item->ruling.reason));
     return json;
 }

@@ -207,14 +207,58 @@ static void judge_group(Group *g, const RuleSet *rules, Ruling *out)
     bool matrix = rule->kind == KIND_MATMUL || rule->kind == KIND_GEMM;
     int first = n->input_count > 0 ? sim_producer(g->s, n->inputs[0], "DequantizeLinear") : 0;
     if ((layer && first == 0) && (matrix || g->dq_count > 0)) {
-        if (g->clamp == 0 && lint_weights_alone(g)) *out = (Ruling){ .fate = FATE_INTEGER, .kernel = "MatMulNBits" };
-        else if (g->clamp != 0) group_fail(g, "only its weights are quantized, and a Relu or Clip follows it");
+        if (g->clamp != 0 && matrix) group_fail(g, "a Relu or Clip follows it, and products on integer weights are not fused with one");
+        else if (lint_weights_alone(g)) *out = (Ruling){ .fate = FATE_INTEGER, .kernel = "MatMulNBits" };
         return;
     }
     if (group_clamp_fits(g) && check(g, rule, rules)) {
         bool to_float = rule->kind == KIND_MATMUL && g->q_count == 0;
         *out = (Ruling){ .fate = FATE_INTEGER, .kernel = to_float ? "MatMulIntegerToFloat" : rule->kernel };
     }
+}
+
+/* A node that moves its first input in a way that is known beforehand. */
+static bool is_move(const Sim *s, int node)
+{
+    const Rule *rule = find_rule(s, node);
+    const SimNode *n = &s->nodes[node];
+    bool fixed = rule != NULL && (rule->kind == KIND_MOVE || rule->kind == KIND_MOVE_8) && n->input_count > 0;
+    for (int i = 1; fixed && i < n->input_count; i++) fixed = n->inputs[i] == 0 || s->values[n->inputs[i]].constant;
+    return fixed;
+}
+
+#define MOVES 8 /* nodes in a row that move weights */
+
+/* The DequantizeLinear of a constant that the value comes from, through nodes that only move it; 0: none. */
+static int constant_dq(const Sim *s, int value)
+{
+    for (int k = 0; k < MOVES && value != 0; k++) {
+        int node = s->values[value].producer;
+        if (sim_is(s, node, "DequantizeLinear")) return s->values[s->nodes[node].inputs[0]].constant ? node : 0;
+        if (node == 0 || !is_move(s, node)) return 0;
+        value = s->nodes[node].inputs[0];
+    }
+    return 0;
+}
+
+/* Bits of a layer's quantized weights where its input is not quantized; 0: it is not so. */
+static int lone_weight_bits(const Sim *s, int node)
+{
+    const SimNode *n = &s->nodes[node];
+    if (!listed(float_layers, n->type) || n->input_count < 2 || sim_producer(s, n->inputs[0], "DequantizeLinear") != 0) return 0;
+    for (int i = 1; i < n->input_count; i++) {
+        int dq = constant_dq(s, n->inputs[i]);
+        const Tensor *w = dq != 0 ? sim_tensor(s, s->nodes[dq].inputs[0]) : NULL;
+        if (w != NULL && dtype_bits(w->type) <= 8) return dtype_bits(w->type);
+    }
+    return 0;
+}
+
+/* What the reader of a verdict wants to know first where weights alone are quantized; then the reason. */
+static Str reason_text(Group *g, const Ruling *r, Arena *arena)
+{
+    if (r->weight_bits == 0) return arena_str(arena, (Str){ g->why.data, g->why.len });
+    return arena_printf(arena, "weights quantized (%d-bit), computed in float32: %s", r->weight_bits, g->why.data);
 }
 
 Status lint_judge(const Sim *s, int node, const RuleSet *rules, Arena *arena, Ruling *out, Err *err)
@@ -226,10 +270,17 @@ Status lint_judge(const Sim *s, int node, const RuleSet *rules, Arena *arena, Ru
     if (sim_is(s, node, "Identity") || sim_is(s, node, "Dropout")) return OK; /* dropped by every runtime */
     bool found = group_find(&g);
     bool touched = g.dq_count > 0 || (g.q_count > 0 && lint_is_layer(n->type));
-    if (found && !lint_integer_op(s, node, rules, &g, out) && touched) judge_group(&g, rules, out);
+    bool weights = n->output_count > 0 && is_move(s, node) && constant_dq(s, n->outputs[0]) != 0; /* on their way to a layer */
+    int bits = lone_weight_bits(s, node);
+    if (found && !weights && !lint_integer_op(s, node, rules, &g, out) && touched) judge_group(&g, rules, out);
+    if (out->fate == FATE_LOST || (out->fate == FATE_FLOAT && bits > 0)) {
+        out->fate = FATE_LOST;
+        out->weight_bits = bits;
+    }
+    if (out->weight_bits > 0 && g.why.data == NULL) lint_weights_alone(&g); /* moved on the way, where no kernel looks for them */
     Status status = found && !g.why.failed ? OK : err_no_memory(err, "a group of nodes");
     if (status == OK && g.why.data != NULL && out->fate != FATE_INTEGER && out->fate != FATE_FLOAT) {
-        out->reason = arena_str(arena, (Str){ g.why.data, g.why.len });
+        out->reason = reason_text(&g, out, arena);
         if (out->reason.data == NULL) status = err_no_memory(err, "a reason");
     }
     group_release(&g);

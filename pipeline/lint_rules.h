@@ -13,6 +13,7 @@ typedef enum Fate {
 
 typedef struct Ruling {
     Fate fate;
+    int weight_bits;    /* of a layer whose weights are quantized and whose input is not; else 0 */
     const char *kernel; /* "QLinearConv"; "Reshape" for what only moves integers; NULL in float */
     Str reason;         /* of FATE_LOST and FATE_WEIGHTS, and what to do about it; else empty */
 } Ruling;

@@ -8,3 +8,10 @@ t lint --strict tiny.onnx
 t lint --strict quantized.onnx | tail -2
 t lint --target=abacus quantized.onnx
 cat quantized.onnx | "$PARE" lint /dev/stdin | grep layers
+# weights alone, in blocks: a convolution's pass through a Reshape
+cd "$OLDPWD"
+"$PARE" pass quantize --mode=weights --bits=4 --block=16 "$DATA"/tiny.onnx -o w4.onnx --no-measure -q
+"$PARE" pass quantize --mode=weights --bits=4 --block=16 --format=nbits "$DATA"/tiny.onnx -o w4n.onnx --no-measure -q
+t lint w4.onnx
+t lint --json w4.onnx | grep weight_bits
+t lint w4n.onnx | tail -4
