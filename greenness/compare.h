@@ -12,6 +12,14 @@
  * power where run time and energy both do and the intervals of the two powers do not meet. A window that the source drops loses its
  * round's pairs of that quantity; nothing is invented.
  *
+ * The budget bounds all of it, first calls, warm-up (a twentieth for each network), baselines and rests included: a round is begun only
+ * while what is left holds one as long as the round before and the last baseline. So it is passed by less than a round, and beyond that
+ * only by the three rounds that there are at least, or by the wait for a meter's log. By default 8 s for calls up to 3.2 ms, 20 s from
+ * 8 ms.
+ *
+ * What measuring takes of a window is the time from the first look at the clock to the beginning of the work and from its end to the last
+ * look, with what polls took between; stated as the share in the quickest tenth of the windows, and warned of above 1 %.
+ *
  * Clocks, CPU time, sleep, sources and the networks themselves are injected: tests turn them by hand. */
 #ifndef PARE_GREENNESS_COMPARE_H
 #define PARE_GREENNESS_COMPARE_H
