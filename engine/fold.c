@@ -1,9 +1,9 @@
 #include "engine/fold.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/bytes.h"
-#include "base/hash.h"
 #include "graph/opset.h"
 
 #define MAX_ROUNDS 64 /* each round removes a node or more; chains are folded within one */
@@ -41,7 +41,6 @@ Status fold_to_constant(Fold *f, ValueId v, Tensor *contents, Err *err)
 typedef struct Content {
     ValueId value;
     const Tensor *tensor;
-    char hash[HASH_TEXT];
 } Content;
 
 static int by_shape(const Content *x, const Content *y)
@@ -56,17 +55,16 @@ static int by_shape(const Content *x, const Content *y)
     return 0;
 }
 
-static int by_shape_and_id(const void *a, const void *b)
+static bool same_contents(const Content *x, const Content *y)
+{
+    return by_shape(x, y) == 0 && memcmp(x->tensor->data, y->tensor->data, x->tensor->bytes) == 0;
+}
+
+static int by_contents(const void *a, const void *b)
 {
     const Content *x = a, *y = b;
     int order = by_shape(x, y);
-    return order != 0 ? order : (x->value > y->value) - (x->value < y->value);
-}
-
-static int by_hash(const void *a, const void *b)
-{
-    const Content *x = a, *y = b;
-    int order = strcmp(x->hash, y->hash);
+    if (order == 0) order = memcmp(x->tensor->data, y->tensor->data, x->tensor->bytes);
     return order != 0 ? order : (x->value > y->value) - (x->value < y->value);
 }
 
@@ -92,7 +90,7 @@ static size_t list_contents(const Graph *g, const bool *read, Content *list)
     return count;
 }
 
-/* Hashes only contents that have a partner of the same type and shape. */
+/* Of constants with the same type, shape and bytes the first stays. */
 static Status share_duplicates(Fold *f, Err *err)
 {
     Graph *g = f->g;
@@ -106,21 +104,15 @@ static Status share_duplicates(Fold *f, Err *err)
     }
     find_read(g, read);
     size_t count = list_contents(g, read, list);
-    qsort(list, count, sizeof *list, by_shape_and_id);
-    for (size_t from = 0, to; from < count; from = to) {
-        for (to = from + 1; to < count && by_shape(&list[from], &list[to]) == 0; to++) continue;
-        if (to - from < 2) continue;
-        for (size_t i = from; i < to; i++) hash_bytes(list[i].tensor->data, list[i].tensor->bytes, list[i].hash);
-        qsort(list + from, to - from, sizeof *list, by_hash);
-        for (size_t i = from + 1, first = from; i < to; i++) {
-            if (strcmp(list[i].hash, list[first].hash) != 0) {
-                first = i;
-                continue;
-            }
-            Str kept = graph_value(g, list[first].value)->name;
-            map[list[i].value] = list[first].value;
-            fold_changed(f, graph_value(g, list[i].value)->name, "shares the contents of '%.*s'", STR_ARG(kept));
+    qsort(list, count, sizeof *list, by_contents);
+    for (size_t i = 1, first = 0; i < count; i++) {
+        if (!same_contents(&list[i], &list[first])) {
+            first = i;
+            continue;
         }
+        Str kept = graph_value(g, list[first].value)->name;
+        map[list[i].value] = list[first].value;
+        fold_changed(f, graph_value(g, list[i].value)->name, "shares the contents of '%.*s'", STR_ARG(kept));
     }
     for (NodeId id = 1; id <= g->node_count; id++)
         if (!graph_node(g, id)->removed) TRY_OUT(graph_map_node(g, id, map, err));
