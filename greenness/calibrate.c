@@ -161,8 +161,10 @@ static Status measure_energy(const PeakBuffers *b, Source *s, double seconds, Lo
 /* The best source that measures what the processor draws while it runs; logs are read later and so do not serve. */
 static bool open_meter(const SourceSettings *settings, Source *s)
 {
+    const SourceKind *named = source_named(settings);
     for (const SourceKind *const *k = sources_all(); *k != NULL; k++) {
-        if (source_open(*k, settings, s) && (*k)->step != NULL && !s->beside) return true;
+        bool wanted = named == NULL || *k == named;
+        if (source_open(*k, settings, s) && wanted && (*k)->step != NULL && !s->beside) return true;
         source_close(s);
     }
     return false;
@@ -173,6 +175,8 @@ Status profile_measure(const SourceSettings *settings, const CalibrateOptions *o
     *out = (Profile){ .cores = 1 };
     profile_name_machine(out);
     Source source;
+    if (source_named(settings) == &source_meter)
+        return err_set(err, ERR_USAGE, "meter-log: a log is read when the work is done; to calibrate name a source that tells at once");
     bool has_meter = open_meter(settings, &source);
     double seconds = o->seconds > 0 ? o->seconds : has_meter ? 60 : 10;
     int threads = o->threads > 0 ? o->threads : out->cores;

@@ -84,6 +84,7 @@ Status protocol_baseline(Protocol *p, double *watts, Err *err)
 /* A better source that is only closed to this user is said: who is not told takes a model for a measurement. */
 static void warn_of_closed(Protocol *p, const SourceKind *chosen)
 {
+    if (source_named(&p->options->source) != NULL) return; /* it was chosen, not fallen back upon */
     for (const SourceKind *const *k = sources_all(); *k != NULL && *k != chosen; k++) {
         Source s;
         source_open(*k, &p->options->source, &s);
@@ -126,11 +127,12 @@ Status protocol_open_source(Protocol *p, const SourceKind *after, Err *err)
         int windows = CLAIM_PAIRS * (p->count + 1) + 2; /* with the two of the idle machine */
         double least = least_length(s), needed = least * windows, budget = ceil(needed + p->budget - protocol_left(p)) + 1;
         if (least == 0 || needed <= protocol_left(p)) return take(p, err); /* a model always does, however late it is */
-        if (s->kind == &source_meter) {
+        if (s->kind == source_named(&p->options->source)) {
             double interval = s->update_seconds;
+            const SourceKind *kind = s->kind;
             source_close(s);
-            return err_set(err, ERR_USAGE, "a meter that tells its power every %.3g s needs %d windows of %.3g s: "
-                           "give --budget=%.0f", interval, windows, least, budget);
+            return err_set(err, ERR_USAGE, "a %s that tells its power every %.3g s needs %d windows of %.3g s: "
+                           "give --budget=%.0f", kind == &source_meter ? "meter" : "sensor", interval, windows, least, budget);
         }
         warn(&p->out->warnings, "%s was not used: its windows of %.3g s need a budget of %.0f s", s->kind->title, least, budget);
         after = s->kind;
@@ -151,7 +153,9 @@ Status protocol_check_source(Protocol *p, Err *err)
         }
     }
     if (reason == NULL) return OK;
-    if (s->kind == &source_meter) return err_set(err, ERR_DATA, "%s: no window could be read: %s", s->settings.meter_path, reason);
+    if (s->kind == source_named(&p->options->source))
+        return err_set(err, ERR_DATA, "%s: no window could be read: %s",
+                       s->kind == &source_meter ? s->settings.meter_path : s->settings.sensor, reason);
     warn(&p->out->warnings, "%s was given up, it dropped every window: %.100s", s->kind->title, reason);
     const SourceKind *kind = s->kind;
     source_close(s);

@@ -60,22 +60,36 @@ bool source_open(const SourceKind *kind, const SourceSettings *settings, Source 
     return out->readiness == SOURCE_READY;
 }
 
+const SourceKind *source_named(const SourceSettings *settings)
+{
+    if (settings == NULL) return NULL;
+    return settings->meter_path != NULL ? &source_meter : settings->sensor != NULL ? &source_hwmon : NULL;
+}
+
+/* The named one or an error, and closed again in that case. */
+static Status open_named(const SourceKind *named, const SourceSettings *settings, Source *out, Err *err)
+{
+    if (source_open(named, settings, out)) return OK;
+    if (named == &source_meter)
+        err_set(err, out->readiness == SOURCE_ABSENT ? ERR_IO : ERR_DATA, "%s: %s", settings->meter_path, out->reason);
+    else
+        err_set(err, out->readiness == SOURCE_UNSET ? ERR_USAGE : ERR_IO, "sensor: %s", out->reason);
+    source_close(out);
+    return err->code;
+}
+
 Status source_open_after(const SourceKind *after, const SourceSettings *settings, Source *out, Err *err)
 {
+    const SourceKind *named = source_named(settings);
+    if (named != NULL && after == NULL) return open_named(named, settings, out, err);
+    if (named != NULL) return err_set(err, ERR_UNSUPPORTED, "%s was named: no other energy source takes its place", named->title);
     bool reached = after == NULL;
     for (const SourceKind *const *k = sources_all(); *k != NULL; k++) {
         if (!reached) {
             reached = *k == after;
             continue;
         }
-        bool ready = source_open(*k, settings, out);
-        if (ready && !out->beside) return OK;
-        bool named = *k == &source_meter && settings != NULL && settings->meter_path != NULL;
-        if (named && !ready) {
-            Status status = out->readiness == SOURCE_ABSENT ? ERR_IO : ERR_DATA;
-            source_close(out);
-            return err_set(err, status, "%s: %s", settings->meter_path, out->reason);
-        }
+        if (source_open(*k, settings, out) && !out->beside) return OK;
         source_close(out);
     }
     return err_set(err, ERR_UNSUPPORTED, "no further energy source after %s", after != NULL ? after->id : "none");
@@ -84,18 +98,14 @@ Status source_open_after(const SourceKind *after, const SourceSettings *settings
 Status source_check_named(const SourceSettings *settings, Err *err)
 {
     Source s;
-    Status status = OK;
-    if (settings->meter_path != NULL) {
-        if (!source_open(&source_meter, settings, &s))
-            status = err_set(err, s.readiness == SOURCE_ABSENT ? ERR_IO : ERR_DATA, "%s: %s", settings->meter_path, s.reason);
-        source_close(&s);
-    }
-    if (status == OK && settings->sensor != NULL) {
-        if (!source_open(&source_hwmon, settings, &s))
-            status = err_set(err, s.readiness == SOURCE_UNSET ? ERR_USAGE : ERR_IO, "sensor: %s", s.reason);
-        source_close(&s);
-    }
-    return status;
+    const SourceKind *named = source_named(settings);
+    if (settings->meter_path != NULL && settings->sensor != NULL)
+        return err_set(err, ERR_USAGE, "meter-log '%s' and sensor '%s' both name where energy is read; give one of them",
+                       settings->meter_path, settings->sensor);
+    if (named == NULL) return OK;
+    TRY(open_named(named, settings, &s, err));
+    source_close(&s);
+    return OK;
 }
 
 Status source_open_best(const SourceSettings *settings, Source *out, Err *err) { return source_open_after(NULL, settings, out, err); }

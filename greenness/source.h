@@ -171,13 +171,15 @@ const SourceKind *const *sources_all(void); /* best first, NULL terminated */
 
 /* True when the source is ready. In both cases source_close is due. */
 bool source_open(const SourceKind *kind, const SourceSettings *settings, Source *out);
-/* The first that is ready and sees what computes. One always is: CPU time x watts needs nothing. ERR_DATA, ERR_IO: a meter log was named
- * and cannot be used; it is not passed over. */
+/* The source that the user named, by a meter's log or a board's sensor; NULL: none. Whoever names one gets it or an error. */
+const SourceKind *source_named(const SourceSettings *settings);
+/* The named one; else the first that is ready and sees what computes. One always is: CPU time x watts needs nothing. Errors: those of
+ * source_check_named. */
 Status source_open_best(const SourceSettings *settings, Source *out, Err *err);
-/* The next one below `after`, where that one turned out to drop every window. ERR_UNSUPPORTED: there is none. */
+/* The next one below `after`, where that one turned out to drop every window. ERR_UNSUPPORTED: there is none, or it was named. */
 Status source_open_after(const SourceKind *after, const SourceSettings *settings, Source *out, Err *err);
 /* What was named, a meter log or a sensor, can be used: asked before the work. ERR_DATA: the log is malformed; ERR_IO: it or the sensor
- * cannot be read; ERR_USAGE: there is no such sensor, and which there are. */
+ * cannot be read; ERR_USAGE: there is no such sensor, and which there are, or both were named. */
 Status source_check_named(const SourceSettings *settings, Err *err);
 void source_close(Source *s);
 

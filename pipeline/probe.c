@@ -26,6 +26,7 @@ void probe_machine(const SourceSettings *settings, double seconds, Probe *out)
 {
     *out = (Probe){ .chosen = -1 };
     machine_info(&out->machine);
+    const SourceKind *named = source_named(settings);
     out->is_virtual = advice_virtual(settings->sysroot);
     for (const SourceKind *const *k = sources_all(); *k != NULL && out->count < PROBE_MOST; k++) {
         ProbeLine *line = &out->lines[out->count];
@@ -34,7 +35,8 @@ void probe_machine(const SourceSettings *settings, double seconds, Probe *out)
         if (ready) try_window(&line->source, seconds, line);
         source_close(&line->source);
         bool dead = (*k)->step != NULL && isnan(line->watts); /* it would drop every window */
-        if (ready && !dead && !line->source.beside && out->chosen < 0) out->chosen = out->count;
+        bool wanted = named == NULL || *k == named;
+        if (ready && wanted && !dead && !line->source.beside && out->chosen < 0) out->chosen = out->count;
         out->count++;
     }
 }

@@ -28,6 +28,10 @@ q probe --sysroot=fs --sensor=foo
 echo 9000000 >fs/sys/class/hwmon/hwmon0/power1_input
 q probe --sysroot=fs --sensor=foo
 q probe --sysroot=fs --sensor=hwmon0/power1
+t probe --sysroot=fs --sensor=hwmon0/power1 | grep -E "ready|used" # though a counter ranks above it
+printf '1767225600,10\n1767225601,12\n' >plug.csv
+q probe --sysroot=fs --sensor=hwmon0/power1 --meter-log=plug.csv
+q probe --meter-log=plug.csv --calibrate -o machine.json
 q probe --profile=nowhere.json
 echo '{}' >profile.json
 q probe --profile=profile.json

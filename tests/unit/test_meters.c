@@ -162,6 +162,9 @@ static void test_named(void **state)
     put_file("plug.csv", "1767225600,10\n1767225601,12\n");
     assert_ok(source_check_named(&settings, &err), &err);
     settings.sensor = "rail";
+    assert_status(source_check_named(&settings, &err), ERR_USAGE, &err); /* which of the two? */
+    assert_non_null(strstr(err.text, "give one of them"));
+    settings.meter_path = NULL;
     assert_status(source_check_named(&settings, &err), ERR_USAGE, &err);
     put_file("sys/class/hwmon/hwmon2/name", "x");
     put_file("sys/class/hwmon/hwmon2/power1_input", "9000000");

@@ -183,6 +183,29 @@ static void put_package(const char *energy)
     put_zones(&z, 1);
 }
 
+/* Whoever names a sensor gets it, also where a counter ranks above it, or an error: never another source in its place. */
+static void test_named_sensor_comes_first(void **state)
+{
+    (void)state;
+    SourceSettings settings = fake_settings();
+    Source s;
+    Err err;
+    put_package("5");
+    put_file("sys/class/hwmon/hwmon2/name", "ina226");
+    put_file("sys/class/hwmon/hwmon2/power1_input", "9000000");
+    assert_ok(source_open_best(&settings, &s, &err), &err);
+    assert_ptr_equal(s.kind, &source_powercap);
+    source_close(&s);
+    settings.sensor = "hwmon2/power1";
+    assert_ptr_equal(source_named(&settings), &source_hwmon);
+    assert_ok(source_open_best(&settings, &s, &err), &err);
+    assert_ptr_equal(s.kind, &source_hwmon);
+    source_close(&s);
+    assert_status(source_open_after(&source_hwmon, &settings, &s, &err), ERR_UNSUPPORTED, &err);
+    settings.sensor = "hwmon7/power1";
+    assert_status(source_open_best(&settings, &s, &err), ERR_USAGE, &err);
+}
+
 /* Unreadable counters fall back to what says that it is a model, and why (carbontracker: 0 W; codecarbon 232, 239, 244, 304, 493, 500, 915:
  * silently a constant; EIT 55: an error; Zeus: nothing). */
 static void test_falls_back(void **state)
@@ -440,6 +463,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_zones),
         cmocka_unit_test(test_closed),
+        cmocka_unit_test_setup_teardown(test_named_sensor_comes_first, make_tree, remove_tree),
         cmocka_unit_test_setup_teardown(test_falls_back, make_tree, remove_tree),
         cmocka_unit_test_setup_teardown(test_polls, make_tree, remove_tree),
         cmocka_unit_test_setup_teardown(test_twins_part, make_tree, remove_tree),
