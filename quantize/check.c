@@ -11,8 +11,6 @@
 
 #define REPAIR_WORDS "auto, none, or some of equalize, absorb, balance, smooth, gptq, adaround, bias"
 
-#define PERCENTILE 99.999 /* the table's: not named */
-
 static const char *const known_ops[] = { "Conv", "Gemm", "MatMul", "Add", "Concat", "AveragePool", "GlobalAveragePool", "MaxPool" };
 
 static Status check_ops(const StrList *ops, Err *err)
@@ -45,6 +43,8 @@ static Status check_limits(const PassContext *c, Err *err)
     double whole = 1.0, ignored;
     if (o->max_drop < 0.0 && o->max_drop != -1.0) /* -1: not asked */
         return err_set(err, ERR_USAGE, "max-accuracy-drop: %g points; expected 0 to 100, or -1 not to ask", o->max_drop);
+    if (o->percentile != 0.0 && o->percentile < 50.5) /* 0: not named */
+        return err_set(err, ERR_USAGE, "percentile: %g %%; expected 50.5 to 100, or 0 for 99.999", o->percentile);
     if (o->max_size != NULL && !size_parse(o->max_size, &whole, &ignored))
         return err_set(err, ERR_USAGE, "max-size: '%s' is not a size; write a number, 120k, 1.5M or 32%% (of the original)",
                        o->max_size);
@@ -107,7 +107,7 @@ static const char *pass_problem(const QuantizeOptions *o)
     if (o->table != NULL && !fixed) return "a calibration table fixes grids of activations: table is for --mode=static";
     if (o->calibration != CALIBRATE_AUTO && !fixed)
         return "grids of activations are chosen in --mode=static only: leave calibration out";
-    if (o->percentile != PERCENTILE && (!fixed || (o->calibration != CALIBRATE_AUTO && o->calibration != CALIBRATE_PERCENTILE)))
+    if (o->percentile > 0.0 && (!fixed || (o->calibration != CALIBRATE_AUTO && o->calibration != CALIBRATE_PERCENTILE)))
         return "percentile is for --mode=static with --calibration=percentile (or auto): leave it out";
     if (o->save_table != NULL && !fixed) return "grids of activations are chosen in --mode=static only: leave save-table out";
     return NULL;

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#define PERCENTILE 99.999
 #define LEARNED_STEPS 200 /* 2000 lower the loss by less than 0.2 % more */
 
 const char *const repair_names[REPAIR_COUNT] = {
@@ -34,6 +35,11 @@ int64_t options_block(const QuantizeOptions *o)
 {
     static const int64_t blocks[] = { 0, -1, 16, 32, 64, 128, 256 };
     return blocks[o->block];
+}
+
+double options_percentile(const QuantizeOptions *o)
+{
+    return o->percentile > 0.0 ? o->percentile : PERCENTILE;
 }
 
 bool options_pairs(const QuantizeOptions *o)

@@ -17,7 +17,7 @@ typedef struct QuantizeOptions {
     int mode, calibration, target, format, activations, symmetric, tables;
     int block;  /* index into BLOCK_CHOICES: options_block */
     int64_t bits, samples, batch, positions;
-    double percentile, max_drop; /* max_drop: negative means none */
+    double percentile, max_drop; /* percentile 0: not named; max_drop: negative means none */
     const char *max_size;        /* as base/size.h reads it; NULL: none */
     bool fold, outputs, reduce_range;
     StrList ops, repairs;
@@ -36,6 +36,7 @@ bool options_named(const QuantizeOptions *o, Repair r); /* in the list by its ow
 int options_learned(const QuantizeOptions *o);
 /* As RoundSpec's: inputs that share a scale; 0: one scale an output; -1: one for the weight. */
 int64_t options_block(const QuantizeOptions *o);
+double options_percentile(const QuantizeOptions *o);
 /* Two products u8 x s8 may be added in 16 bits, saturating, where the network is to run. */
 bool options_pairs(const QuantizeOptions *o);
 /* Activations are int8, and symmetric. */

@@ -32,8 +32,8 @@ static const Opt quantize_table[] = {
       .help = "weights around zero; auto: yes above 4 bits (mode weights; else always)" },
     { .name = "calibration", .type = OPT_CHOICE, .field = offsetof(QuantizeOptions, calibration), .fallback = "auto",
       .choices = CALIBRATE_CHOICES, .help = "how what was seen becomes a grid; auto chooses by the error of the network's output" },
-    { .name = "percentile", .type = OPT_FLOAT, .field = offsetof(QuantizeOptions, percentile), .fallback = "99.999",
-      .min = 50.5, .max = 100, .help = "share of the values that a grid by percentile holds", .unit = "%" },
+    { .name = "percentile", .type = OPT_FLOAT, .field = offsetof(QuantizeOptions, percentile), .fallback = "0",
+      .min = 0, .max = 100, .help = "share of the values that a grid by percentile holds, from 50.5 on; 0: 99.999", .unit = "%" },
     { .name = "repairs", .type = OPT_LIST, .field = offsetof(QuantizeOptions, repairs), .fallback = NULL,
       .help = "auto (default), none, or some of equalize, absorb, balance, smooth, gptq, adaround, bias; kept where the output's error "
               "falls. adaround (learned rounding, after gptq) by name only: 0.1 to 0.2 dB at 2 to 4 bits for nearly twice the time" },

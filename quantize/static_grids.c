@@ -22,7 +22,7 @@ static Ends searched(const Static *s, int i, Calibration method)
 {
     const QuantizeOptions *o = s->c->options;
     size_t at = (size_t)method * (size_t)s->root_count + (size_t)i;
-    if (!s->known[at]) s->ends[at] = calibrate_ends(method, &s->stats[i], o->percentile);
+    if (!s->known[at]) s->ends[at] = calibrate_ends(method, &s->stats[i], options_percentile(o));
     s->known[at] = true;
     return s->ends[at];
 }

@@ -35,6 +35,9 @@ static void refused(void **state)
         { { "mode=weights", "percentile=99" }, "percentile is for", { NULL }, false },
         { { "mode=dynamic", "percentile=99" }, "percentile is for", { NULL }, false },
         { { "calibration=mse", "percentile=99" }, "percentile is for", { NULL }, false },
+        { { "calibration=minmax", "percentile=99.999" }, "percentile is for", { NULL }, false }, /* also what is taken unless named */
+        { { "mode=weights", "percentile=99.999" }, "percentile is for", { NULL }, false },
+        { { "percentile=20" }, "expected 50.5 to 100", { NULL }, false },
         { { "mode=weights", "repairs=bias" }, "--data", { NULL }, true },
         { { "mode=weights", "repairs=gptq,equalize" }, "--data", { NULL }, true },
         { { "mode=dynamic", "repairs=gptq" }, "--data", { NULL }, true },
