@@ -41,7 +41,8 @@ void text_guess(int64_t guess, char text[96])
 
 void text_undecided(int64_t count, StrBuf *b)
 {
-    strbuf_printf(b, "%lld If node%s whose branch depends on the data: the larger branch is counted", (long long)count, count == 1 ? "" : "s");
+    strbuf_printf(b, "%lld If node%s whose branch depends on the data: the larger branch is counted", (long long)count,
+                  count == 1 ? "" : "s");
 }
 
 void text_bytes(double n, char text[32])

@@ -1,5 +1,5 @@
-/* DequantizeLinear .. QuantizeLinear groups against the same operators one by one, with scales of powers of two: sums and products are exact in
- * float32 too, so both ways must agree in every tie. */
+/* DequantizeLinear .. QuantizeLinear groups against the same operators one by one, with scales of powers of two: sums and products are
+ * exact in float32 too, so both ways must agree in every tie. */
 #include "integers.h"
 
 typedef struct Group {
