@@ -94,6 +94,7 @@ Status run_for_command(Call *c, Recipe *recipe, const char *model, Err *err)
     TRY(footprint_parse(&o->footprint, &footprint, err));
     options.footprint = &footprint;
     options.budget = o->budget;
+    options.rest = o->rest;
     TRY(source_settings(&o->source, &profile, &options.source, err));
     TRY(source_check_named(&options.source, err)); /* before the work */
     TRY(read_goals(c, recipe, err));

@@ -14,7 +14,7 @@ typedef struct RunCommand {
     bool plain;
     int int8;
     SourceOptions source;
-    double budget;
+    double budget, rest;
     const char *junit;
     const char *goals[GOAL_COUNT]; /* as text, in the order of goal_options */
     bool strict;
@@ -36,6 +36,8 @@ typedef struct RunCommand {
     RUN_TEXT("junit", junit, "file to write the goals into as JUnit XML, for build servers"), \
     { .name = "budget", .type = OPT_FLOAT, .field = offsetof(RunCommand, budget), .fallback = "0", .max = 1e6, .unit = "seconds", \
       .help = "time for measuring; 0: 2, or 10 where energy can be measured" }, \
+    { .name = "rest", .type = OPT_FLOAT, .field = offsetof(RunCommand, rest), .fallback = "0", .max = 3600, .unit = "seconds", \
+      .help = "at most so long a pause after a round, until the processor is within 2 degrees of its start" }, \
     SOURCE_OPTIONS(RunCommand), \
     RUN_FLAG("dry-run", dry_run, "check recipe, patterns and data, predict size and MACs, write nothing"), \
     RUN_FLAG("json", json, "print the report as JSON"), \

@@ -233,7 +233,7 @@ Status run_prepare(Run *run, Err *err)
     TRY(check_output(run, err));
     run->gauge = (Gauge){ .threads = engine_set_threads(o->threads), .plain = o->plain, .int8 = o->int8,
                           .max_mem = o->max_mem, .log = o->log, .seed = o->has_seed ? o->seed : r->has_seed ? r->seed : 0,
-                          .measure = { .source = o->source, .budget = o->budget } };
+                          .measure = { .source = o->source, .budget = o->budget, .rest = o->rest } };
     if (o->footprint != NULL) {
         run->gauge.measure.grid = &o->footprint->grid;
         run->gauge.measure.pue = o->footprint->pue;

@@ -23,6 +23,7 @@ typedef struct RunOptions {
     uint64_t max_mem;    /* 0: no limit */
     const char *cache_dir;
     SourceSettings source;   /* where energy is read */
+    double rest;             /* as in CompareOptions */
     double budget;           /* seconds for measuring; 0: 2, or 10 where energy can be measured */
     const Footprint *footprint; /* NULL: the world, PUE 1, nothing embodied */
     const Places *places;    /* that the caller writes besides: none may be a file that is read or that a pass writes; NULL: none */

@@ -86,3 +86,6 @@ for how in "" --strict-goals; do
     met | --strict-goalsmet) [ $code -eq 0 ] && echo as said ;;
     esac
 done
+# rests need a temperature, and it is said where there is none
+"$PARE" compare before.onnx before.onnx --sysroot=fs --budget=0.5 --rest=1 | grep -c 'no temperature can be read'
+"$PARE" run bare.json before.onnx -o after.onnx --sysroot=fs --budget=0.3 --rest=1 | grep -c 'no temperature can be read'
