@@ -55,14 +55,11 @@ static Status settle(const Session *s, Slot *slot, Tensor *made, Err *err)
 
 static Status run_plain(const Session *s, Plan *p, const Step *step, Err *err)
 {
-    const Tensor **in = alloc_zeroed((size_t)step->in_count + 1, sizeof *in);
-    Tensor *out = alloc_zeroed((size_t)step->out_count + 1, sizeof *out);
-    bool *wanted = alloc_zeroed((size_t)step->out_count + 1, sizeof *wanted);
-    Status status = OK;
-    if (in == NULL || out == NULL || wanted == NULL) {
-        status = err_no_memory(err, "operator call");
-        goto out;
-    }
+    const Tensor **in = p->call_in;
+    Tensor *out = p->call_out;
+    bool *wanted = p->call_wanted;
+    Status status;
+    memset(out, 0, (size_t)step->out_count * sizeof *out);
     for (int i = 0; i < step->in_count; i++) in[i] = step->in[i] >= 0 ? &p->slots[step->in[i]].tensor : NULL;
     for (int i = 0; i < step->out_count; i++) {
         wanted[i] = step->out[i] >= 0;
@@ -73,10 +70,7 @@ static Status run_plain(const Session *s, Plan *p, const Step *step, Err *err)
     for (int i = 0; i < step->out_count; i++)
         if (wanted[i]) TRY_OUT(settle(s, &p->slots[step->out[i]], &out[i], err));
 out:
-    for (int i = 0; out != NULL && i < step->out_count; i++) tensor_release(&out[i]);
-    free(in);
-    free(out);
-    free(wanted);
+    for (int i = 0; i < step->out_count; i++) tensor_release(&out[i]);
     return status;
 }
 
@@ -209,16 +203,16 @@ static Status report_given(const Session *s, const Plan *p, const Tensor *inputs
     return OK;
 }
 
-static Status copy_outputs(const Session *s, Plan *p, Tensor *outputs, Err *err)
+static Status copy_outputs(Session *s, Plan *p, Tensor *outputs, Err *err)
 {
     for (int i = 0; i < s->graph->output_count; i++) {
         int slot = p->slot_of[s->graph->outputs[i]];
         while (slot >= 0 && p->slots[slot].layout != NULL) slot = p->slots[slot].next;
         if (slot < 0) return err_set(err, ERR_BUG, "output %d was not planned", i);
         const Tensor *made = &p->slots[slot].tensor;
-        if (outputs[i].data == NULL) TRY(tensor_clone(made, &outputs[i], err));
-        else if (made->bytes != outputs[i].bytes) return err_set(err, ERR_BUG, "output %d has another size than was planned", i);
-        else if (made->bytes > 0) memcpy(outputs[i].data, made->data, made->bytes);
+        if (outputs[i].data == NULL) TRY(session_output(s, i, made->type, &made->shape, &outputs[i], err));
+        if (made->bytes != outputs[i].bytes) return err_set(err, ERR_BUG, "output %d has another size than was planned", i);
+        if (made->bytes > 0) memcpy(outputs[i].data, made->data, made->bytes);
     }
     return OK;
 }

@@ -10,6 +10,7 @@
 #define CACHE_BYTES 1048576   /* of what one layer reads and makes */
 #define LEAST_WORK 4000000    /* multiply-adds of a batch that is worth a second thread */
 #define LEAST_PIECES 4        /* so that many threads share a large batch */
+#define PIECE_WORK 8000000    /* multiply-adds: fewer pieces where they would be smaller; calls of kernels count there */
 
 int omp_get_thread_num(void); /* of libgomp, whichever compiler */
 
@@ -45,7 +46,9 @@ static int64_t choose(const Session *s, const TypeInfo *types, int64_t batch)
     size_t between, constants;
     measure(s, types, &between, &constants);
     size_t each = between / (size_t)batch + 1, room = constants / 4 > CACHE_BYTES ? constants / 4 : CACHE_BYTES;
-    int64_t piece = (int64_t)(room / each), most = (batch + LEAST_PIECES - 1) / LEAST_PIECES;
+    int64_t pieces = plan_macs(s->graph, types) / PIECE_WORK;
+    pieces = pieces < 2 ? 2 : pieces > LEAST_PIECES ? LEAST_PIECES : pieces;
+    int64_t piece = (int64_t)(room / each), most = (batch + pieces - 1) / pieces;
     if (piece > most) piece = most;
     return piece > 0 ? piece : 1;
 }
@@ -113,13 +116,22 @@ Status lanes_piece(Session *s, const Tensor *inputs, int64_t *piece, Err *err)
     return status;
 }
 
+/* What one lane is about to run. */
+typedef struct LanePlans {
+    Plan *whole, *rest;
+    Tensor *parts; /* inputs and outputs of one piece */
+    Err err;
+    Status status;
+} LanePlans;
+
 /* --- lanes: sessions of their own plans, device and arena, which borrow everything else */
 
 static Status lanes_reserve(Session *s, int count, Err *err)
 {
     if (s->lane_count >= count) return OK;
     if (s->lanes == NULL) s->lanes = alloc_zeroed((size_t)s->threads + 1, sizeof *s->lanes);
-    if (s->lanes == NULL) return err_no_memory(err, "lanes");
+    if (s->lane_plans == NULL) s->lane_plans = alloc_zeroed((size_t)s->threads + 1, sizeof *s->lane_plans);
+    if (s->lanes == NULL || s->lane_plans == NULL) return err_no_memory(err, "lanes");
     while (s->lane_count < count) {
         Session *lane = &s->lanes[s->lane_count];
         *lane = *s;
@@ -129,7 +141,16 @@ static Status lanes_reserve(Session *s, int count, Err *err)
         lane->lanes = NULL;
         lane->lane_count = 0;
         lane->threads = 1;
-        TRY(device_new(s->budget, s->device, &lane->device, err));
+        lane->lane_plans = NULL;
+        Tensor *parts = alloc_zeroed((size_t)(s->feed_count + s->graph->output_count) + 1, sizeof *parts);
+        if (parts == NULL) return err_no_memory(err, "lanes");
+        s->lane_plans[s->lane_count].parts = parts;
+        Status status = device_new(s->budget, s->device, &lane->device, err);
+        if (status != OK) {
+            free(parts);
+            s->lane_plans[s->lane_count].parts = NULL;
+            return status;
+        }
         s->lane_count++;
     }
     return OK;
@@ -142,10 +163,13 @@ void lanes_free(Session *s)
         session_drop_plans(lane);
         device_free(lane->device);
         free(lane->arena);
+        free(s->lane_plans[i].parts);
     }
     free(s->lanes);
+    free(s->lane_plans);
     free(s->decided);
     s->lanes = NULL;
+    s->lane_plans = NULL;
     s->decided = NULL;
     s->lane_count = 0;
 }
@@ -170,12 +194,12 @@ static Status lane_plan(Session *lane, const Tensor *inputs, Tensor *parts, int6
     return session_reserve(lane, *out, err);
 }
 
-static Status make_outputs(const Session *s, const Plan *p, int64_t batch, Tensor *outputs, Err *err)
+static Status make_outputs(Session *s, const Plan *p, int64_t batch, Tensor *outputs, Err *err)
 {
     for (int i = 0; i < s->graph->output_count; i++) {
         TypeInfo t = p->types[s->graph->outputs[i]];
         t.shape.dims[0] = batch;
-        TRY(tensor_new(&outputs[i], t.type, &t.shape, err));
+        TRY(session_output(s, i, t.type, &t.shape, &outputs[i], err));
     }
     return OK;
 }
@@ -193,20 +217,13 @@ static Status run_piece(Session *lane, Plan *p, const Tensor *inputs, Tensor *ou
     return status;
 }
 
-typedef struct LanePlans {
-    Plan *whole, *rest;
-    Tensor *parts; /* inputs and outputs of one piece */
-    Err err;
-    Status status;
-} LanePlans;
-
 Status lanes_run(Session *s, int64_t piece, const Tensor *inputs, Tensor *outputs, Err *err)
 {
     int64_t batch = inputs[0].shape.dims[0], pieces = (batch + piece - 1) / piece, rest = batch % piece;
-    int count = s->threads < pieces ? s->threads : (int)pieces, operands = s->feed_count + s->graph->output_count;
+    int count = s->threads < pieces ? s->threads : (int)pieces;
     if (s->trace != NULL || s->options.one_lane) count = 1;
-    LanePlans *plans = alloc_zeroed((size_t)count, sizeof *plans);
-    Status status = plans != NULL ? lanes_reserve(s, count, err) : err_no_memory(err, "lanes");
+    Status status = lanes_reserve(s, count, err);
+    LanePlans *plans = s->lane_plans;
     if (status == OK) engine_set_threads(1); /* kernels are made for so many, and run within one lane */
     s->last_bytes = 0;
     s->last_threads = count;
@@ -214,9 +231,8 @@ Status lanes_run(Session *s, int64_t piece, const Tensor *inputs, Tensor *output
         Session *lane = &s->lanes[i];
         lane->trace = s->trace;
         lane->trace_user = s->trace_user;
-        plans[i].parts = alloc_zeroed((size_t)operands + 1, sizeof(Tensor));
-        if (plans[i].parts == NULL) status = err_no_memory(err, "lanes");
-        if (status == OK && rest > 0) status = lane_plan(lane, inputs, plans[i].parts, rest, &plans[i].rest, err);
+        plans[i].status = OK;
+        if (rest > 0) status = lane_plan(lane, inputs, plans[i].parts, rest, &plans[i].rest, err);
         if (status == OK) status = lane_plan(lane, inputs, plans[i].parts, piece, &plans[i].whole, err);
         if (status == OK) s->last_bytes += plans[i].whole->arena_bytes;
     }
@@ -232,13 +248,9 @@ Status lanes_run(Session *s, int64_t piece, const Tensor *inputs, Tensor *output
                                     last ? rest : piece, &own->err);
         }
     }
-    for (int i = 0; plans != NULL && i < count; i++) {
-        if (status == OK && plans[i].status != OK) {
-            status = plans[i].status;
-            if (err != NULL) *err = plans[i].err;
-        }
-        free(plans[i].parts);
+    for (int i = 0; i < count && status == OK; i++) {
+        status = plans[i].status;
+        if (status != OK && err != NULL) *err = plans[i].err;
     }
-    free(plans);
     return status;
 }

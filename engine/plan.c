@@ -362,6 +362,20 @@ static Status build(Builder *b)
     return OK;
 }
 
+/* For the operands of one plain forward at a time. */
+static Status make_room(Plan *p, Err *err)
+{
+    size_t in = 1, out = 1;
+    for (size_t i = 0; i < p->step_count; i++) {
+        if ((size_t)p->steps[i].in_count > in) in = (size_t)p->steps[i].in_count;
+        if ((size_t)p->steps[i].out_count > out) out = (size_t)p->steps[i].out_count;
+    }
+    p->call_in = alloc_array(in, sizeof *p->call_in);
+    p->call_out = alloc_array(out, sizeof *p->call_out);
+    p->call_wanted = alloc_array(out, sizeof *p->call_wanted);
+    return p->call_in != NULL && p->call_out != NULL && p->call_wanted != NULL ? OK : err_no_memory(err, "plan");
+}
+
 Status plan_new(Session *s, const Shape *shapes, Plan **out, Err *err)
 {
     const Graph *g = s->graph;
@@ -386,6 +400,7 @@ Status plan_new(Session *s, const Shape *shapes, Plan **out, Err *err)
     if (s->depth == 0) engine_set_threads(p->single ? 1 : s->threads); /* kernels are made for so many */
     p->threads = omp_get_max_threads();
     TRY_OUT(build(&b));
+    TRY_OUT(make_room(p, err));
 out:
     free(b.fused);
     if (status != OK) {
@@ -407,6 +422,9 @@ void plan_free(Plan *p)
     free(p->steps);
     free(p->slots);
     free(p->slot_of);
+    free(p->call_in);
+    free(p->call_out);
+    free(p->call_wanted);
     free(p->types);
     free(p->shapes);
     for (size_t v = 0; p->constants != NULL && v < p->value_count; v++) tensor_release(&p->constants[v]);

@@ -183,7 +183,9 @@ static Status make(Graph *g, const SessionOptions *options, int depth, const boo
     s->feeds = alloc_array((size_t)s->feed_count + 1, sizeof *s->feeds);
     s->constants = alloc_zeroed(values, sizeof *s->constants);
     s->watched = alloc_zeroed(values, sizeof *s->watched);
-    if (s->feeds == NULL || s->constants == NULL || s->watched == NULL) {
+    s->held = alloc_zeroed((size_t)s->feed_count + 1, sizeof *s->held);
+    s->spare = alloc_zeroed((size_t)s->graph->output_count + 1, sizeof *s->spare);
+    if (s->feeds == NULL || s->constants == NULL || s->watched == NULL || s->held == NULL || s->spare == NULL) {
         status = err_no_memory(err, "session");
         goto out;
     }
@@ -230,6 +232,9 @@ void session_free(Session *s)
     device_free(s->device);
     for (ValueId v = 1; s->constants != NULL && v <= s->graph->value_count; v++) tensor_release(&s->constants[v]);
     free(s->constants);
+    for (int i = 0; s->spare != NULL && i < s->graph->output_count; i++) tensor_release(&s->spare[i]);
+    free(s->spare);
+    free(s->held);
     free(s->watched);
     free(s->feeds);
     free(s->arena);
@@ -370,15 +375,29 @@ Status session_reserve(Session *s, const Plan *p, Err *err)
     return OK;
 }
 
-/* The inputs, aligned; *held: references to be released. */
-static Status take_inputs(const Session *s, const Tensor *inputs, Tensor **held, Err *err)
+/* The inputs, aligned: references to be released. */
+static Status take_inputs(const Session *s, const Tensor *inputs, Err *err)
 {
-    Tensor *aligned = *held = alloc_zeroed((size_t)s->feed_count + 1, sizeof *aligned);
-    if (aligned == NULL) return err_no_memory(err, "inputs");
     for (int i = 0; i < s->feed_count; i++) {
-        aligned[i] = tensor_share(&inputs[i]);
-        TRY(tensor_align(&aligned[i], err));
+        s->held[i] = tensor_share(&inputs[i]);
+        TRY(tensor_align(&s->held[i], err));
     }
+    return OK;
+}
+
+#define SPARE_MOST ((size_t)1 << 24) /* bytes of an output that are kept for the next run */
+
+Status session_output(Session *s, int i, DType type, const Shape *shape, Tensor *out, Err *err)
+{
+    Tensor *spare = &s->spare[i];
+    bool free_again = spare->buffer != NULL && __atomic_load_n(&spare->buffer->refs, __ATOMIC_ACQUIRE) == 1;
+    if (!free_again || spare->type != type || !shape_eq(&spare->shape, shape)) {
+        tensor_release(spare);
+        TRY(tensor_new(out, type, shape, err));
+        if (s->depth == 0 && out->bytes <= SPARE_MOST) *spare = tensor_share(out);
+        return OK;
+    }
+    *out = tensor_share(spare);
     return OK;
 }
 
@@ -402,14 +421,12 @@ Status session_run(Session *s, const Tensor *inputs, Tensor *outputs, Err *err)
 {
     int outputs_count = s->graph->output_count;
     int64_t piece = 0;
-    Tensor *held = NULL;
     memset(outputs, 0, (size_t)outputs_count * sizeof *outputs);
     TRY(check_inputs(s, inputs, err));
     Status status = lanes_piece(s, inputs, &piece, err);
-    if (status == OK) status = take_inputs(s, inputs, &held, err);
-    if (status == OK) status = piece > 0 ? lanes_run(s, piece, held, outputs, err) : run_whole(s, held, outputs, err);
-    for (int i = 0; held != NULL && i < s->feed_count; i++) tensor_release(&held[i]);
-    free(held);
+    if (status == OK) status = take_inputs(s, inputs, err);
+    if (status == OK) status = piece > 0 ? lanes_run(s, piece, s->held, outputs, err) : run_whole(s, s->held, outputs, err);
+    for (int i = 0; i < s->feed_count; i++) tensor_release(&s->held[i]);
     for (int i = 0; status != OK && i < outputs_count; i++) tensor_release(&outputs[i]);
     if (s->depth == 0) engine_set_threads(s->threads); /* for what the caller computes */
     return status;

@@ -53,6 +53,9 @@ typedef struct Plan {
     Step *steps;
     size_t step_count, step_capacity;
     size_t arena_bytes;
+    const Tensor **call_in; /* operands of the plain forward under way, as many as any step has */
+    Tensor *call_out;
+    bool *call_wanted;
     bool single;   /* too small for more than one thread */
     int threads;   /* that its kernels are made for */
     uint64_t used; /* for the least recently used one to go */
@@ -98,6 +101,9 @@ struct Session {
     size_t arena_bytes;
     Session *lanes; /* lanes.c */
     int lane_count;
+    struct LanePlans *lane_plans; /* [threads] */
+    Tensor *held;  /* [feed_count]: the inputs of the run under way, aligned */
+    Tensor *spare; /* [outputs]: memory of an earlier run's results, for the next one when the caller has released them */
     Shape *decided; /* the inputs that `piece` is for; NULL: none yet */
     int64_t piece;  /* samples run at a time; 0: the whole batch */
 };
@@ -124,6 +130,9 @@ Status plan_assign_memory(Plan *p, Err *err);
 Status session_plan(Session *s, const Tensor *inputs, Plan **out, Err *err);
 Status session_reserve(Session *s, const Plan *p, Err *err);
 void session_drop_plans(Session *s);
+
+/* Memory for output i of a run, to be released by the caller: that of an earlier run, when nobody else holds it any more. */
+Status session_output(Session *s, int i, DType type, const Shape *shape, Tensor *out, Err *err);
 
 /* Runs a plan (execute.c). Outputs with data are written there; others are made. */
 Status plan_execute(Session *s, Plan *p, const Tensor *inputs, Tensor *outputs, Err *err);

@@ -14,20 +14,25 @@ Status opcall_output(OpCall *c, int i, DType type, const Shape *shape)
     return tensor_new(t, type, shape, c->err);
 }
 
-/* The arrays of an InferCall, in one allocation. */
+#define FEW 8 /* operands of a call that need no allocation */
+
+/* The arrays of an InferCall. */
 typedef struct InferArrays {
     TypeInfo *in, *out;
     Ints *ints, *out_ints;
+    TypeInfo few_types[FEW];
+    Ints few_ints[FEW];
+    void *many; /* NULL: they are few */
 } InferArrays;
 
-static void *arrays_new(int inputs, int outputs, InferArrays *a)
+static bool arrays_init(int inputs, int outputs, InferArrays *a)
 {
     size_t count = (size_t)inputs + (size_t)outputs;
-    char *block = alloc_array(count + 1, sizeof(TypeInfo) + sizeof(Ints));
-    if (block == NULL) return NULL;
-    a->in = (TypeInfo *)block;
+    char *block = a->many = count > FEW ? alloc_array(count, sizeof(TypeInfo) + sizeof(Ints)) : NULL;
+    if (count > FEW && block == NULL) return false;
+    a->in = block != NULL ? (TypeInfo *)block : a->few_types;
     a->out = a->in + inputs;
-    a->ints = (Ints *)(block + count * sizeof(TypeInfo));
+    a->ints = block != NULL ? (Ints *)(block + count * sizeof(TypeInfo)) : a->few_ints;
     a->out_ints = a->ints + inputs;
     for (int i = 0; i < inputs; i++) {
         a->in[i] = (TypeInfo){ DT_NONE, SHAPE_UNKNOWN };
@@ -37,14 +42,13 @@ static void *arrays_new(int inputs, int outputs, InferArrays *a)
         a->out[i] = (TypeInfo){ DT_NONE, SHAPE_UNKNOWN };
         a->out_ints[i].count = -1;
     }
-    return block;
+    return true;
 }
 
 Status opcall_prepare(OpCall *c)
 {
     InferArrays a;
-    void *block = arrays_new(c->input_count, c->output_count, &a);
-    if (block == NULL) return err_no_memory(c->err, "operator call");
+    if (!arrays_init(c->input_count, c->output_count, &a)) return err_no_memory(c->err, "operator call");
     for (int i = 0; i < c->input_count; i++) {
         if (c->in[i] == NULL) continue;
         a.in[i] = (TypeInfo){ c->in[i]->type, c->in[i]->shape };
@@ -57,7 +61,7 @@ Status opcall_prepare(OpCall *c)
     for (int i = 0; status == OK && i < c->output_count; i++) {
         if (a.out[i].type != DT_NONE && shape_known(&a.out[i].shape)) status = opcall_output(c, i, a.out[i].type, &a.out[i].shape);
     }
-    free(block);
+    free(a.many);
     return status;
 }
 

@@ -62,8 +62,8 @@ static Status forward_gather(OpCall *c)
     int64_t count = tensor_count(t), limit = x->shape.dims[axis];
     int64_t outer = shape_span(&x->shape, 0, axis);
     size_t block = size * (size_t)shape_span(&x->shape, axis + 1, x->shape.rank);
-    int64_t *indices = alloc_array((size_t)count + 1, sizeof *indices);
-    if (indices == NULL) return err_no_memory(c->err, "indices");
+    int64_t few[256], *many = count > 256 ? alloc_array((size_t)count, sizeof *many) : NULL, *indices = many != NULL ? many : few;
+    if (count > 256 && many == NULL) return err_no_memory(c->err, "indices");
     Status status = indices_read(c, t, limit, indices);
     bool words = size == 4 && block == 4; /* one element at a time */
     for (int64_t o = 0; status == OK && words && o < outer; o++) {
@@ -76,7 +76,7 @@ static Status forward_gather(OpCall *c)
         uint8_t *to = c->out[0].data + (size_t)(o * count) * block;
         for (int64_t i = 0; i < count; i++) memcpy(to + (size_t)i * block, from + (size_t)indices[i] * block, block);
     }
-    free(indices);
+    free(many);
     return status;
 }
 
