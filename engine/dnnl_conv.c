@@ -1,6 +1,7 @@
 /* Conv and ConvTranspose by oneDNN. The library chooses the order of source, weights and destination; constant weights are packed once. */
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/bytes.h"
 #include "engine/dnnl_private.h"
@@ -72,7 +73,7 @@ static bool weight_md(const KernelSite *s, const Geometry *g, bool transposed, b
 /* --- BatchNormalization right behind, with constants: into the weights.
  *   s (W x + b - m) / sqrt(v + e) + t = W' x + b',   W' = k W,  b' = k (b - m) + t,  k = s / sqrt(v + e) */
 
-static bool norm_fits(const KernelSite *s, const Node *n)
+bool conv_norm_fits(const KernelSite *s, const Node *n)
 {
     bool bias = s->node->input_count > 2 && s->value[2] != 0;
     if (s->follower_count > 0 || s->constant[1] == NULL || (bias && s->constant[2] == NULL) || n->output_count != 1) return false;
@@ -84,20 +85,18 @@ static bool norm_fits(const KernelSite *s, const Node *n)
     return true;
 }
 
-/* The normalisation among the followers (then the first), or NULL. */
-static const Node *norm_of(const KernelSite *s)
+const Node *conv_norm(const KernelSite *s)
 {
     return s->follower_count > 0 && str_is(s->follower[0]->type, "BatchNormalization") ? s->follower[0] : NULL;
 }
 
-/* Scaled weights, to be freed by the caller, and the bias, which becomes the primitive's own. */
-static Status fold_norm(const KernelSite *s, const Node *n, Primitive *p, float **weights)
+Status conv_fold_norm(const KernelSite *s, const Node *n, float **weights, float **biases)
 {
     int64_t filters = s->in[1].shape.dims[0], count = tensor_count(s->constant[1]), per = count / filters;
     const Tensor *w = s->constant[1], *b = s->node->input_count > 2 && s->value[2] != 0 ? s->constant[2] : NULL;
     *weights = alloc_array((size_t)count, sizeof **weights);
     float *bias = alloc_array((size_t)filters, sizeof *bias);
-    p->owned = bias;
+    *biases = bias;
     if (*weights == NULL || bias == NULL) return err_no_memory(s->err, "normalised weights");
     for (int64_t k = 0; k < filters; k++) {
         double v[4];
@@ -111,7 +110,7 @@ static Status fold_norm(const KernelSite *s, const Node *n, Primitive *p, float 
 
 static bool conv_fuse(const KernelSite *s, const Node *n)
 {
-    return n->domain.len == 0 && str_is(n->type, "BatchNormalization") ? norm_fits(s, n) : site_follows(s, n);
+    return n->domain.len == 0 && str_is(n->type, "BatchNormalization") ? conv_norm_fits(s, n) : site_follows(s, n);
 }
 
 /* The descriptor of the convolution with these memory orders. */
@@ -146,7 +145,7 @@ static Status conv_args(KernelSite *s, Primitive *p, dnnl_primitive_desc_t desc,
     site_take(s, p, 0, src);
     if (s->constant[1] != NULL) {
         const void *packed;
-        uint64_t variant = scaled != NULL ? norm_of(s)->outputs[0] : 0;
+        uint64_t variant = scaled != NULL ? conv_norm(s)->outputs[0] : 0;
         const void *data = scaled != NULL ? (const void *)scaled : s->constant[1]->data;
         TRY(device_pack(s->device, s->value[1], variant, data, weights_plain, weights, &packed, s->err));
         TRY(primitive_arg(p, DNNL_ARG_WEIGHTS, weights, ARG_FIXED, 0, packed, s->err));
@@ -171,7 +170,16 @@ static Status conv_args(KernelSite *s, Primitive *p, dnnl_primitive_desc_t desc,
     return OK;
 }
 
-static Status convolution(KernelSite *s, bool transposed, void **state)
+/* A convolution by way of the library's matrix product, where another kernel serves better. */
+static bool is_declined(const KernelSite *s, const_dnnl_primitive_desc_t desc)
+{
+    const char *name = "";
+    return conv_unfolds(s) && dnnl_primitive_desc_query(desc, dnnl_query_impl_info_str, 0, &name) == dnnl_success &&
+           strstr(name, "gemm") != NULL;
+}
+
+/* `any`: also one that is_declined. */
+static Status convolution(KernelSite *s, bool transposed, bool any, void **state)
 {
     Geometry g;
     dnnl_memory_desc_t md[4] = { { 0 } }, weights_plain, sum;
@@ -181,7 +189,7 @@ static Status convolution(KernelSite *s, bool transposed, void **state)
     if (!geometry(s, transposed, &g) || !md_any(&md[0], dnnl_f32, x->rank, x->dims) || !md_any(&md[3], dnnl_f32, y->rank, y->dims) ||
         !weight_md(s, &g, transposed, false, &rank, &weights_plain) || !weight_md(s, &g, transposed, constant, &rank, &md[1]))
         return err_set(s->err, ERR_UNSUPPORTED, "an empty convolution");
-    const Node *norm = norm_of(s);
+    const Node *norm = conv_norm(s);
     if ((norm != NULL || (s->node->input_count > 2 && s->value[2] != 0)) &&
         !md_plain(&md[2], dnnl_f32, 1, &y->dims[1]))
         return err_set(s->err, ERR_UNSUPPORTED, "an empty bias");
@@ -192,7 +200,12 @@ static Status convolution(KernelSite *s, bool transposed, void **state)
     float *scaled = NULL;
     Status status;
     TRY_OUT(primitive_new(s->device, &p, s->err));
-    if (norm != NULL) TRY_OUT(fold_norm(s, norm, p, &scaled));
+    if (norm != NULL) {
+        float *biases = NULL;
+        status = conv_fold_norm(s, norm, &scaled, &biases);
+        p->owned = biases;
+        TRY_OUT(status);
+    }
     if (!md_any(&sum, dnnl_f32, y->rank, y->dims)) sum = md[3];
     if (s->follower_count > 0) { /* the order of the destination without followers is the one the addend must have */
         TRY_OUT(conv_desc(s, &g, transposed, md, NULL, &desc));
@@ -203,6 +216,7 @@ static Status convolution(KernelSite *s, bool transposed, void **state)
         TRY_OUT(followers_attr(s, norm != NULL ? 1 : 0, &sum, &attr, &add_at));
     }
     TRY_OUT(conv_desc(s, &g, transposed, md, attr, &desc));
+    if (!transposed && !any && is_declined(s, desc)) TRY_OUT(err_set(s->err, ERR_UNSUPPORTED, "a convolution by a matrix product"));
     TRY_OUT(conv_args(s, p, desc, &weights_plain, scaled, add_at));
     TRY_OUT(primitive_create(p, desc, s->err));
 out:
@@ -216,13 +230,23 @@ out:
 
 static Status conv_prepare(KernelSite *s, void **state)
 {
-    return convolution(s, false, state);
+    return convolution(s, false, false, state);
+}
+
+static Status conv_any_prepare(KernelSite *s, void **state)
+{
+    return convolution(s, false, true, state);
 }
 
 static Status transpose_prepare(KernelSite *s, void **state)
 {
-    return convolution(s, true, state);
+    return convolution(s, true, true, state);
 }
+
+const Kernel kernels_conv_any[] = {
+    { "onednn", "Conv", conv_accept, conv_any_prepare, primitive_run, primitive_release, conv_fuse, false },
+    { .name = NULL },
+};
 
 const Kernel kernels_conv[] = {
     { "onednn", "Conv", conv_accept, conv_prepare, primitive_run, primitive_release, conv_fuse, false },

@@ -86,6 +86,13 @@ Status product_desc(Device *d, int64_t rows, int64_t channels, int64_t filters, 
  * [filters] or NULL, which the primitive borrows. in[0]: x, out[0]: y. ERR_UNSUPPORTED as product_desc. */
 Status product_new(Device *d, ValueId v, uint64_t variant, const float *weights, const float *bias, int64_t rows, int64_t channels,
                    int64_t filters, Primitive **out, Err *err);
+/* BatchNormalization right behind a Conv with constants: whether `n` can be folded; the one among the followers (then the first), or NULL;
+ * scaled weights and biases, to be freed by the caller, also on failure. */
+bool conv_norm_fits(const KernelSite *s, const Node *n);
+const Node *conv_norm(const KernelSite *s);
+Status conv_fold_norm(const KernelSite *s, const Node *n, float **weights, float **biases);
+/* Whether a Conv is one that engine/dnnl_unfold.c takes where the library has no kernel of its own for it. */
+bool conv_unfolds(const KernelSite *s);
 /* Whether `next` may be computed along as a post-operation: an activation, or one addition of a tensor that is made. */
 bool site_follows(const KernelSite *s, const Node *next);
 /* Whether an addition is among the followers: its operand is the last input. */

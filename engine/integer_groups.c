@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "engine/integer_weights.h"
 #include "engine/ops/integer.h"
 #include "engine/ops/quantize.h"
 #include "graph/edit.h"
@@ -255,8 +256,7 @@ static Status transpose(Groups *s, Weights *w)
     Tensor t;
     int64_t rows = q->shape.dims[0], columns = q->shape.dims[1];
     TRY(tensor_new(&t, q->type, &(Shape){ .rank = 2, .dims = { columns, rows } }, s->err));
-    for (int64_t r = 0; r < rows; r++)
-        for (int64_t c = 0; c < columns; c++) t.data[c * rows + r] = q->data[r * columns + c];
+    bytes_turn(q->data, rows, columns, t.data);
     w->q = graph_add_constant(s->g, STR("pare_transposed"), &t);
     return w->q != 0 ? OK : err_no_memory(s->err, "transposed weights");
 }

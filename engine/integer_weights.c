@@ -13,6 +13,18 @@ static int64_t at(const IntegerWeights *w, int64_t filter, int64_t channel, int6
     return (filter * w->channels + channel) * w->taps + tap;
 }
 
+#define TURN 32 /* a cache line of either side, for each of so many */
+
+void bytes_turn(const uint8_t *from, int64_t rows, int64_t columns, uint8_t *to)
+{
+    for (int64_t r = 0; r < rows; r += TURN)
+        for (int64_t c = 0; c < columns; c += TURN) {
+            int64_t last_row = r + TURN < rows ? r + TURN : rows, last = c + TURN < columns ? c + TURN : columns;
+            for (int64_t i = r; i < last_row; i++)
+                for (int64_t k = c; k < last; k++) to[k * rows + i] = from[i * columns + k];
+        }
+}
+
 Status integer_weights_init(IntegerWeights *w, const Tensor *q, const Tensor *zero, bool columns, Err *err)
 {
     int64_t count = tensor_count(q);
@@ -22,13 +34,18 @@ Status integer_weights_init(IntegerWeights *w, const Tensor *q, const Tensor *ze
     for (int i = 2; i < q->shape.rank; i++) w->taps *= q->shape.dims[i];
     w->data = alloc_array((size_t)count + 1, 1);
     if (w->data == NULL) return err_no_memory(err, "integer weights");
+    const uint8_t *bytes = q->data;
+    int64_t length = w->channels * w->taps;
+    if (columns) {
+        bytes_turn(q->data, w->channels, w->filters, (uint8_t *)w->data);
+        bytes = (const uint8_t *)w->data;
+    }
     for (int64_t k = 0; k < w->filters; k++) {
         int64_t shift = zero == NULL ? 0 : tensor_get_int(zero, tensor_count(zero) == 1 ? 0 : k), total = 0;
-        for (int64_t i = 0; i < w->channels * w->taps; i++) {
-            int64_t from = columns ? i * w->filters + k : k * w->channels * w->taps + i;
-            int64_t v = (q->type == DT_INT8 ? (int64_t)(int8_t)q->data[from] : (int64_t)q->data[from]) - shift;
+        for (int64_t i = k * length; i < (k + 1) * length; i++) {
+            int64_t v = (q->type == DT_INT8 ? (int64_t)(int8_t)bytes[i] : (int64_t)bytes[i]) - shift;
             if (v < INT8_MIN || v > INT8_MAX) return err_set(err, ERR_UNSUPPORTED, "a weight that leaves 8 bits without its zero point");
-            w->data[k * w->channels * w->taps + i] = (int8_t)v;
+            w->data[i] = (int8_t)v;
             total += v < 0 ? -v : v;
         }
         if (total > w->most) w->most = total;
@@ -74,6 +91,12 @@ static Status cut(IntegerWeights *w, const int8_t *from, Err *err)
 {
     int8_t *part[INTEGER_PARTS] = { NULL };
     int64_t length = w->channels * w->taps;
+    if (w->most <= SUM_MOST) { /* no run is cut */
+        part[0] = add_part(w, err);
+        if (part[0] == NULL) return w->part_count < INTEGER_PARTS ? ERR_MEMORY : ERR_UNSUPPORTED;
+        memcpy(part[0], from, (size_t)(w->filters * length));
+        return OK;
+    }
     for (int64_t k = 0; k < w->filters; k++) {
         int64_t total = 0;
         int run = 0;

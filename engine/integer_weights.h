@@ -22,6 +22,8 @@ Status integer_weights_init(IntegerWeights *w, const Tensor *q, const Tensor *ze
  *   with `pairs`, 255 |w0| + 255 |w1| fits 16 bits for neighbours of one sign (x86 without VNNI adds them saturating), else halves.
  * ERR_UNSUPPORTED: that takes more parts than INTEGER_PARTS. */
 Status integer_weights_split(IntegerWeights *w, bool pairs, Err *err);
+/* to[columns, rows] = from[rows, columns] turned. */
+void bytes_turn(const uint8_t *from, int64_t rows, int64_t columns, uint8_t *to);
 void integer_weights_release(IntegerWeights *w);
 
 #endif

@@ -6,7 +6,8 @@
 #include "engine/products.h"
 #include "engine/rows.h"
 
-static const Kernel *const lists[] = { kernels_conv, kernels_window, kernels_pool, kernels_pointwise, kernels_quantize,
+static const Kernel *const lists[] = { kernels_conv, kernels_unfold, kernels_conv_any, kernels_window,
+                                       kernels_pool, kernels_pointwise, kernels_quantize,
                                        kernels_attention,
                                        kernels_packed, kernels_product, kernels_rows, kernels_choice, kernels_integer,
                                        kernels_dynamic, kernels_dynamic_conv, kernels_integer_sums, kernels_recurrent, NULL };

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "engine/integer_weights.h"
 #include "engine/ops/integer.h"
 #include "graph/edit.h"
 
@@ -61,8 +62,7 @@ static Status matrix(Graph *g, const Node *n, bool turned, ValueId *v, Err *err)
     if (!turned) return OK;
     int64_t rows = b->shape.dims[0], columns = b->shape.dims[1];
     TRY(tensor_new(&t, b->type, &(Shape){ .rank = 2, .dims = { columns, rows } }, err));
-    for (int64_t r = 0; r < rows; r++)
-        for (int64_t c = 0; c < columns; c++) t.data[c * rows + r] = b->data[r * columns + c];
+    bytes_turn(b->data, rows, columns, t.data);
     *v = graph_add_constant(g, STR("pare_transposed"), &t);
     return *v != 0 ? OK : err_no_memory(err, "transposed weights");
 }

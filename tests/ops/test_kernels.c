@@ -112,6 +112,8 @@ static const Row rows[] = {
     { "uneven padding", "Conv", X(1, 4, 8, 9), W(5, 4, 3, 3), B(5), A("pads=0,2,1,0") },
     { "stride 2", "Conv", X(3, 8, 9, 9), W(16, 8, 3, 3), B(16), A("strides=2,2", "pads=1,1,1,1") },
     { "stride leaves a rest", "Conv", X(1, 8, 10, 11), W(16, 8, 3, 3), A("strides=3,2", "pads=1,0,1,0") },
+    { "dilated, wide padding", "Conv", X(2, 16, 12, 14), W(16, 16, 3, 3), B(16), A("dilations=5,5", "pads=5,5,5,5") },
+    { "dilated, uneven padding, odd channels", "Conv", X(1, 5, 13, 12), W(7, 5, 3, 2), A("dilations=4,5", "pads=5,5,4,0", "strides=2,1") },
     { "dilated", "Conv", X(1, 8, 12, 12), W(8, 8, 3, 3), A("dilations=2,3", "pads=2,3,2,3") },
     { "grouped", "Conv", X(3, 12, 6, 6), W(18, 4, 3, 3), B(18), A("group=3", "pads=1,1,1,1") },
     { "depthwise", "Conv", X(3, 16, 7, 7), W(16, 1, 3, 3), B(16), A("group=16", "pads=1,1,1,1") },
