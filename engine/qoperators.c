@@ -102,11 +102,12 @@ static Status qadd(Graph *g, NodeId id, int *made, Err *err)
     const Node *n = graph_node(g, id);
     const Value *a = graph_value(g, n->inputs[0]), *b = graph_value(g, n->inputs[3]);
     if (!is_byte(a->type) || b->type != a->type || a->tensor != NULL || b->tensor != NULL || !shape_eq(&a->shape, &b->shape)) return OK;
+    DType type = a->type; /* a zero point that is added moves the values */
     ValueId in[8];
     for (int i = 0; i < 8; i++) in[i] = node_input(n, i);
     const int scales[] = { 1, 4, 6 }, zeros[] = { 2, 5, 7 };
     for (int i = 0; i < 3; i++)
-        if (!is_list(constant(g, n, scales[i]), DT_FLOAT, 1) || !zero_fits(g, n, zeros[i], a->type, 1, &in[zeros[i]], err)) return OK;
+        if (!is_list(constant(g, n, scales[i]), DT_FLOAT, 1) || !zero_fits(g, n, zeros[i], type, 1, &in[zeros[i]], err)) return OK;
     (*made)++;
     return replace(g, id, "QLinearAdd", in, 8, err);
 }
