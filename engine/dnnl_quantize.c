@@ -157,7 +157,7 @@ static Status ranged_run(void *state, const void *const *in, void *const *out, E
     float low = 0, high = 0;
 #pragma omp parallel for schedule(static) reduction(min : low) reduction(max : high) if (r->count > PARALLEL_FROM)
     for (int64_t at = 0; at < r->count; at += RANGE_PIECE) {
-        float least, most;
+        float least = 0, most = 0;
         VECTOR_PICK(find_range)(x + at, r->count - at < RANGE_PIECE ? r->count - at : RANGE_PIECE, &least, &most);
         low = least < low ? least : low;
         high = most > high ? most : high;
