@@ -165,9 +165,12 @@ static Status store_integers(Plan *p, const PlannedLayer *l, Attached *a, Err *e
     Tensor integers = { 0 }, scales = { 0 };
     ValueId inputs[3];
     TRY(tensor_new(&integers, a->shifted ? DT_UINT8 : DT_INT8, &shape, err));
-    for (int64_t k = 0; k < l->rows.rows; k++)
-        for (int64_t i = 0; i < width; i++)
-            tensor_set_int(&integers, rows_at(&l->rows, k, i), a->rounded->q[k * width + rows_column(&l->rows, i)] + shift);
+    const Rows *r = &l->rows;
+    for (int64_t k = 0; k < r->rows; k++)
+        for (int64_t c = 0; c < r->channels; c++)
+            for (int64_t t = 0; t < r->taps; t++)
+                integers.data[k * r->row_stride + t * r->tap_stride + c * r->channel_stride] =
+                    (uint8_t)(a->rounded->q[k * width + c * r->taps + t] + shift);
     inputs[0] = graph_add_constant(g, arena_printf(g->arena, "%.*s_%s", STR_ARG(name), a->shifted ? "uint8" : "int8"), &integers);
     TRY(tensor_new(&scales, DT_FLOAT, &scale_shape, err));
     for (int64_t k = 0; k < a->scale_count; k++) tensor_set(&scales, k, (double)a->rounded->scales[k]);
