@@ -92,7 +92,7 @@ static void goals_line(const View *v, StrBuf *b)
     strbuf_add(b, "<p>");
     cJSON_ArrayForEach(item, list) {
         bool met = view_true(item, "met");
-        char text[256], found[HTML_NUMBER], low[HTML_NUMBER], high[HTML_NUMBER], interval[2 * HTML_NUMBER + 8] = "";
+        char text[384], found[HTML_NUMBER], low[HTML_NUMBER], high[HTML_NUMBER], interval[2 * HTML_NUMBER + 8] = "";
         const char *name = view_text(item, "name"), *limit = view_text(item, "limit"), *outcome = view_text(item, "outcome");
         bool open = outcome != NULL && strcmp(outcome, "inconclusive") == 0;
         html_number(view_number(item, "found"), 4, found);
