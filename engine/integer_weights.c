@@ -4,14 +4,10 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "base/vectors.h"
 
 #define PAIR_MOST 128    /* 255 * 128 < 2^15 */
 #define SUM_MOST 65793   /* 255 * 65793 < 2^24 */
-
-static int64_t at(const IntegerWeights *w, int64_t filter, int64_t channel, int64_t tap)
-{
-    return (filter * w->channels + channel) * w->taps + tap;
-}
 
 #define TURN 32 /* a cache line of either side, for each of so many */
 
@@ -23,6 +19,32 @@ void bytes_turn(const uint8_t *from, int64_t rows, int64_t columns, uint8_t *to)
             for (int64_t i = r; i < last_row; i++)
                 for (int64_t k = c; k < last; k++) to[k * rows + i] = from[i * columns + k];
         }
+}
+
+/* One filter's integers less its zero point, and the sum of their magnitudes; -1: one leaves 8 bits. In place where they are given so. */
+VECTOR_BODY int64_t centre_filter(const uint8_t *from, int64_t count, bool is_signed, int32_t shift, int8_t *to)
+{
+    int32_t low = 0, high = 0, flip = is_signed ? 128 : 0; /* b ^ 128 less 128 is b read as int8 */
+    int64_t total = 0;
+#pragma omp simd reduction(min : low) reduction(max : high) reduction(+ : total)
+    for (int64_t i = 0; i < count; i++) {
+        int32_t v = (from[i] ^ flip) - flip - shift, size = v < 0 ? -v : v;
+        low = v < low ? v : low;
+        high = v > high ? v : high;
+        total += size;
+        to[i] = (int8_t)v;
+    }
+    return low < INT8_MIN || high > INT8_MAX ? -1 : total;
+}
+
+static int64_t centre_any(const uint8_t *from, int64_t count, bool is_signed, int32_t shift, int8_t *to)
+{
+    return centre_filter(from, count, is_signed, shift, to);
+}
+
+VECTOR_AVX2 static int64_t centre_avx2(const uint8_t *from, int64_t count, bool is_signed, int32_t shift, int8_t *to)
+{
+    return centre_filter(from, count, is_signed, shift, to);
 }
 
 Status integer_weights_init(IntegerWeights *w, const Tensor *q, const Tensor *zero, bool columns, Err *err)
@@ -41,35 +63,34 @@ Status integer_weights_init(IntegerWeights *w, const Tensor *q, const Tensor *ze
         bytes = (const uint8_t *)w->data;
     }
     for (int64_t k = 0; k < w->filters; k++) {
-        int64_t shift = zero == NULL ? 0 : tensor_get_int(zero, tensor_count(zero) == 1 ? 0 : k), total = 0;
-        for (int64_t i = k * length; i < (k + 1) * length; i++) {
-            int64_t v = (q->type == DT_INT8 ? (int64_t)(int8_t)bytes[i] : (int64_t)bytes[i]) - shift;
-            if (v < INT8_MIN || v > INT8_MAX) return err_set(err, ERR_UNSUPPORTED, "a weight that leaves 8 bits without its zero point");
-            w->data[i] = (int8_t)v;
-            total += v < 0 ? -v : v;
-        }
+        int64_t shift = zero == NULL ? 0 : tensor_get_int(zero, tensor_count(zero) == 1 ? 0 : k);
+        int64_t total = VECTOR_PICK(centre)(bytes + k * length, length, q->type == DT_INT8, (int32_t)shift, w->data + k * length);
+        if (total < 0) return err_set(err, ERR_UNSUPPORTED, "a weight that leaves 8 bits without its zero point");
         if (total > w->most) w->most = total;
     }
     return OK;
 }
 
+/* Of different signs the sum is no larger than either. */
 static bool pair_safe(int a, int b)
 {
-    return (a ^ b) < 0 || (abs(a) + abs(b) <= PAIR_MOST);
+    return a + b <= PAIR_MOST && a + b >= -PAIR_MOST;
 }
 
 /* Kernels pair neighbouring channels of a tap; those that lay out the window as one row pair across taps where the channels are odd. */
 static bool pairs_safe(const IntegerWeights *w)
 {
+    int64_t length = w->channels * w->taps;
     for (int64_t k = 0; k < w->filters; k++) {
-        int8_t before = 0;
-        for (int64_t t = 0, i = 0; t < w->taps; t++)
-            for (int64_t c = 0; c < w->channels; c++, i++) {
-                int8_t v = w->data[at(w, k, c, t)];
-                if (c % 2 == 1 && !pair_safe(w->data[at(w, k, c - 1, t)], v)) return false;
-                if (i % 2 == 1 && !pair_safe(before, v)) return false;
-                before = v;
-            }
+        const int8_t *row = w->data + k * length;
+        bool safe = true;
+        for (int64_t c = 1; c < w->channels; c += 2)
+            for (int64_t i = c * w->taps; i < (c + 1) * w->taps; i++) safe &= pair_safe(row[i - w->taps], row[i]);
+        for (int64_t i = 1; w->channels % 2 == 1 && i < length; i += 2) {
+            int64_t j = i - 1;
+            safe &= pair_safe(row[j % w->channels * w->taps + j / w->channels], row[i % w->channels * w->taps + i / w->channels]);
+        }
+        if (!safe) return false;
     }
     return true;
 }
