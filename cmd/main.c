@@ -86,8 +86,9 @@ static Status run_program(int argc, char **argv, Log *log, Err *err)
     return err_set(err, ERR_USAGE, "unknown command '%s'; did you mean '%s%s'?", name, before, nearest);
 }
 
-/* libgomp's threads spin 300,000 turns at a barrier before they sleep, which on a busy machine costs many times the work itself, and
- * reads its setting before main runs: so it is set here and the program started once more. A user's own setting stands. */
+/* libgomp's threads spin 300,000 turns at a barrier before they sleep, which on a busy machine costs many times the work itself; OpenBLAS
+ * starts threads of its own, which are never used here (engine/blas_glue.c) and spin, too. Both read their settings before main runs: so
+ * they are set here and the program started once more. A user's own settings stand. */
 static void start_with_short_spins(char **argv)
 {
     if (getenv("GOMP_SPINCOUNT") != NULL || getenv("OMP_WAIT_POLICY") != NULL) return;
@@ -95,6 +96,7 @@ static void start_with_short_spins(char **argv)
     ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
     if (n <= 0 || setenv("GOMP_SPINCOUNT", "3000", 1) != 0) return;
     self[n] = '\0';
+    setenv("OPENBLAS_NUM_THREADS", "1", 0);
     execv(self, argv); /* comes back only on failure: then it runs as it is */
 }
 

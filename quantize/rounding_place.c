@@ -49,6 +49,17 @@ VECTOR_BODY void keep_limits(const PlacePartner *other, int from, int n, double 
     }
 }
 
+VECTOR_BODY int32_t largest_of(const int16_t *q, int n)
+{
+    int32_t most = 0;
+#pragma omp simd reduction(max : most)
+    for (int c = 0; c < n; c++) {
+        int32_t size = q[c] < 0 ? -q[c] : q[c];
+        most = size > most ? size : most;
+    }
+    return most;
+}
+
 VECTOR_BODY void round_chunk(const PlaceRound *r, int from, int n)
 {
     double q[CHUNK], low[CHUNK], high[CHUNK], wanted[CHUNK], least = r->low, most = r->high, want = r->want, target = r->target,
@@ -69,10 +80,10 @@ VECTOR_BODY void round_chunk(const PlaceRound *r, int from, int n)
         low[c] = least;
         high[c] = most;
     }
-    for (int side = 0; side < 2; side++) {
-        bool close = largest + fabs(r->partner[side].wanted) * r->steepest > PAIR_LIMIT;
-        if (r->partner[side].kind == PARTNER_TO_COME && close) make_room(r, &r->partner[side], from, n, q);
-        if (r->partner[side].kind == PARTNER_ROUNDED) keep_limits(&r->partner[side], from, n, low, high);
+    for (int side = 0; side < 2; side++) { /* most pairs are far from the limit with every candidate */
+        const PlacePartner *other = &r->partner[side];
+        if (other->kind == PARTNER_TO_COME && largest + fabs(other->wanted) * r->steepest > PAIR_LIMIT) make_room(r, other, from, n, q);
+        if (other->kind == PARTNER_ROUNDED && largest + largest_of(other->q + from, n) > PAIR_LIMIT) keep_limits(other, from, n, low, high);
     }
 #pragma omp simd
     for (int c = 0; c < n; c++) {

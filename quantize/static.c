@@ -162,11 +162,19 @@ static Status save_table(const Static *s, Err *err)
     return s->c->saved->failed ? err_no_memory(err, "the calibration table") : OK;
 }
 
+/* With ends that are given and no repairs the trial only tells which layers take uint8 weights. */
+static int64_t trial_samples(const QuantizeOptions *o)
+{
+    bool chooses = o->calibration == CALIBRATE_AUTO || mixed_asked(o);
+    for (Repair r = 0; r < REPAIR_COUNT && !chooses; r++) chooses = options_repair(o, r);
+    return chooses ? TRIAL_SAMPLES : TRIAL_SAMPLES / TRIAL_SHARE;
+}
+
 static Status quantize_planned(Static *s, Err *err)
 {
     PassContext *c = s->c;
     const QuantizeOptions *o = c->options;
-    TRY(trial_new(s->original, c->calibration, TRIAL_SAMPLES, 0, c->threads, c->max_mem, c->log, &s->trial, err));
+    TRY(trial_new(s->original, c->calibration, trial_samples(o), 0, c->threads, c->max_mem, c->log, &s->trial, err));
     TRY(static_repair_floats(s, err));
     TRY(make_plan(s, err));
     TRY(static_calibrate(s, err));
