@@ -27,7 +27,7 @@ BUILD = pathlib.Path(os.environ.get("BUILD", ROOT / "build")).resolve()
 CACHE = BUILD / "bench" / "engine"
 BEGIN, END = "<!-- engine: begin -->", "<!-- engine: end -->"
 WINDOW = 0.03  # seconds
-PAUSE = 0.01   # before each window: the other's worker threads spin for a while before they sleep
+PAUSE = 0.15    # before each window: until the other's worker threads have stopped spinning; with 0.01 either loses a core to them
 TINY = ("lenet300", "lenet5", "mnist_8", "kws", "digits")  # where the call itself is what counts
 BARS = {True: 0.5, False: 1.0}
 
