@@ -8,8 +8,6 @@
 #include "engine/integer_weights.h"
 #include "engine/ops/common.h"
 
-#define SUM_MOST 65793 /* 255 * 65793 < 2^24 */
-
 typedef struct Dynamic {
     Primitive *product;
     int64_t in_count, out_count;
@@ -56,7 +54,6 @@ static Status product_of(KernelSite *s, Dynamic *d, const IntegerWeights *w)
     int64_t rows = d->in_count / w->channels;
     dnnl_primitive_desc_t desc = NULL;
     dnnl_memory_desc_t plain;
-    const void *packed;
     uint64_t zero = s->input_count > 3 ? s->value[3] : 0;
     Status status;
     float *floats = alloc_array((size_t)(w->channels * w->filters), sizeof *floats);
@@ -64,18 +61,11 @@ static Status product_of(KernelSite *s, Dynamic *d, const IntegerWeights *w)
     for (int64_t i = 0; i < w->channels * w->filters; i++) floats[i] = w->data[i];
     TRY_OUT(primitive_new(s->device, &d->product, s->err));
     TRY_OUT(product_desc(s->device, rows, w->channels, w->filters, false, NULL, &desc, s->err));
-    const dnnl_memory_desc_t *src = dnnl_primitive_desc_query_md(desc, dnnl_query_src_md, 0);
-    const dnnl_memory_desc_t *weights = dnnl_primitive_desc_query_md(desc, dnnl_query_weights_md, 0);
-    const dnnl_memory_desc_t *dst = dnnl_primitive_desc_query_md(desc, dnnl_query_dst_md, 0);
     if (!md_plain(&plain, dnnl_f32, 4, (const int64_t[]){ w->filters, w->channels, 1, 1 })) {
         status = err_set(s->err, ERR_UNSUPPORTED, "empty weights");
         goto out;
     }
-    TRY_OUT(device_pack(s->device, s->value[1], zero << 16 | 1, floats, &plain, weights, &packed, s->err));
-    TRY_OUT(primitive_arg(d->product, DNNL_ARG_SRC, src, ARG_IN, 0, NULL, s->err));
-    TRY_OUT(primitive_arg(d->product, DNNL_ARG_WEIGHTS, weights, ARG_FIXED, 0, packed, s->err));
-    TRY_OUT(primitive_arg(d->product, DNNL_ARG_DST, dst, ARG_OUT, 0, NULL, s->err));
-    TRY_OUT(primitive_create(d->product, desc, s->err));
+    status = primitive_weighted(d->product, desc, s->value[1], zero << 16 | 1, floats, &plain, s->err);
 out:
     if (desc != NULL) dnnl_primitive_desc_destroy(desc);
     free(floats);
@@ -95,11 +85,7 @@ static Status dynamic_prepare(KernelSite *s, void **state)
     d->is_signed = s->in[0].type == DT_INT8;
     d->zero = s->input_count > 2 && s->value[2] != 0;
     d->casts = s->follower_count > 0;
-    TRY_OUT(integer_weights_init(&w, s->constant[1], s->input_count > 3 ? s->constant[3] : NULL, true, s->err));
-    if (w.most > SUM_MOST) {
-        status = err_set(s->err, ERR_UNSUPPORTED, "sums beyond 24 bits");
-        goto out;
-    }
+    TRY_OUT(integer_weights_whole(&w, s->constant[1], s->input_count > 3 ? s->constant[3] : NULL, true, s->err));
     TRY_OUT(product_of(s, d, &w));
     TRY_OUT(device_scratch(s->device, in_bytes(d) + (d->casts ? 0 : (size_t)d->out_count * sizeof(float)), s->err));
     s->unused[1] = true;

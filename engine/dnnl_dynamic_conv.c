@@ -14,7 +14,6 @@
 #include "engine/ops/common.h"
 #include "engine/ops/window.h"
 
-#define SUM_MOST 65793 /* 255 * 65793 < 2^24 */
 #define BLOCK 8
 
 /* A factor or an addend: an input, a constant, or none. */
@@ -163,7 +162,6 @@ static Status convolution(KernelSite *s, DynamicConv *d, const IntegerWeights *w
 {
     dnnl_primitive_desc_t desc = NULL;
     dnnl_memory_desc_t plain;
-    const void *packed;
     int64_t inner;
     uint64_t zero = s->input_count > 3 ? s->value[3] : 0;
     Status status;
@@ -174,7 +172,6 @@ static Status convolution(KernelSite *s, DynamicConv *d, const IntegerWeights *w
     TRY_OUT(primitive_new(s->device, &d->sum, s->err));
     TRY_OUT(describe(s, w, &plain, &desc));
     const dnnl_memory_desc_t *src = dnnl_primitive_desc_query_md(desc, dnnl_query_src_md, 0);
-    const dnnl_memory_desc_t *weights = dnnl_primitive_desc_query_md(desc, dnnl_query_weights_md, 0);
     const dnnl_memory_desc_t *dst = dnnl_primitive_desc_query_md(desc, dnnl_query_dst_md, 0);
     if (!order_as(src, d->is_signed ? dnnl_s8 : dnnl_u8, &d->take.md, &inner) ||
         !order_as(dst, d->casts ? dnnl_f32 : dnnl_s32, &d->make.md, &d->inner)) {
@@ -182,11 +179,7 @@ static Status convolution(KernelSite *s, DynamicConv *d, const IntegerWeights *w
         goto out;
     }
     d->in_count = (int64_t)layout_bytes(&d->take);
-    TRY_OUT(device_pack(s->device, s->value[1], zero << 16 | 1, floats, &plain, weights, &packed, s->err));
-    TRY_OUT(primitive_arg(d->sum, DNNL_ARG_SRC, src, ARG_IN, 0, NULL, s->err));
-    TRY_OUT(primitive_arg(d->sum, DNNL_ARG_WEIGHTS, weights, ARG_FIXED, 0, packed, s->err));
-    TRY_OUT(primitive_arg(d->sum, DNNL_ARG_DST, dst, ARG_OUT, 0, NULL, s->err));
-    TRY_OUT(primitive_create(d->sum, desc, s->err));
+    status = primitive_weighted(d->sum, desc, s->value[1], zero << 16 | 1, floats, &plain, s->err);
 out:
     if (desc != NULL) dnnl_primitive_desc_destroy(desc);
     free(floats);
@@ -203,11 +196,7 @@ static Status conv_prepare(KernelSite *s, void **state)
     d->is_signed = s->in[0].type == DT_INT8;
     d->zero = s->input_count > 2 && s->value[2] != 0;
     take_followers(s, d);
-    TRY_OUT(integer_weights_init(&w, s->constant[1], s->input_count > 3 ? s->constant[3] : NULL, false, s->err));
-    if (w.most > SUM_MOST) {
-        status = err_set(s->err, ERR_UNSUPPORTED, "sums beyond 24 bits");
-        goto out;
-    }
+    TRY_OUT(integer_weights_whole(&w, s->constant[1], s->input_count > 3 ? s->constant[3] : NULL, false, s->err));
     TRY_OUT(convolution(s, d, &w));
     d->pixels = y->dims[2] * y->dims[3];
     d->blocks = (w.filters + d->inner - 1) / d->inner;

@@ -338,3 +338,15 @@ Status device_pack(Device *d, ValueId v, uint64_t variant, const void *data, con
     *out = pack->data;
     return OK;
 }
+
+Status primitive_weighted(Primitive *p, const_dnnl_primitive_desc_t desc, ValueId v, uint64_t variant, const void *data,
+                          const dnnl_memory_desc_t *plain, Err *err)
+{
+    const dnnl_memory_desc_t *weights = dnnl_primitive_desc_query_md(desc, dnnl_query_weights_md, 0);
+    const void *packed;
+    TRY(device_pack(p->device, v, variant, data, plain, weights, &packed, err));
+    TRY(primitive_arg(p, DNNL_ARG_SRC, dnnl_primitive_desc_query_md(desc, dnnl_query_src_md, 0), ARG_IN, 0, NULL, err));
+    TRY(primitive_arg(p, DNNL_ARG_WEIGHTS, weights, ARG_FIXED, 0, packed, err));
+    TRY(primitive_arg(p, DNNL_ARG_DST, dnnl_primitive_desc_query_md(desc, dnnl_query_dst_md, 0), ARG_OUT, 0, NULL, err));
+    return primitive_create(p, desc, err);
+}

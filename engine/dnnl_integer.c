@@ -165,22 +165,14 @@ static Status sum_desc(const IntegerLayer *l, const Shapes *g, const dnnl_memory
 static Status sum_finish(IntegerLayer *l, KernelSite *s, const Shapes *g, Part *part, dnnl_primitive_desc_t desc, int index,
                          const void *data, bool floats)
 {
-    const dnnl_memory_desc_t *src = dnnl_primitive_desc_query_md(desc, dnnl_query_src_md, 0);
-    const dnnl_memory_desc_t *weights = dnnl_primitive_desc_query_md(desc, dnnl_query_weights_md, 0);
-    const dnnl_memory_desc_t *dst = dnnl_primitive_desc_query_md(desc, dnnl_query_dst_md, 0);
     Form f = form_of(s);
     dnnl_memory_desc_t plain;
-    const void *packed;
     /* one value may be packed with several zero points and parts */
     uint64_t zero = f.weight_zero < s->input_count ? s->value[f.weight_zero] : 0;
     uint64_t variant = zero << 16 | (uint64_t)(unsigned)(index + 1) << 1 | floats;
     if (!md_plain(&plain, floats ? dnnl_f32 : dnnl_s8, g->weight_rank, g->weights))
         return err_set(s->err, ERR_UNSUPPORTED, "empty weights");
-    TRY(device_pack(l->device, s->value[f.weight], variant, data, &plain, weights, &packed, s->err));
-    TRY(primitive_arg(part->sum, DNNL_ARG_SRC, src, ARG_IN, 0, NULL, s->err));
-    TRY(primitive_arg(part->sum, DNNL_ARG_WEIGHTS, weights, ARG_FIXED, 0, packed, s->err));
-    TRY(primitive_arg(part->sum, DNNL_ARG_DST, dst, ARG_OUT, 0, NULL, s->err));
-    return primitive_create(part->sum, desc, s->err);
+    return primitive_weighted(part->sum, desc, s->value[f.weight], variant, data, &plain, s->err);
 }
 
 /* Sums of one part by int8 kernels. *found: the library has one that is more than a reference. */

@@ -74,6 +74,10 @@ void site_make(KernelSite *s, Primitive *p, const dnnl_memory_desc_t *md);
  * `data` NULL: t's own bytes; else changed contents, told apart by `variant`. */
 Status device_pack(Device *d, ValueId v, uint64_t variant, const void *data, const dnnl_memory_desc_t *from, const dnnl_memory_desc_t *to,
                    const void **out, Err *err);
+/* Packs the weights of value v, given as `data` in the order `plain`, into the order that desc wants (variant as in device_pack), names
+ * source, weights and result, and creates p. No bias. */
+Status primitive_weighted(Primitive *p, const_dnnl_primitive_desc_t desc, ValueId v, uint64_t variant, const void *data,
+                          const dnnl_memory_desc_t *plain, Err *err);
 
 /* Sees to it that device->scratch has at least `bytes`; asked for when a kernel is prepared, read when it runs. */
 Status device_scratch(Device *d, size_t bytes, Err *err);

@@ -71,6 +71,12 @@ Status integer_weights_init(IntegerWeights *w, const Tensor *q, const Tensor *ze
     return OK;
 }
 
+Status integer_weights_whole(IntegerWeights *w, const Tensor *q, const Tensor *zero, bool columns, Err *err)
+{
+    TRY(integer_weights_init(w, q, zero, columns, err));
+    return w->most <= SUM_MOST ? OK : err_set(err, ERR_UNSUPPORTED, "sums beyond 24 bits");
+}
+
 /* Of different signs the sum is no larger than either. */
 static bool pair_safe(int a, int b)
 {

@@ -17,6 +17,8 @@ typedef struct IntegerWeights {
 
 /* Takes constant weights; `columns`: a matrix [channels, filters] instead. ERR_UNSUPPORTED: one does not fit into 8 bits. */
 Status integer_weights_init(IntegerWeights *w, const Tensor *q, const Tensor *zero, bool columns, Err *err);
+/* The same for a kernel that takes no parts: ERR_UNSUPPORTED, too, where a sum may reach 2^24 against any uint8 input. */
+Status integer_weights_whole(IntegerWeights *w, const Tensor *q, const Tensor *zero, bool columns, Err *err);
 /* Splits them into parts of which each one is exact against any uint8 input:
  *   every sum stays below 2^24, so that kernels may pass it through float32;
  *   with `pairs`, 255 |w0| + 255 |w1| fits 16 bits for neighbours of one sign (x86 without VNNI adds them saturating), else halves.
