@@ -158,6 +158,21 @@ static void trace(const Session *s, const Plan *p, const Step *step, double star
     s->trace(s->trace_user, &t);
 }
 
+bool slot_shown(const Session *s, const Slot *slot)
+{
+    return slot->layout == NULL || (s->unordered && slot->tensor.type == DT_FLOAT && layout_bytes(slot->layout) == slot->tensor.bytes);
+}
+
+/* Shows the observer what a step made: a value itself, or its row-major copy where the value cannot be shown as it is. */
+static Status report_made(const Session *s, const Plan *p, const Step *step, int slot, Err *err)
+{
+    if (slot < 0 || !slot_shown(s, &p->slots[slot])) return OK;
+    int first = slot; /* in the chain of orders, the one made first is the last */
+    while (step->node == 0 && p->slots[first].next >= 0) first = p->slots[first].next;
+    if (first != slot && slot_shown(s, &p->slots[first])) return OK;
+    return report(s, p->slots[slot].value, &p->slots[slot].tensor, err);
+}
+
 static Status run_step(const Session *s, Plan *p, size_t at, Err *err)
 {
     const Step *step = &p->steps[at];
@@ -165,10 +180,7 @@ static Status run_step(const Session *s, Plan *p, size_t at, Err *err)
     double start = s->trace != NULL ? clock_seconds() : 0;
     if (!step->alias) TRY(step->kernel != NULL ? run_kernel(p, step, err) : run_plain(s, p, step, err));
     if (s->trace != NULL) trace(s, p, step, start);
-    for (int i = 0; i < step->out_count; i++) {
-        if (step->out[i] < 0 || p->slots[step->out[i]].layout != NULL) continue;
-        TRY(report(s, p->slots[step->out[i]].value, &p->slots[step->out[i]].tensor, err));
-    }
+    for (int i = 0; s->observe != NULL && i < step->out_count; i++) TRY(report_made(s, p, step, step->out[i], err));
     for (int i = 0; i < step->in_count + step->out_count; i++) { /* the outputs follow the inputs in one array */
         int slot = step->in[i];
         if (slot >= 0 && p->slots[slot].kind == SLOT_DYNAMIC && p->slots[slot].last <= (int)at) tensor_release(&p->slots[slot].tensor);

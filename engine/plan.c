@@ -325,14 +325,15 @@ static Status add_node(Builder *b, NodeId id)
     return add_plain(b, id);
 }
 
-/* Values somebody outside looks at: row-major, and graph outputs until the end. */
+/* Values somebody outside looks at: row-major unless any order will do, and graph outputs until the end. */
 static Status add_wanted(Builder *b, NodeId id)
 {
     const Node *n = graph_node(b->session->graph, id);
-    int slot;
-    for (int i = 0; i < n->output_count; i++)
-        if (n->outputs[i] != 0 && b->session->watched[n->outputs[i]] && b->plan->slot_of[n->outputs[i]] >= 0)
-            TRY(slot_want(b, n->outputs[i], NULL, &slot));
+    for (int i = 0; i < n->output_count; i++) {
+        ValueId v = n->outputs[i];
+        int slot = v != 0 && b->session->watched[v] ? b->plan->slot_of[v] : -1;
+        if (slot >= 0 && !slot_shown(b->session, &b->plan->slots[slot])) TRY(slot_want(b, v, NULL, &slot));
+    }
     return OK;
 }
 

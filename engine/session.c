@@ -291,7 +291,14 @@ Status session_observe(Session *s, const ValueId *values, int count, ObserveFn f
     s->watch_count = fn != NULL ? count : 0;
     s->observe = fn;
     s->user = user;
+    s->unordered = false;
     return OK;
+}
+
+void session_observe_unordered(Session *s)
+{
+    session_drop_plans(s);
+    s->unordered = true;
 }
 
 void session_trace(Session *s, TraceFn fn, void *user)

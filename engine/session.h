@@ -86,6 +86,7 @@ struct Session {
     Tensor *constants; /* [value]: aligned contents of constants and of what follows from them; data NULL elsewhere */
     Budget *budget; /* the main graph's own, shared by its bodies */
     bool *watched;     /* [value] */
+    bool unordered;    /* the observer takes elements in any order */
     int watch_count;
     ObserveFn observe;
     void *user;
@@ -134,6 +135,8 @@ void session_drop_plans(Session *s);
 /* Memory for output i of a run, to be released by the caller: that of an earlier run, when nobody else holds it any more. */
 Status session_output(Session *s, int i, DType type, const Shape *shape, Tensor *out, Err *err);
 
+/* Whether an observer may see the slot as it is: row-major, or every element once and that is enough. */
+bool slot_shown(const Session *s, const Slot *slot);
 /* Runs a plan (execute.c). Outputs with data are written there; others are made. */
 Status plan_execute(Session *s, Plan *p, const Tensor *inputs, Tensor *outputs, Err *err);
 /* One node by its plain forward. `in` has one entry per input (NULL: left out); outputs with data are used as they are, others are

@@ -123,6 +123,7 @@ static Status watch(Sweep *w, Session *session, Err *err)
         seen[v] = true;
     }
     if (status == OK) status = session_observe(session, values, count, observe, w, err);
+    if (status == OK && w->first_entry == w->end_entry) session_observe_unordered(session); /* only columns need the places */
     free(seen);
     free(values);
     return status;

@@ -15,12 +15,12 @@ static Tensor noise(const int64_t *dims, int rank, uint64_t seed)
 }
 
 /* x [N,3,8,8] -> Conv -> Relu -> Conv + shortcut -> Relu -> GlobalAveragePool -> Reshape [0,-1] -> Gemm. */
-static Graph *make_network(void)
+static Graph *make_wide(int64_t channels)
 {
     Graph *g = build_new(17);
     ValueId x = build_input(g, "x", DT_FLOAT, DIMS(DIM_UNKNOWN, 3, 8, 8));
-    ValueId w1 = build_weight(g, "w1", 1, DIMS(9, 3, 3, 3)), w2 = build_weight(g, "w2", 2, DIMS(9, 9, 3, 3));
-    ValueId w3 = build_weight(g, "w3", 3, DIMS(9, 4)), to = build_constant(g, "to", DT_INT64, (double[]){ 0, -1 }, DIMS(2));
+    ValueId w1 = build_weight(g, "w1", 1, DIMS(channels, 3, 3, 3)), w2 = build_weight(g, "w2", 2, DIMS(channels, channels, 3, 3));
+    ValueId w3 = build_weight(g, "w3", 3, DIMS(channels, 4)), to = build_constant(g, "to", DT_INT64, (double[]){ 0, -1 }, DIMS(2));
     Err err;
     ValueId a = build_node(g, "Conv", "a", x, w1, -1), b = build_node(g, "Relu", "b", a, -1), c = build_node(g, "Conv", "c", b, w2, -1);
     const int64_t same[] = { 1, 1, 1, 1 };
@@ -32,6 +32,11 @@ static Graph *make_network(void)
     build_output(g, build_node(g, "Gemm", "y", f, w3, -1));
     build_ready(g);
     return g;
+}
+
+static Graph *make_network(void)
+{
+    return make_wide(9);
 }
 
 static Session *open_session(const Graph *g, SessionOptions options)
@@ -138,6 +143,39 @@ static void test_observe(void **state)
     }
     for (int i = 0; i < COUNT; i++) assert_near(seen[0].sum[i], seen[1].sum[i], 1e-3);
     graph_free(g);
+}
+
+/* In any order: still every element of every value once, whether the library pads the channels (9) or not (16). */
+static void test_observe_unordered(void **state)
+{
+    (void)state;
+    static const char *const names[] = { "x", "a", "b", "c", "d", "e", "y" };
+    enum { COUNT = sizeof names / sizeof *names };
+    for (int64_t channels = 9; channels <= 16; channels += 7) {
+        Graph *g = make_wide(channels);
+        Watch seen[2] = { { 0 } };
+        size_t steps[2] = { 0 };
+        for (int unordered = 0; unordered < 2; unordered++) {
+            Session *s = open_session(g, (SessionOptions){ .threads = 1 });
+            seen[unordered].session = s;
+            ValueId values[COUNT];
+            for (int i = 0; i < COUNT; i++) values[i] = graph_find_value(session_graph(s), str_of(names[i]));
+            Err err;
+            Tensor x = noise(DIMS(3, 3, 8, 8), 1);
+            assert_ok(session_observe(s, values, COUNT, watch, &seen[unordered], &err), &err);
+            if (unordered) session_observe_unordered(s);
+            Tensor y = run(s, &x);
+            assert_string_equal(seen[unordered].order, "x a b c d e y ");
+            for (int i = 0; i < PLAN_CACHE; i++)
+                if (s->plans[i] != NULL) steps[unordered] = s->plans[i]->step_count;
+            tensor_release(&x);
+            tensor_release(&y);
+            session_free(s);
+        }
+        for (int i = 0; i < COUNT; i++) assert_near(seen[0].sum[i], seen[1].sum[i], 1e-3);
+        assert_true(steps[1] <= steps[0]);
+        graph_free(g);
+    }
 }
 
 static void test_observer_stops_the_run(void **state)
@@ -366,7 +404,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_batches_and_plans),
-        cmocka_unit_test(test_observe),
+        cmocka_unit_test(test_observe), cmocka_unit_test(test_observe_unordered),
         cmocka_unit_test(test_observer_stops_the_run),
         cmocka_unit_test(test_data_dependent_shapes),
         cmocka_unit_test(test_memory_of_weights),
