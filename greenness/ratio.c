@@ -4,15 +4,13 @@
 #include <stdlib.h>
 
 #include "base/bytes.h"
-#include "base/rng.h"
 #include "greenness/statistics.h"
 
 #define OUTLIER 5.0        /* median absolute deviations, scaled to standard deviations of a normal distribution */
 #define MAD_SCALE 1.4826
 #define NULL_RESAMPLES 2000
-#define NULL_QUANTILE 0.99
+#define NULL_CHANCE 0.01   /* of the band to be left without a difference */
 #define NULL_LEAST 0.005   /* alignment, page placement and the like shift a process's windows by this much without showing in pairs */
-#define NULL_DRAWN 200     /* medians of more are narrower by the square root */
 #define EXACT 50
 
 typedef struct Magnitude {
@@ -143,33 +141,44 @@ Status ratio_of(const double *before, const double *after, int count, int resamp
     return status;
 }
 
-/* The quantile of |median| over draws of `pairs` values with random signs: either window of a null pair could have been the first. */
-static double chance_width(const double *logs, int n, int all, double *drawn, double *medians, Rng *rng)
+/* Chance that the median of `pairs` null pairs lies farther from 0 than the k-th smallest of `n` others' sizes. It is the same for every
+ * distribution: either window of a null pair could have been the first, so signs are fair coins, and any order of all sizes is as likely
+ * as any other. j counts the new pairs that are larger in size; of these so many must point one way as reach the middle. The middle two
+ * of an even number count as the outer one. */
+static double chance_beyond(int n, int k, int pairs)
 {
-    int pairs = all < NULL_DRAWN ? all : NULL_DRAWN;
-    for (int i = 0; i < NULL_RESAMPLES; i++) {
-        for (int k = 0; k < pairs; k++) {
-            double value = logs[rng_below(rng, (uint64_t)n)];
-            drawn[k] = (rng_u64(rng) & 1) != 0 ? value : -value;
-        }
-        medians[i] = fabs(statistics_median(drawn, pairs));
+    int middle = (pairs + 1) / 2;
+    double sum = 0, one_way = 2 * exp2(-middle), all = statistics_log_choose(n + pairs, pairs);
+    for (int j = middle; j <= pairs; j++) {
+        if (j > middle) one_way += exp(statistics_log_choose(j - 1, middle - 1) - (j - 1) * log(2));
+        sum += fmin(one_way, 1) * exp(statistics_log_choose(n - k + j, j) + statistics_log_choose(k - 1 + pairs - j, pairs - j) - all);
     }
-    qsort(medians, NULL_RESAMPLES, sizeof *medians, by_value);
-    return medians[(int)(NULL_QUANTILE * (NULL_RESAMPLES - 1) + 0.5)] * sqrt((double)pairs / all);
+    return sum;
+}
+
+/* The size beyond which the median of `pairs` null pairs lies once in a hundred times, from the sizes of n others; sorts `sizes`. */
+static double chance_width(double *sizes, int n, int pairs)
+{
+    int low = 1, high = n;
+    while (low < high) {
+        int k = (low + high) / 2;
+        if (chance_beyond(n, k, pairs) <= NULL_CHANCE) high = k;
+        else low = k + 1;
+    }
+    qsort(sizes, (size_t)n, sizeof *sizes, by_value);
+    return sizes[low - 1];
 }
 
 Status null_band_of(const double *first, const double *second, int count, int pairs, uint64_t seed, NullBand *out, Err *err)
 {
     *out = (NullBand){ .low = NAN, .high = NAN, .median = NAN, .own_low = NAN, .own_high = NAN };
-    double *logs = alloc_array((size_t)count + 1, sizeof *logs), *drawn = alloc_array(NULL_DRAWN, sizeof *drawn);
-    double *medians = alloc_array(NULL_RESAMPLES, sizeof *medians);
-    Status status = logs != NULL && drawn != NULL && medians != NULL ? OK : err_no_memory(err, "the null test");
+    double *logs = alloc_array((size_t)count + 1, sizeof *logs), *sizes = alloc_array((size_t)count + 1, sizeof *sizes);
+    Status status = logs != NULL && sizes != NULL ? OK : err_no_memory(err, "the null test");
     if (status == OK) out->pairs = log_ratios(first, second, count, logs, NULL);
     if (status == OK && out->pairs > 0) {
         Interval own;
-        Rng rng;
-        rng_init(&rng, seed);
-        double width = chance_width(logs, out->pairs, pairs > 0 ? pairs : out->pairs, drawn, medians, &rng);
+        for (int i = 0; i < out->pairs; i++) sizes[i] = fabs(logs[i]);
+        double width = chance_width(sizes, out->pairs, pairs > 0 ? pairs : out->pairs);
         status = statistics_interval(logs, out->pairs, NULL_RESAMPLES, seed, &own, err);
         if (status == OK) {
             out->median = exp(own.median);
@@ -183,8 +192,7 @@ Status null_band_of(const double *first, const double *second, int count, int pa
         }
     }
     free(logs);
-    free(drawn);
-    free(medians);
+    free(sizes);
     return status;
 }
 

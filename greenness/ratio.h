@@ -9,7 +9,7 @@
 /* after[i] / before[i]; pairs with a NaN or what is not above 0 are lost. `outlier` (may be NULL) gets a flag for each. Without pairs the
  * ratio is NaN. The verdict is left VERDICT_NONE. ERR_MEMORY. */
 Status ratio_of(const double *before, const double *after, int count, int resamples, uint64_t seed, Ratio *out, bool *outlier, Err *err);
-/* The same network twice: how far from 1 the median of `pairs` pairs comes by chance, once in a hundred times. */
+/* The same network twice: how far from 1 the median of `pairs` pairs comes by chance, once in a hundred times; of few null pairs, too. */
 Status null_band_of(const double *first, const double *second, int count, int pairs, uint64_t seed, NullBand *out, Err *err);
 /* Less or more: the interval excludes 1 and lies outside the band, and the pairs are enough. */
 Verdict ratio_verdict(const Ratio *r, const NullBand *null);

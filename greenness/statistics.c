@@ -1,5 +1,6 @@
 #include "greenness/statistics.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -38,6 +39,26 @@ static double resampled_median(const double *sorted, int count, int *drawn, Rng 
     return sum;
 }
 
+double statistics_log_choose(int n, int k)
+{
+    int sign;
+    return lgamma_r(n + 1.0, &sign) - lgamma_r(k + 1.0, &sign) - lgamma_r(n - k + 1.0, &sign);
+}
+
+/* The largest r for which the r-th smallest and the r-th largest of n values hold the median between them with 95 %, as signs fall evenly on
+ * both sides of it; 0: too few values for that. */
+static int sign_rank(int n)
+{
+    double below = 0;
+    int r = 0;
+    while (r < n / 2) {
+        below += exp(statistics_log_choose(n, r) - n * log(2));
+        if (2 * below > 0.05) break;
+        r++;
+    }
+    return r;
+}
+
 Status statistics_interval(double *values, int count, int resamples, uint64_t seed, Interval *out, Err *err)
 {
     int *drawn = alloc_array((size_t)count, sizeof *drawn);
@@ -53,6 +74,9 @@ Status statistics_interval(double *values, int count, int resamples, uint64_t se
         qsort(medians, (size_t)resamples, sizeof *medians, compare);
         out->low = medians[(int)(0.025 * (resamples - 1) + 0.5)];
         out->high = medians[(int)(0.975 * (resamples - 1) + 0.5)];
+        int rank = sign_rank(count);
+        out->low = fmin(out->low, values[rank > 0 ? rank - 1 : 0]);
+        out->high = fmax(out->high, values[rank > 0 ? count - rank : count - 1]);
     }
     free(drawn);
     free(medians);

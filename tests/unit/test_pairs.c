@@ -1,7 +1,11 @@
 #include "fake_tree.h"
 
+#include <math.h>
+
+#include "base/rng.h"
 #include "greenness/environment.h"
 #include "greenness/ratio.h"
+#include "greenness/statistics.h"
 
 /* ---- pairs ---- */
 
@@ -77,6 +81,38 @@ static void test_wilcoxon(void **state)
     assert_near(p_of(many, 60), 0.016901653275967533, 1e-9);
 }
 
+/* A third window of the same network lies inside the band but for one time in a hundred, whatever the noise looks like. Two thirds of all
+ * windows are of one size here, or all differ; one in fifty is three times as long. */
+static double same_window(Rng *rng, bool even)
+{
+    double noise = even ? 0.05 * rng_normal(rng) : rng_uniform(rng) < 0.67 ? 0.001 * rng_normal(rng) : 0.1;
+    return exp(noise) * (rng_uniform(rng) < 0.02 ? 3 : 1);
+}
+
+static void test_null_band_covers(void **state)
+{
+    (void)state;
+    static const struct { int pairs; bool even; } rows[] = { { 6, true }, { 9, true }, { 15, true }, { 16, true }, { 15, false }, { 60, true } };
+    Err err;
+    Rng rng;
+    rng_init(&rng, 23);
+    for (size_t k = 0; k < sizeof rows / sizeof *rows; k++) {
+        int inside = 0;
+        for (int trial = 0; trial < 1000; trial++) {
+            double windows[3][60], logs[60];
+            NullBand band;
+            for (int i = 0; i < rows[k].pairs; i++) {
+                for (int w = 0; w < 3; w++) windows[w][i] = same_window(&rng, rows[k].even);
+                logs[i] = log(windows[2][i] / windows[0][i]);
+            }
+            assert_ok(null_band_of(windows[0], windows[1], rows[k].pairs, rows[k].pairs, 1, &band, &err), &err);
+            double median = exp(statistics_median(logs, rows[k].pairs));
+            inside += band.low <= median && median <= band.high;
+        }
+        if (inside < 982) fail_msg("%d %s pairs: %d of 1000", rows[k].pairs, rows[k].even ? "even" : "lumpy", inside);
+    }
+}
+
 /* ---- surroundings ---- */
 
 static void put_surroundings(const char *stat, const char *mhz, const char *temp, const char *throttle, const char *waits)
@@ -145,6 +181,7 @@ int main(void)
         cmocka_unit_test(test_ratio),
         cmocka_unit_test(test_verdict),
         cmocka_unit_test(test_wilcoxon),
+        cmocka_unit_test(test_null_band_covers),
         ROW(test_surroundings),
         ROW(test_surroundings_of_nothing),
     };
