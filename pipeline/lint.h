@@ -63,7 +63,8 @@ typedef struct Lint {
     int advice_count;
     size_t advice_capacity;
     int layers, integer_layers, weight_layers, others, integer_others;
-    int lost;           /* layers that are quantized and run in float all the same */
+    int lost;           /* layers that are quantized and run in float all the same, */
+    int unpacked;       /* and those of which only the weights are: they become float when the network is loaded */
 } Lint;
 
 /* `path` is for print and JSON. Never runs the network; shapes may be unknown. */

@@ -34,12 +34,13 @@ static void print_layers(const Lint *l, bool all, StrBuf *b)
     table_release(&t);
 }
 
-static void print_reasons(const Lint *l, Fate fate, bool layers, const char *title, StrBuf *b)
+static void print_reasons(const Lint *l, Fate fate, bool layers, bool unpacked, const char *title, StrBuf *b)
 {
     bool first = true;
     for (int i = 0; i < l->count; i++) {
         const LintItem *item = &l->items[i];
-        if (item->ruling.fate != fate || item->layer != layers) continue;
+        if (item->ruling.fate != fate || item->layer != layers || item->ruling.unpacked != unpacked) continue;
+        if (fate == FATE_FLOAT && item->ruling.reason.len == 0) continue; /* print_untouched */
         if (first) strbuf_printf(b, "%s\n", title);
         first = false;
         strbuf_printf(b, "  %.*s '", STR_ARG(item->type));
@@ -52,7 +53,7 @@ static void print_untouched(const Lint *l, StrBuf *b)
 {
     int count = 0;
     for (int i = 0; i < l->count; i++) {
-        if (l->items[i].ruling.fate != FATE_FLOAT) continue;
+        if (l->items[i].ruling.fate != FATE_FLOAT || l->items[i].ruling.reason.len > 0) continue;
         strbuf_add(b, count++ == 0 ? "not quantized\n  '" : ", '");
         text_safe(l->items[i].name, b);
         strbuf_add(b, "'");
@@ -88,12 +89,15 @@ void lint_print(const Lint *l, bool all, StrBuf *b)
     strbuf_printf(b, "%d of %d layer%s run%s as integers", l->integer_layers, l->layers, l->layers == 1 ? "" : "s",
                   l->integer_layers == 1 && l->layers == 1 ? "s" : "");
     if (l->weight_layers > 0) strbuf_printf(b, ", %d on integer weights in float", l->weight_layers);
+    if (l->unpacked > 0) strbuf_printf(b, ", %d in float on weights stored as integers", l->unpacked);
     if (l->others > 0) strbuf_printf(b, "; %d of %d other nodes between them", l->integer_others, l->others);
     strbuf_add(b, "\n");
-    print_reasons(l, FATE_LOST, true, "quantized, and runs in float", b);
-    print_reasons(l, FATE_WEIGHTS, true, "integer weights only", b);
+    print_reasons(l, FATE_LOST, true, false, "quantized, and runs in float", b);
+    print_reasons(l, FATE_WEIGHTS, true, false, "integer weights only", b);
+    print_reasons(l, FATE_LOST, true, true, "weights stored as integers, which become float", b);
+    print_reasons(l, FATE_FLOAT, true, false, "not quantized, and reads what is", b);
     print_untouched(l, b);
-    print_reasons(l, FATE_LOST, false, "other nodes in float between quantized ones", b);
+    print_reasons(l, FATE_LOST, false, false, "other nodes in float between quantized ones", b);
     bool first = true;
     for (int kind = 0; kind < ADVICE_COUNT; kind++) print_advice(l, (AdviceKind)kind, &first, b);
 }
@@ -132,6 +136,7 @@ cJSON *lint_json(const Lint *l)
     cJSON_AddNumberToObject(json, "integer_layers", l->integer_layers);
     cJSON_AddNumberToObject(json, "weight_layers", l->weight_layers);
     cJSON_AddNumberToObject(json, "lost_layers", l->lost);
+    cJSON_AddNumberToObject(json, "unpacked_layers", l->unpacked);
     cJSON_AddNumberToObject(json, "others", l->others);
     cJSON_AddNumberToObject(json, "integer_others", l->integer_others);
     cJSON *items = cJSON_AddArrayToObject(json, "nodes"), *advice = cJSON_AddArrayToObject(json, "advice");

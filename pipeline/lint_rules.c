@@ -180,43 +180,6 @@ static const Rule *find_rule(const Sim *s, int node)
     return NULL;
 }
 
-static void judge_group(Group *g, const RuleSet *rules, Ruling *out)
-{
-    const Rule *rule = find_rule(g->s, g->node);
-    const SimNode *n = &g->s->nodes[g->node];
-    bool layer = listed(float_layers, n->type);
-    out->fate = FATE_LOST;
-    if (rules->gpu) {
-        if (!layer || str_is(n->type, "LSTM") || str_is(n->type, "GRU") || str_is(n->type, "RNN")) {
-            if (layer) group_fail(g, "graphics processors have no integer kernel for %.*s", STR_ARG(n->type));
-            else out->fate = FATE_FLOAT;
-        } else if (lint_gpu_fits(g)) {
-            *out = (Ruling){ .fate = FATE_INTEGER, .kernel = str_is(n->type, "Conv") ? "int8 convolution" : "int8 product" };
-        }
-        return;
-    }
-    if (rule == NULL) {
-        group_fail(g, "ONNX Runtime has no integer kernel for %.*s", STR_ARG(n->type));
-        return;
-    }
-    if (graph_opset(g->s->g, STR("")) < rule->opset) {
-        group_fail(g, "%s of integers begins with opset %d and this is opset %lld; raise it", rule->op, rule->opset,
-                   (long long)graph_opset(g->s->g, STR("")));
-        return;
-    }
-    bool matrix = rule->kind == KIND_MATMUL || rule->kind == KIND_GEMM;
-    int first = n->input_count > 0 ? sim_producer(g->s, n->inputs[0], "DequantizeLinear") : 0;
-    if ((layer && first == 0) && (matrix || g->dq_count > 0)) {
-        if (g->clamp != 0 && matrix) group_fail(g, "a Relu or Clip follows it, and products on integer weights are not fused with one");
-        else if (lint_weights_alone(g)) *out = (Ruling){ .fate = FATE_INTEGER, .kernel = "MatMulNBits" };
-        return;
-    }
-    if (group_clamp_fits(g) && check(g, rule, rules)) {
-        bool to_float = rule->kind == KIND_MATMUL && g->q_count == 0;
-        *out = (Ruling){ .fate = FATE_INTEGER, .kernel = to_float ? "MatMulIntegerToFloat" : rule->kernel };
-    }
-}
-
 /* A node that moves its first input in a way that is known beforehand. */
 static bool is_move(const Sim *s, int node)
 {
@@ -241,6 +204,48 @@ static int constant_dq(const Sim *s, int value)
     return 0;
 }
 
+static void judge_group(Group *g, const RuleSet *rules, Ruling *out)
+{
+    const Rule *rule = find_rule(g->s, g->node);
+    const SimNode *n = &g->s->nodes[g->node];
+    bool layer = listed(float_layers, n->type);
+    out->fate = FATE_LOST;
+    if (rules->gpu) {
+        if (!layer || str_is(n->type, "LSTM") || str_is(n->type, "GRU") || str_is(n->type, "RNN")) {
+            if (layer) group_fail(g, "graphics processors have no integer kernel for %.*s", STR_ARG(n->type));
+            else out->fate = FATE_FLOAT;
+        } else if (lint_gpu_fits(g)) {
+            *out = (Ruling){ .fate = FATE_INTEGER, .kernel = str_is(n->type, "Conv") ? "int8 convolution" : "int8 product" };
+        }
+        return;
+    }
+    if (rule == NULL) {
+        group_fail(g, "ONNX Runtime has no integer kernel for %.*s", STR_ARG(n->type));
+        return;
+    }
+    if (graph_opset(g->s->g, STR("")) < rule->opset) {
+        group_fail(g, "%s of integers begins with opset %d and this is opset %lld; raise it", rule->op, rule->opset,
+                   (long long)graph_opset(g->s->g, STR("")));
+        return;
+    }
+    if (sim_is(g->s, g->node, "Gather") && g->q_count == 0 && constant_dq(g->s, n->inputs[0]) != 0) {
+        group_fail(g, "its table becomes float as a whole, so only the file is smaller; GatherBlockQuantized reads the rows that are looked "
+                      "up: `pare pass quantize --mode=weights --format=nbits` writes it");
+        return;
+    }
+    bool matrix = rule->kind == KIND_MATMUL || rule->kind == KIND_GEMM;
+    int first = n->input_count > 0 ? sim_producer(g->s, n->inputs[0], "DequantizeLinear") : 0;
+    if ((layer && first == 0) && (matrix || g->dq_count > 0)) {
+        if (g->clamp != 0 && matrix) group_fail(g, "a Relu or Clip follows it, and products on integer weights are not fused with one");
+        else if (lint_weights_alone(g)) *out = (Ruling){ .fate = FATE_INTEGER, .kernel = "MatMulNBits" };
+        return;
+    }
+    if (group_clamp_fits(g) && check(g, rule, rules)) {
+        bool to_float = rule->kind == KIND_MATMUL && g->q_count == 0;
+        *out = (Ruling){ .fate = FATE_INTEGER, .kernel = to_float ? "MatMulIntegerToFloat" : rule->kernel };
+    }
+}
+
 /* Bits of a layer's quantized weights where its input is not quantized; 0: it is not so. */
 static int lone_weight_bits(const Sim *s, int node)
 {
@@ -261,6 +266,14 @@ static Str reason_text(Group *g, const Ruling *r, Arena *arena)
     return arena_printf(arena, "weights quantized (%d-bit), computed in float32: %s", r->weight_bits, g->why.data);
 }
 
+/* Neither weights nor another second operand in integers: what it reads is dequantized for others' sake. */
+static bool second_is_float(const Sim *s, int node)
+{
+    const SimNode *n = &s->nodes[node];
+    int second = n->input_count > 1 ? n->inputs[1] : 0;
+    return listed(float_layers, n->type) && sim_producer(s, second, "DequantizeLinear") == 0 && constant_dq(s, second) == 0;
+}
+
 Status lint_judge(const Sim *s, int node, const RuleSet *rules, Arena *arena, Ruling *out, Err *err)
 {
     *out = (Ruling){ .fate = FATE_FLOAT };
@@ -269,17 +282,19 @@ Status lint_judge(const Sim *s, int node, const RuleSet *rules, Arena *arena, Ru
     if (sim_is(s, node, "QuantizeLinear") || sim_is(s, node, "DequantizeLinear")) return OK;
     if (sim_is(s, node, "Identity") || sim_is(s, node, "Dropout")) return OK; /* dropped by every runtime */
     bool found = group_find(&g);
-    bool touched = g.dq_count > 0 || (g.q_count > 0 && lint_is_layer(n->type));
+    bool touched = g.dq_count > 0; /* what only hands its result to QuantizeLinear is not quantized itself */
     bool weights = n->output_count > 0 && is_move(s, node) && constant_dq(s, n->outputs[0]) != 0; /* on their way to a layer */
     int bits = lone_weight_bits(s, node);
     if (found && !weights && !lint_integer_op(s, node, rules, &g, out) && touched) judge_group(&g, rules, out);
+    if (out->fate == FATE_LOST && bits == 0 && second_is_float(s, node)) out->fate = FATE_FLOAT;
     if (out->fate == FATE_LOST || (out->fate == FATE_FLOAT && bits > 0)) {
         out->fate = FATE_LOST;
         out->weight_bits = bits;
+        out->unpacked = bits > 0 && g.q_count == 0;
     }
     if (out->weight_bits > 0 && g.why.data == NULL) lint_weights_alone(&g); /* moved on the way, where no kernel looks for them */
     Status status = found && !g.why.failed ? OK : err_no_memory(err, "a group of nodes");
-    if (status == OK && g.why.data != NULL && out->fate != FATE_INTEGER && out->fate != FATE_FLOAT) {
+    if (status == OK && g.why.data != NULL && out->fate != FATE_INTEGER) {
         out->reason = reason_text(&g, out, arena);
         if (out->reason.data == NULL) status = err_no_memory(err, "a reason");
     }

@@ -15,3 +15,10 @@ cd "$OLDPWD"
 t lint w4.onnx
 t lint --json w4.onnx | grep weight_bits
 t lint w4n.onnx | tail -4
+# weights quantized alone were asked for: no failure, unless that is asked for too
+t lint --strict w4.onnx | tail -1
+t lint --strict-weights w4.onnx | tail -2
+t lint --strict-weights w4n.onnx | tail -1
+t lint --strict-weights "$DATA"/quantized.onnx | tail -2
+# a table, and a product of activations that only hands its result on
+t lint --all --strict "$DATA"/words.onnx

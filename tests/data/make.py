@@ -199,3 +199,14 @@ at = q.node("Gemm", [q.pair("flat8", at, 0.2, np.uint8(20)), q.frozen("fc_w", np
 at = q.node("MatMul", [q.pair("fc8", at, 0.3, np.uint8(100)), q.frozen("head_w", np.full((6, 3), 200, np.uint8), 0.01)], "head", "y")
 q.node("MatMul", [at, q.constant("last_w", np.ones((3, 2), np.float32))], "last", "z")
 save("quantized.onnx", q.nodes, [value("x", ["N", 2, 4, 4])], [value("y", ["N", 3]), value("z", ["N", 2])], q.weights)
+
+# words.onnx: a table in integers, products of two activations of which one hands its result to
+# QuantizeLinear behind a Transpose, a layer with float weights beside one with integers
+w = Quantized()
+at = w.node("Gather", [w.frozen("table", rng.integers(-127, 128, (16, 8)).astype(np.int8), np.full(16, 0.01)), "tokens"], "look_up")
+keys = w.node("Transpose", [at], "keys", perm=[0, 2, 1])
+shares = w.node("Softmax", [w.node("MatMul", [at, keys], "scores")], "shares", axis=-1)
+at = w.node("Transpose", [w.node("MatMul", [shares, at], "mix")], "across", perm=[0, 2, 1])
+w.node("MatMul", [w.pair("across8", at, 0.01, np.uint8(128)), w.frozen("head_w", np.full((4, 3), 7, np.int8), 0.01)], "head", "y")
+w.node("MatMul", ["across8", w.constant("tail_w", np.ones((4, 2), np.float32))], "tail", "z")
+save("words.onnx", w.nodes, [value("tokens", ["N", 4], TensorProto.INT64)], [value("y", ["N", 8, 3]), value("z", ["N", 8, 2])], w.weights)
