@@ -134,7 +134,8 @@ Status protocol_open_source(Protocol *p, const SourceKind *after, Err *err)
             return err_set(err, ERR_USAGE, "a %s that tells its power every %.3g s needs %d windows of %.3g s: "
                            "give --budget=%.0f", kind == &source_meter ? "meter" : "sensor", interval, windows, least, budget);
         }
-        warn(&p->out->warnings, "%s was not used: its windows of %.3g s need a budget of %.0f s", s->kind->title, least, budget);
+        warn(&p->out->warnings, "%s was not used: its windows of %.3g s need a budget of %.0f s%s%.80s", s->kind->title, least, budget,
+             s->note[0] != '\0' ? "; " : "", s->note);
         after = s->kind;
         source_close(s);
     }

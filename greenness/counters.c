@@ -12,6 +12,9 @@
 
 #define TWIN_JOULES 130e-6 /* one count is at most 61 microjoules; two counters that differ by no more than two tell the same */
 #define QUIET_PASSES 8
+#define PSYS_STEP 1.0      /* joules; in finer units a value is a whole number of them once in ten thousand times */
+#define PSYS_WATTS 10.0    /* a platform that draws no more still moves so often that */
+#define PSYS_WINDOW 10.0   /* seconds are 100 steps */
 
 void *counters_rapl(Source *s, size_t size)
 {
@@ -26,6 +29,17 @@ void *counters_rapl(Source *s, size_t size)
         snprintf(s->reason, sizeof s->reason, "out of memory");
     }
     return state;
+}
+
+void counters_psys(Source *s, const CounterSet *c)
+{
+    const Counter *k = &c->items[0];
+    if (c->count == 0 || k->part != COUNTER_PSYS || k->last % (uint64_t)llround(PSYS_STEP / k->unit) != 0) return;
+    s->step_joules = PSYS_STEP;
+    s->update_seconds = PSYS_STEP / PSYS_WATTS;
+    s->least_window = PSYS_WINDOW;
+    snprintf(s->resolution, sizeof s->resolution, "%g J", PSYS_STEP);
+    snprintf(s->note, sizeof s->note, "psys moves in steps of %g J here: windows last %g s and more", PSYS_STEP, PSYS_WINDOW);
 }
 
 static bool read_one(const CounterSet *c, const Counter *k, uint64_t *out, char *reason, size_t size)

@@ -33,6 +33,10 @@ struct Source;
 /* What every reader of RAPL counters says of itself, and its zeroed state of `size` bytes; NULL with reason: out of memory. */
 void *counters_rapl(struct Source *s, size_t size);
 
+/* Where psys stands alone: how fine it is, and so how long a window must be. Its unit is 1 J on some processors (Sapphire Rapids), which
+ * shows in its value. Call once counters are added. */
+void counters_psys(struct Source *s, const CounterSet *c);
+
 /* Takes over fd; the caller has filled the rest. False with reason when full or when it cannot be read: fd is closed. */
 bool counters_add(CounterSet *c, const Counter *counter);
 /* Joules since the call before, or since they were added. False with reason: unreadable, fell back without a known range, could have

@@ -9,6 +9,7 @@
 #define SLEEP_SECONDS 0.1 /* difference of the clocks over a window from which the machine slept */
 #define SLEW 1e-3         /* what keeping time by network may bend the real clock by: 500 ppm, doubled */
 #define STEP_SECONDS 0.02
+#define COARSE 0.02       /* a step may be this share of a window's joules */
 #define LATE 10           /* polls missed in a row from which on a sampled power is a guess */
 
 const char *provenance_text(Provenance p)
@@ -195,12 +196,15 @@ static bool clocks_held(const Source *s, Reading *r)
 static void judge(const Source *s, Reading *r)
 {
     r->watts = r->joules / r->seconds;
-    r->resolution = 2 * s->update_seconds / r->seconds;
+    r->resolution = fmax(2 * s->update_seconds / r->seconds, s->step_joules > 0 ? s->step_joules / r->joules : 0);
     if (!isfinite(r->joules) || r->joules < 0) {
         snprintf(r->reason, sizeof r->reason, "%g J is no energy", r->joules);
         drop(r, r->reason);
     } else if (provenance_measured(s->provenance) && r->joules == 0) {
         snprintf(r->reason, sizeof r->reason, "the counter stood still for %.2f s", r->seconds);
+        drop(r, r->reason);
+    } else if (r->joules * COARSE < s->step_joules) {
+        snprintf(r->reason, sizeof r->reason, "%.4g J in steps of %g J: a window needs %g J", r->joules, s->step_joules, s->step_joules / COARSE);
         drop(r, r->reason);
     } else if (provenance_measured(s->provenance) && r->watts > s->limit_watts) {
         snprintf(r->reason, sizeof r->reason, "%.4g W: over the %.4g W that are possible", r->watts, s->limit_watts);

@@ -110,6 +110,7 @@ typedef struct Source {
     char fix[2 * SOURCE_TEXT];/* what to do about it, commands included; lines end in '\n' but the last; may be empty */
     double factor;            /* uncertainty of absolute figures: the truth lies within value / factor .. value * factor (1.1: 10 %) */
     double update_seconds;    /* how often it moves; a window of T seconds is doubtful by 2 * update / T */
+    double step_joules;       /* it moves by so much at a time; 0: finer than matters. A window of few steps is dropped */
     double least_window;      /* seconds a window must last to be worth reading */
     double poll_seconds;      /* source_poll at least so often inside a window; 0: edges only */
     double limit_watts;       /* four times the plausible power: above it a reading lies */

@@ -148,6 +148,7 @@ static void perf_open(Source *s)
     s->readiness = SOURCE_READY;
     s->limit_watts = 4 * WATTS_PACKAGE * (counters_number(c, COUNTER_PACKAGE) > 0 ? counters_number(c, COUNTER_PACKAGE) : 1);
     describe(s, c);
+    counters_psys(s, c);
     if (counters_number(c, COUNTER_PACKAGE) > 0 && counters_number(c, COUNTER_DRAM) == 0)
         snprintf(s->note, sizeof s->note, "no counter for memory on this machine: what memory draws is missing");
 }

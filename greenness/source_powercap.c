@@ -176,9 +176,8 @@ static void powercap_open(Source *s)
     s->limit_watts = 4 * p->watts;
     s->poll_seconds = isfinite(p->wrap_seconds) ? p->wrap_seconds / 4 : 0;
     describe(s, p);
-    if (counters_number(&p->set, COUNTER_PACKAGE) == 0)
-        snprintf(s->note, sizeof s->note, "psys may move in steps of 1 J (Sapphire Rapids); take windows of 10 s and more");
-    else if (counters_number(&p->set, COUNTER_DRAM) == 0)
+    counters_psys(s, &p->set);
+    if (counters_number(&p->set, COUNTER_PACKAGE) > 0 && counters_number(&p->set, COUNTER_DRAM) == 0)
         snprintf(s->note, sizeof s->note, "no counter for memory on this machine: what memory draws is missing");
 }
 

@@ -15,6 +15,7 @@ typedef struct FakeMachine {
     double spikes;                  /* share of calls that take three times as long */
     int64_t calls;
     bool stopped;                   /* the counter */
+    double step;                    /* joules by which it moves; 0: fine enough */
     Rng rng;
     int counter;                    /* fd of the counter's file; 0: none */
     void (*fault)(struct FakeMachine *m); /* before every call */
@@ -35,7 +36,7 @@ static void machine_clock(void *context, SourceTime *now)
     char text[32];
     *now = fake_now;
     if (m->counter <= 0) return;
-    snprintf(text, sizeof text, "%014.0f", floor(m->joules * 1e6));
+    snprintf(text, sizeof text, "%014.0f", m->step > 0 ? floor(m->joules / m->step) * m->step * 1e6 : floor(m->joules * 1e6));
     assert_int_equal(pwrite(m->counter, text, 14, 0), 14);
 }
 
@@ -70,16 +71,18 @@ static Status network_call(void *context, Err *err)
 }
 
 /* A counter in the tree that shows the machine's joules. */
-static void machine_counter(FakeMachine *m)
+static void machine_counter_named(FakeMachine *m, const char *name)
 {
     char path[256];
-    put_file("sys/class/powercap/intel-rapl:0/name", "package-0\n");
+    put_file("sys/class/powercap/intel-rapl:0/name", name);
     put_file("sys/class/powercap/intel-rapl:0/max_energy_range_uj", "99999999999999\n");
     put_file("sys/class/powercap/intel-rapl:0/energy_uj", "00000000000000\n");
     snprintf(path, sizeof path, "%s/sys/class/powercap/intel-rapl:0/energy_uj", tree);
     m->counter = open(path, O_WRONLY);
     assert_true(m->counter > 0);
 }
+
+static inline void machine_counter(FakeMachine *m) { machine_counter_named(m, "package-0\n"); }
 
 static inline CompareOptions machine_options(FakeMachine *m, uint64_t seed)
 {

@@ -250,11 +250,45 @@ static void test_domains(void **state)
 
 #define ROW(test) cmocka_unit_test_setup_teardown(test, make_tree, remove_tree)
 
+/* A counter that moves by 1 J: windows of a second would be off by a twentieth. Where the budget has no longer ones it is not used. */
+static void test_coarse_counter(void **state)
+{
+    (void)state;
+    static const struct { const char *name; double budget, step, watts, seconds; const char *source, *warning; } rows[] = {
+        { "no room for long windows", 0, 1, 20, 0, "cpu-time", "psys moves in steps of 1 J" },
+        { "room for them", 400, 1, 20, 10, "powercap", NULL },
+        { "a machine that draws next to nothing", 400, 1, 1, 0, "cpu-time", "J in steps of 1 J: a window needs 50 J" },
+        { "psys in fine steps", 60, 0, 20, 0.5, "powercap", NULL },
+    };
+    for (size_t k = 0; k < sizeof rows / sizeof *rows; k++) {
+        FakeMachine m = { .idle_watts = rows[k].watts / 2, .joules = 123.000061, .step = rows[k].step };
+        FakeNetwork once = { &m, 5e-3, rows[k].watts / 2, 1, 0 }, twice = { &m, 5e-3, rows[k].watts / 2, 2, 0 };
+        CompareOptions o = machine_options(&m, 1);
+        const Contestant both[] = { contestant("before", &once), contestant("after", &twice) };
+        Comparison c;
+        Err err;
+        bool said = rows[k].warning == NULL;
+        o.budget = rows[k].budget;
+        machine_counter_named(&m, "psys\n");
+        assert_ok(compare_networks(both, 2, &o, &c, &err), &err);
+        if (strcmp(c.source.id, rows[k].source) != 0) fail_msg("%s: %s", rows[k].name, c.source.id);
+        assert_near(c.networks[1].energy.median, 2, 0.04);
+        assert_true(c.window_seconds >= rows[k].seconds);
+        for (int i = 0; i < c.warnings.count && !said; i++) said = strstr(c.warnings.texts[i], rows[k].warning) != NULL;
+        if (!said) fail_msg("%s: no warning", rows[k].name);
+        comparison_release(&c);
+        close(m.counter);
+        remove_tree(NULL);
+        make_tree(NULL);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         ROW(test_idle), cmocka_unit_test(test_idle_between), ROW(test_rest), ROW(test_rest_limits), cmocka_unit_test(test_sums),
         ROW(test_domains),
+        ROW(test_coarse_counter),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
