@@ -153,7 +153,7 @@ static Status measure(Contest *c, Err *err)
     return r->comparisons != NULL ? OK : err_no_memory(err, "the report");
 }
 
-/* Where the time goes in each network that was timed, at batch 1, and what the machine can do at most. */
+/* Where the time goes in each network that was timed, on the inputs it was timed on, and what the machine can do at most. */
 static Status time_layers(Contest *c, Err *err)
 {
     ComparisonReport *r = c->report;
@@ -163,7 +163,7 @@ static Status time_layers(Contest *c, Err *err)
         const Side *s = &c->sides[i];
         ReportState *state = &r->files[i].state;
         if (state->compared < 0) continue;
-        TRY(layer_times(state, &s->model, &s->gauge, r->arena, err));
+        TRY(layer_times(state, &s->model, &s->gauge, s->inputs, s->batch, r->arena, err));
         if (state->layer_threads > 0) threads = state->layer_threads;
     }
     return threads > 0 ? layer_peaks(&c->sides[0].gauge, threads, &r->peaks, err) : OK;

@@ -255,7 +255,8 @@ void html_layers(const View *v, StrBuf *b)
         html_text(b, v->names[1]);
         strbuf_add(b, " after.</p>\n");
     }
-    if (view_number(v->root, "batch") > 1) strbuf_add(b, "<p class=\"note\">Layer times and counts are of batch 1.</p>\n");
+    double batch = view_number(v->root, "batch");
+    if (batch > 1) strbuf_printf(b, "<p class=\"note\">Of one inference, in calls of %.0f.</p>\n", batch);
     strbuf_add(b, "<div class=\"charts\">\n");
     roofline(v, before, after, b);
     layer_bars(pairs, count, "Time by layer", "milliseconds", "s", 1e-3, b);

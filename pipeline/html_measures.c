@@ -14,28 +14,30 @@ typedef struct SubRow {
     double factor;
     bool exact; /* written digit by digit */
     const char *pairs; /* whose pairs tell its change: a comparison, or a ratio of the network's own; NULL: the columns do */
+    const char *beyond; /* only shown where it is more than this; NULL: always */
 } SubRow;
 
 static const SubRow sub_rows[] = {
-    { MEASURE_TIME, "CPU time, all threads", "s", "measured.cpu_seconds", NULL, 1, false, "measured.cpu" },
-    { MEASURE_SIZE, "deflated", "B", "deflated_bytes", NULL, 1, false, NULL },
-    { MEASURE_SIZE, "parameters", "", "parameters", NULL, 1, true, NULL },
-    { MEASURE_SIZE, "of them non-zero", "", "nonzeros", NULL, 1, true, NULL },
-    { MEASURE_SIZE, "bits a weight", "", "weight_bits", NULL, 1, false, NULL },
-    { MEASURE_OPERATIONS, "in float32", "MAC", "macs.float32", NULL, 1, false, NULL },
-    { MEASURE_OPERATIONS, "in int8", "MAC", "macs.int8", NULL, 1, false, NULL },
-    { MEASURE_OPERATIONS, "elementwise", "", "elementwise", NULL, 1, true, NULL },
-    { MEASURE_OPERATIONS, "exp, division \xE2\x80\xA6", "", "transcendental", NULL, 1, true, NULL },
-    { MEASURE_SIZE, "peak memory", "B", "peak_memory", NULL, 1, false, NULL },
-    { MEASURE_OPERATIONS, "bytes moved, at least", "B", "weight_bytes", "activation_bytes", 1, false, NULL },
-    { MEASURE_ENERGY, "above idle", "J", "measured.net_j", NULL, 1, false, "measured.net" },
-    { MEASURE_ENERGY, "of 1,000 inferences", "J", "energy_j", NULL, 1000, false, "energy" },
-    { MEASURE_ENERGY, "estimate of Green Algorithms", "J", "green_algorithms_j", NULL, 1, false, "latency" },
-    { MEASURE_ENERGY, "estimate of Green Algorithms", "J", "measured.green_algorithms_j", NULL, 1, false, "latency" },
-    { MEASURE_ENERGY, "estimate by time \xC3\x97 TDP", "J", "time_tdp_j", NULL, 1, false, "latency" },
-    { MEASURE_ENERGY, "estimate by time \xC3\x97 TDP", "J", "measured.time_tdp_j", NULL, 1, false, "latency" },
-    { MEASURE_CARBON, "of 1,000 inferences", "g CO\xE2\x82\x82" "e", "carbon_g", NULL, 1000, false, "energy" },
-    { MEASURE_CARBON, "SCI, an inference", "g CO\xE2\x82\x82" "e", "measured.sci.total_g", NULL, 1, false, "energy" },
+    { MEASURE_TIME, "CPU time, all threads", "s", "measured.cpu_seconds", NULL, 1, false, "measured.cpu", NULL },
+    { MEASURE_SIZE, "deflated", "B", "deflated_bytes", NULL, 1, false, NULL, NULL },
+    { MEASURE_SIZE, "parameters", "", "parameters", NULL, 1, true, NULL, NULL },
+    { MEASURE_SIZE, "of them non-zero", "", "nonzeros", NULL, 1, true, NULL, NULL },
+    { MEASURE_SIZE, "bits a weight", "", "weight_bits", NULL, 1, false, NULL, NULL },
+    { MEASURE_SIZE, "with scales", "", "stored_bits", NULL, 1, false, NULL, "weight_bits" },
+    { MEASURE_OPERATIONS, "in float32", "MAC", "macs.float32", NULL, 1, false, NULL, NULL },
+    { MEASURE_OPERATIONS, "in int8", "MAC", "macs.int8", NULL, 1, false, NULL, NULL },
+    { MEASURE_OPERATIONS, "elementwise", "", "elementwise", NULL, 1, true, NULL, NULL },
+    { MEASURE_OPERATIONS, "exp, division \xE2\x80\xA6", "", "transcendental", NULL, 1, true, NULL, NULL },
+    { MEASURE_SIZE, "peak memory", "B", "peak_memory", NULL, 1, false, NULL, NULL },
+    { MEASURE_OPERATIONS, "bytes moved, at least", "B", "weight_bytes", "activation_bytes", 1, false, NULL, NULL },
+    { MEASURE_ENERGY, "above idle", "J", "measured.net_j", NULL, 1, false, "measured.net", NULL },
+    { MEASURE_ENERGY, "of 1,000 inferences", "J", "energy_j", NULL, 1000, false, "energy", NULL },
+    { MEASURE_ENERGY, "estimate of Green Algorithms", "J", "green_algorithms_j", NULL, 1, false, "latency", NULL },
+    { MEASURE_ENERGY, "estimate of Green Algorithms", "J", "measured.green_algorithms_j", NULL, 1, false, "latency", NULL },
+    { MEASURE_ENERGY, "estimate by time \xC3\x97 TDP", "J", "time_tdp_j", NULL, 1, false, "latency", NULL },
+    { MEASURE_ENERGY, "estimate by time \xC3\x97 TDP", "J", "measured.time_tdp_j", NULL, 1, false, "latency", NULL },
+    { MEASURE_CARBON, "of 1,000 inferences", "g CO\xE2\x82\x82" "e", "carbon_g", NULL, 1000, false, "energy", NULL },
+    { MEASURE_CARBON, "SCI, an inference", "g CO\xE2\x82\x82" "e", "measured.sci.total_g", NULL, 1, false, "energy", NULL },
 };
 
 static void number_cell(const Range *r, const char *unit, bool exact, StrBuf *b)
@@ -110,7 +112,7 @@ static void sub_row(const View *v, const SubRow *row, StrBuf *b)
     bool any = false, zero = true;
     for (int k = 0; k < v->count; k++) {
         Range r = sub_range(v->networks[k], row);
-        any = any || isfinite(r.value);
+        any = any || (row->beyond != NULL ? r.value > view_number(v->networks[k], row->beyond) : isfinite(r.value));
         zero = zero && !(r.value != 0);
     }
     if (!any || zero) return;

@@ -29,7 +29,7 @@ static const char *keep_safe(Str text, Arena *arena)
 }
 
 /* Adds a step to its layer, or makes one of it. `room`: by_layer has place. */
-static Status add_row(ReportState *s, const TimingRow *row, Arena *arena, Err *err)
+static Status add_row(ReportState *s, const TimingRow *row, int64_t batch, Arena *arena, Err *err)
 {
     const char *name = keep_safe(row->name, arena), *op = keep_safe(str_of(row->op), arena);
     if (name == NULL || op == NULL) return err_no_memory(err, "the layers");
@@ -38,14 +38,14 @@ static Status add_row(ReportState *s, const TimingRow *row, Arena *arena, Err *e
     if (layer == NULL || reorder) {
         layer = &s->by_layer[s->by_layer_count++];
         *layer = (ReportLayer){ .name = name, .type = op, .mac_type = row->dtype == DT_INT8 || row->dtype == DT_UINT8 ? "int8" : "float32",
-                                .macs = row->cost.macs, .bytes = -1, .milliseconds = NAN };
+                                .macs = row->cost.macs / batch, .bytes = -1, .milliseconds = NAN };
     }
-    layer->bytes = (layer->bytes > 0 ? layer->bytes : 0) + row->bytes;
-    layer->milliseconds = (isfinite(layer->milliseconds) ? layer->milliseconds : 0) + row->ms;
+    layer->bytes = (layer->bytes > 0 ? layer->bytes : 0) + (row->bytes + batch / 2) / batch;
+    layer->milliseconds = (isfinite(layer->milliseconds) ? layer->milliseconds : 0) + row->ms / (double)batch;
     return OK;
 }
 
-static Status fill(ReportState *s, const Timing *t, Arena *arena, Err *err)
+static Status fill(ReportState *s, const Timing *t, int64_t batch, Arena *arena, Err *err)
 {
     void *layers = s->by_layer;
     size_t capacity = (size_t)s->by_layer_count;
@@ -53,12 +53,12 @@ static Status fill(ReportState *s, const Timing *t, Arena *arena, Err *err)
         return err_no_memory(err, "the layers");
     s->by_layer = layers;
     for (int i = 0; i < t->row_count; i++) {
-        if (t->rows[i].depth == 0 && t->rows[i].ms > 0) TRY(add_row(s, &t->rows[i], arena, err));
+        if (t->rows[i].depth == 0 && t->rows[i].ms > 0) TRY(add_row(s, &t->rows[i], batch, arena, err));
     }
     return OK;
 }
 
-Status layer_times(ReportState *s, const Model *m, const Gauge *q, Arena *arena, Err *err)
+Status layer_times(ReportState *s, const Model *m, const Gauge *q, const Tensor *inputs, int64_t batch, Arena *arena, Err *err)
 {
     Session *session = NULL;
     Timing timing = { 0 };
@@ -67,10 +67,10 @@ Status layer_times(ReportState *s, const Model *m, const Gauge *q, Arena *arena,
     Err why;
     if (q->fidelity == NULL || !isfinite(s->latency_ms.median)) return OK;
     Status status = session_new(m->graph, &options, &session, &why);
-    if (status == OK) status = timing_take(session, q->inputs, &how, &timing, &why);
+    if (status == OK) status = timing_take(session, inputs, &how, &timing, &why);
     if (status == ERR_INTERRUPTED || status == ERR_MEMORY) return err_set(err, status, "%s", why.text);
     if (status != OK) return OK;
-    status = fill(s, &timing, arena, err);
+    status = fill(s, &timing, batch, arena, err);
     s->layer_threads = timing.threads;
     timing_release(&timing);
     return status;

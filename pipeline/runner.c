@@ -222,8 +222,8 @@ static Status measure_result(Run *run, Err *err)
     TRY(state_evaluate(after, &run->result, &run->source, &run->gauge, run->report->arena, err));
     TRY(time_all(run, true, err));
     if (!run->options->want_report) return OK;
-    TRY(layer_times(&run->report->before, &run->source, &run->gauge, run->report->arena, err));
-    TRY(layer_times(after, &run->result, &run->gauge, run->report->arena, err));
+    TRY(layer_times(&run->report->before, &run->source, &run->gauge, run->gauge.inputs, 1, run->report->arena, err));
+    TRY(layer_times(after, &run->result, &run->gauge, run->gauge.inputs, 1, run->report->arena, err));
     return after->layer_threads > 0 ? layer_peaks(&run->gauge, after->layer_threads, &run->report->peaks, err) : OK;
 }
 

@@ -216,6 +216,14 @@ static const struct {
       "{\"measure\":\"latency\",\"network\":1,\"ratio\":{\"median\":0.8},\"verdict\":\"lower\"},"
       "{\"measure\":\"energy\",\"network\":1,\"ratio\":{\"median\":0.8},\"verdict\":\"lower\"}]}",
       "\xE2\x88\x92" "20.0 %", "25.0 %" },
+    { "bits a weight with scales, where there are some",
+      "{\"before\":{\"weight_bits\":32,\"stored_bits\":32},\"after\":{\"file_bytes\":9,\"weight_bits\":4,\"stored_bits\":4.5}}",
+      "<th>with scales</th><td class=\"num\">32</td><td class=\"num\">4.5</td>", "NaN" },
+    { "bits a weight without scales",
+      "{\"before\":{\"weight_bits\":32,\"stored_bits\":32},\"after\":{\"file_bytes\":9,\"weight_bits\":16,\"stored_bits\":16}}",
+      "bits a weight", "with scales" },
+    { "layers of calls of several", "{\"batch\":8,\"networks\":[{\"name\":\"a\",\"by_layer\":[{\"name\":\"l\",\"macs\":9,\"bytes\":3,"
+      "\"milliseconds\":1}]}]}", "Of one inference, in calls of 8", "of batch 1" },
     { "accuracy on calibration data",
       "{\"before\":{\"accuracy\":0.9,\"accuracy_low\":0.8,\"accuracy_high\":0.95,\"samples\":450},\"after\":{\"file_bytes\":9,"
       "\"accuracy\":0.8,\"accuracy_low\":0.7,\"accuracy_high\":0.9,\"samples\":450},\"data\":{\"fidelity\":\"calibration data\"}}",
