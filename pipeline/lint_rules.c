@@ -229,8 +229,8 @@ static void judge_group(Group *g, const RuleSet *rules, Ruling *out)
         return;
     }
     if (sim_is(g->s, g->node, "Gather") && g->q_count == 0 && constant_dq(g->s, n->inputs[0]) != 0) {
-        group_fail(g, "its table becomes float as a whole, so only the file is smaller; GatherBlockQuantized reads the rows that are looked "
-                      "up: `pare pass quantize --mode=weights --format=nbits` writes it");
+        group_fail(g, "its table becomes float as a whole, so only the file is smaller; GatherBlockQuantized reads the rows that are "
+                      "looked up: `pare pass quantize --mode=weights --format=nbits` writes it");
         return;
     }
     bool matrix = rule->kind == KIND_MATMUL || rule->kind == KIND_GEMM;

@@ -6,7 +6,8 @@
 
 #include "pipeline/text.h"
 
-#define SHOWN 6 /* entries of a step before "and N more" */
+#define SHOWN 6        /* entries of a step before "and N more" */
+#define SHOWN_NOTES 12 /* and of its notes, which say what was tried and gained */
 
 static void percent_change(TextTable *t, double before, double after)
 {
@@ -234,18 +235,18 @@ static void print_sources(const Report *r, const char *bullet, StrBuf *b)
     print_measured(r, bullet, b);
 }
 
-static void print_entries(const char *what, const ReportEntry *entries, int count, const char *indent, StrBuf *b)
+static void print_entries(const char *what, const ReportEntry *entries, int count, int shown, const char *indent, StrBuf *b)
 {
     if (count == 0) return;
     strbuf_printf(b, "%s%s %d:\n", indent, what, count);
-    for (int i = 0; i < count && i < SHOWN; i++) {
+    for (int i = 0; i < count && i < shown; i++) {
         strbuf_printf(b, "%s  ", indent);
         text_safe(str_of(entries[i].object), b);
         if (entries[i].object[0] != '\0') strbuf_add(b, ": ");
         text_safe(str_of(entries[i].text), b);
         strbuf_add(b, "\n");
     }
-    if (count > SHOWN) strbuf_printf(b, "%s  and %d more\n", indent, count - SHOWN);
+    if (count > shown) strbuf_printf(b, "%s  and %d more\n", indent, count - shown);
 }
 
 static void print_step(const Report *r, int i, StrBuf *b)
@@ -264,9 +265,9 @@ static void print_step(const Report *r, int i, StrBuf *b)
     if (isfinite(s->state.latency_ms.median)) strbuf_printf(b, ", %.4g ms", s->state.latency_ms.median);
     if (isfinite(s->state.accuracy)) strbuf_printf(b, ", accuracy %.2f %%", 100 * s->state.accuracy);
     strbuf_add(b, "\n");
-    print_entries("changed", s->changed, s->changed_count, "   ", b);
-    print_entries("skipped", s->skipped, s->skipped_count, "   ", b);
-    print_entries("notes", s->notes, s->note_count, "   ", b);
+    print_entries("changed", s->changed, s->changed_count, SHOWN, "   ", b);
+    print_entries("skipped", s->skipped, s->skipped_count, SHOWN, "   ", b);
+    print_entries("notes", s->notes, s->note_count, SHOWN_NOTES, "   ", b);
 }
 
 static const char *goal_word(const GoalResult *g) { return g->outcome == GOAL_MISSED ? "MISSED" : goal_outcome_text(g->outcome); }

@@ -11,7 +11,8 @@
 
 #define REPAIR_WORDS "auto, none, or some of equalize, absorb, balance, smooth, gptq, adaround, bias"
 
-static const char *const known_ops[] = { "Conv", "Gemm", "MatMul", "Add", "Concat", "AveragePool", "GlobalAveragePool", "MaxPool" };
+static const char *const known_ops[] = { "Conv", "Gemm", "MatMul", "Add", "Concat", "AveragePool", "GlobalAveragePool", "MaxPool",
+                                         "ConvTranspose", "LSTM", "GRU", "RNN" };
 
 static Status check_ops(const StrList *ops, Err *err)
 {
@@ -20,7 +21,8 @@ static Status check_ops(const StrList *ops, Err *err)
         for (size_t k = 0; k < sizeof known_ops / sizeof *known_ops; k++) known |= strcmp(ops->items[i], known_ops[k]) == 0;
         if (!known)
             return err_set(err, ERR_USAGE, "op '%s' in ops cannot be quantized; choose from Conv, Gemm, MatMul, Add, Concat, "
-                           "AveragePool, GlobalAveragePool, MaxPool", ops->items[i]);
+                           "AveragePool, GlobalAveragePool, MaxPool, and where activations have no fixed grids ConvTranspose, LSTM, GRU, "
+                           "RNN", ops->items[i]);
     }
     return OK;
 }

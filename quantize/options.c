@@ -26,6 +26,13 @@ bool options_repair(const QuantizeOptions *o, Repair r)
     return o->repairs.count == 0 || strcmp(o->repairs.items[0], "auto") == 0;
 }
 
+bool options_op(const QuantizeOptions *o, Str type)
+{
+    for (int i = 0; i < o->ops.count; i++)
+        if (str_is(type, o->ops.items[i])) return true;
+    return o->ops.count == 0;
+}
+
 int options_learned(const QuantizeOptions *o)
 {
     return options_repair(o, REPAIR_ADAROUND) ? LEARNED_STEPS : 0;

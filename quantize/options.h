@@ -32,6 +32,8 @@ extern const char *const repair_names[REPAIR_COUNT];
 /* Whether a repair may be tried: it is in the list, or the list is "auto" (adaround: only by its name; it brings gptq with it). */
 bool options_repair(const QuantizeOptions *o, Repair r);
 bool options_named(const QuantizeOptions *o, Repair r); /* in the list by its own name */
+/* Whether ops takes this one in; an empty list takes all. */
+bool options_op(const QuantizeOptions *o, Str type);
 /* As RoundSpec's: iterations of learned rounding. */
 int options_learned(const QuantizeOptions *o);
 /* As RoundSpec's: inputs that share a scale; 0: one scale an output; -1: one for the weight. */

@@ -5,14 +5,6 @@
 
 #include "base/bytes.h"
 
-static bool in_list(const StrList *list, Str type)
-{
-    if (list->count == 0) return true;
-    for (int i = 0; i < list->count; i++)
-        if (str_is(type, list->items[i])) return true;
-    return false;
-}
-
 static bool plain(const Node *n, const char *type)
 {
     return n->domain.len == 0 && str_is(n->type, type);
@@ -71,7 +63,7 @@ static const char *layer_reason(const Graph *g, PlannedLayer *l)
     int64_t bad;
     bool conv = plain(n, "Conv"), gemm = plain(n, "Gemm"), matmul = plain(n, "MatMul");
     if (!conv && !gemm && !matmul) return "runtimes have no integer kernel for this op";
-    if (!in_list(&l->options.ops, n->type)) return "its op is not in the list of ops";
+    if (!options_op(&l->options, n->type)) return "its op is not in the list of ops";
     if (w->type != DT_FLOAT) return dtype_is_integer(w->type) ? "its weights are integers already" : "its weights are not float32";
     if (tensor_count(w) == 0) return "it has no weights";
     if (comes_from(g, l->layer.input, "DequantizeLinear")) return "it is quantized already";
@@ -220,16 +212,20 @@ static void plan_layer(Plan *p, int index, bool *carried)
         l->reason = "it makes a network output, which stays float (--outputs quantizes it)";
         return;
     }
+    if (plain(n, "Conv") && table_float(p, np->out)) {
+        l->reason = "the calibration table keeps its output in float, and a convolution in integers makes integers";
+        return;
+    }
     np->role = ROLE_LAYER;
     np->layer = index;
     carried[np->out] = (!is_output(p->g, np->out) || l->options.outputs) && !table_float(p, np->out);
 }
 
-static void plan_follower(Plan *p, const StrList *ops, NodeId id, bool *carried)
+static void plan_follower(Plan *p, const QuantizeOptions *o, NodeId id, bool *carried)
 {
     const Node *n = graph_node(p->g, id);
     Role role = role_of(p->g, n);
-    if (role == ROLE_FLOAT || (role != ROLE_MOVE && !in_list(ops, n->type)) || n->input_count < 1) return;
+    if (role == ROLE_FLOAT || (role != ROLE_MOVE && !options_op(o, n->type)) || n->input_count < 1) return;
     for (int i = 0; i < plan_operands(n, role); i++)
         if (n->inputs[i] == 0 || !carried[n->inputs[i]]) return;
     NodePlan *np = &p->nodes[id];
@@ -306,7 +302,7 @@ Status plan_make(PassContext *c, const PlanLimits *limits, Plan *p, Err *err)
     for (uint32_t i = 0; i < g->order_count; i++) {
         NodeId id = g->order[i];
         if (layer_of[id] != 0) plan_layer(p, layer_of[id] - 1, carried);
-        else plan_follower(p, &o->ops, id, carried);
+        else plan_follower(p, o, id, carried);
     }
     prune_followers(p, carried, kept_readers);
     find_roots(p);

@@ -66,7 +66,7 @@ static const Opt quantize_table[] = {
     { .name = "positions", .type = OPT_INT, .field = offsetof(QuantizeOptions, positions), .fallback = "0", .min = 0, .max = 1e12,
       .help = "columns of a layer that its loss is judged by; 0 chooses", .unit = "columns" },
     { .name = "ops", .type = OPT_LIST, .field = offsetof(QuantizeOptions, ops), .fallback = NULL,
-      .help = "ops to quantize (default Conv, Gemm, MatMul, Add, Concat and the pools)" },
+      .help = "ops to quantize, such as Conv,Gemm (default: all that can be); Gather has tables" },
     OPT_END,
 };
 

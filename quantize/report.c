@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bytes.h"
 #include "stats/left_out.h"
 
 void report_layers(const PassContext *c, const Plan *p, const WeightJobs *w)
@@ -40,6 +41,22 @@ static bool in_integers(Str type)
     return false;
 }
 
+/* A layer's op with two activations: attention's products, weights that the network computes. */
+static void report_products(const PassContext *c, const LeftOut *left, int count)
+{
+    const Graph *g = c->graph;
+    for (uint32_t i = 0; i < g->order_count; i++) {
+        const Node *n = graph_node(g, g->order[i]);
+        if (n->op == NULL || n->op->weight_axis == NULL || n->op->weight_input < 0 || in_integers(n->type)) continue;
+        ValueId weight = node_input(n, n->op->weight_input), other = node_input(n, 0);
+        bool listed = weight == 0 || graph_value(g, weight)->tensor != NULL || other == 0 || graph_value(g, other)->tensor != NULL;
+        for (int k = 0; k < count && !listed; k++) listed = left[k].layer.node == g->order[i];
+        if (!listed)
+            record_add(c->record, RECORD_SKIPPED, node_label(g, n), "stays float: %s", str_is(n->type, "MatMul") || str_is(n->type, "Gemm")
+                       ? "both of its operands are activations" : "its weights are computed, not a constant");
+    }
+}
+
 /* Layers whose weights are no constants of their own: quantized already, behind other nodes, inside subgraphs; and float ops between. */
 Status report_left_out(const PassContext *c, Err *err)
 {
@@ -48,6 +65,7 @@ Status report_left_out(const PassContext *c, Err *err)
     TRY(layers_left_out(c->graph, &list, &count, err));
     for (int i = 0; i < count; i++)
         record_add(c->record, RECORD_SKIPPED, list[i].layer.name, "%s", list[i].quantized ? "it is quantized already" : list[i].reason);
+    report_products(c, list, count);
     free(list);
     for (uint32_t i = 0; i < c->graph->order_count; i++) {
         const Node *n = graph_node(c->graph, c->graph->order[i]);
@@ -60,22 +78,28 @@ Status report_left_out(const PassContext *c, Err *err)
     return OK;
 }
 
-void report_float_ops(const PassContext *c, const Plan *p)
+Status report_float_ops(const PassContext *c, const Plan *p, Err *err)
 {
     const Graph *g = c->graph;
+    bool *made = alloc_zeroed((size_t)p->value_count + 1, sizeof *made); /* [value]: by an integer layer or what follows one */
+    if (made == NULL) return err_no_memory(err, "the report");
+    for (uint32_t i = 0; i < g->order_count; i++) {
+        const NodePlan *np = &p->nodes[g->order[i]];
+        if (np->out_quantized) made[np->out] = true;
+    }
     for (uint32_t i = 0; i < g->order_count; i++) {
         NodeId id = g->order[i];
         const Node *n = graph_node(g, id);
         bool reads = false;
         if (p->nodes[id].role != ROLE_FLOAT || (n->op != NULL && n->op->weight_axis != NULL)) continue;
         for (int k = 0; k < n->input_count; k++) {
-            ValueId v = n->inputs[k];
-            NodeId from = v != 0 ? graph_value(g, v)->producer : 0;
-            reads |= from != 0 && p->root[v] != 0 && p->nodes[from].out_quantized;
+            reads |= made[n->inputs[k]];
         }
         if (!reads) continue;
         record_add(c->record, RECORD_NOTE, node_label(g, n), "%.*s reads what integer layers made and stays float", STR_ARG(n->type));
     }
+    free(made);
+    return OK;
 }
 
 void report_methods(PassRecord *record, const Static *s)
@@ -103,4 +127,23 @@ bool report_repair(PassRecord *record, const char *name, double before, double a
                kept ? "kept" : "not kept", why);
     record_number(record, "gain_db", trial_db(after) - trial_db(before));
     return kept;
+}
+
+bool report_biases(PassRecord *record, double without, double with, bool kept)
+{
+    kept = kept && with < without;
+    if (with == without) {
+        record_add(record, RECORD_NOTE, STR("bias"), "not tried: no layer that was rounded takes a bias");
+        return false;
+    }
+    record_add(record, RECORD_NOTE, STR("bias"), "output SQNR %.2f dB, without the corrected biases %.2f dB: %s", trial_db(with),
+               trial_db(without), kept ? "kept" : "not kept");
+    record_number(record, "gain_db", trial_db(with) - trial_db(without));
+    return kept;
+}
+
+void report_not_tried(const PassContext *c, Repair repair, const char *why)
+{
+    Str object = { repair_names[repair], strlen(repair_names[repair]) };
+    if (options_repair(c->options, repair)) record_add(c->record, RECORD_NOTE, object, "not tried: %s", why);
 }

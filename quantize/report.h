@@ -9,11 +9,15 @@ void report_layers(const PassContext *c, const Plan *p, const WeightJobs *w);
 /* Layers whose weights are no constants of their own: quantized already, behind other nodes, inside subgraphs. */
 Status report_left_out(const PassContext *c, Err *err);
 /* Float nodes between integer ones. */
-void report_float_ops(const PassContext *c, const Plan *p);
+Status report_float_ops(const PassContext *c, const Plan *p, Err *err);
 /* How many activations got their ends by which method. */
 void report_methods(PassRecord *record, const Static *s);
 /* What a step did to the error of the network's output (given as its SQNR), and whether it was kept: where `after` is below `worth` (1 or
  * less) times `before`. Returns that. */
 bool report_repair(PassRecord *record, const char *name, double before, double after, double worth);
+/* The biases that rounding on the walk corrected: kept, where the weights were and the error falls by them. Returns that. */
+bool report_biases(PassRecord *record, double without, double with, bool kept);
+/* A repair that may be tried and was not; nothing where it was not asked for. */
+void report_not_tried(const PassContext *c, Repair repair, const char *why);
 
 #endif

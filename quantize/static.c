@@ -9,6 +9,7 @@
 #include "graph/opset.h"
 #include "quantize/form_qoperator.h"
 #include "quantize/mixed.h"
+#include "quantize/products.h"
 #include "quantize/report.h"
 #include "quantize/uint8.h"
 
@@ -103,10 +104,14 @@ static Status repair_rounding(Static *s, Err *err)
     bool gptq = options_repair(o, REPAIR_GPTQ), bias = options_repair(o, REPAIR_BIAS), room = true;
     if (!gptq && !bias) return OK;
     if (gptq) TRY(has_room(s, &room, err));
-    if (!room) return OK;
+    if (!room) {
+        report_not_tried(s->c, REPAIR_ADAROUND, "it starts from gptq");
+        report_not_tried(s->c, REPAIR_BIAS, "biases are corrected on gptq's walk; name bias without gptq to have it alone");
+        return OK;
+    }
     Graph *rounded = NULL;
     WeightJobs plain = s->weights;
-    double error = 0.0;
+    double error = 0.0, without = INFINITY; /* the corrected biases */
     Status status;
     s->weights = (WeightJobs){ 0 };
     TRY_OUT(graph_clone(s->c->graph, &rounded, err));
@@ -114,13 +119,15 @@ static Status repair_rounding(Static *s, Err *err)
     TRY_OUT(weight_jobs_make(&s->plan, &s->weights, err));
     TRY_OUT(round_walk(s, rounded, gptq, bias, err));
     TRY_OUT(static_error(s, rounded, &error, err));
-    report_repair(s->c->record, gptq ? "gptq" : "bias", s->error, error, 1.0);
-    if (error < s->error) {
-        s->error = error;
+    if (gptq && bias) TRY_OUT(static_error(s, s->c->graph, &without, err));
+    bool kept = report_repair(s->c->record, gptq ? "gptq" : "bias", s->error, fmin(error, without), 1.0);
+    if (gptq && bias) bias = report_biases(s->c->record, without, error, kept);
+    if (kept) {
+        s->error = fmin(error, without);
         WeightJobs better = s->weights;
         s->weights = plain;
         plain = better;
-        for (int i = 0; i < s->plan.layer_count && status == OK; i++) /* the weights themselves are in the jobs */
+        for (int i = 0; bias && i < s->plan.layer_count && status == OK; i++) /* the weights themselves are in the jobs */
             if (s->plan.layers[i].reason == NULL) status = layer_copy_bias(rounded, s->c->graph, &s->plan.layers[i].form, err);
     }
 out:
@@ -184,9 +191,11 @@ static Status quantize_planned(Static *s, Err *err)
     TRY(repair_rounding(s, err));
     TRY(mixed_static(s, err));
     report_layers(c, &s->plan, &s->weights);
-    report_float_ops(c, &s->plan);
+    TRY(report_float_ops(c, &s->plan, err));
     TRY(save_table(s, err));
     TRY(apply_here(&s->plan, &s->weights, err));
+    TRY(products_keep_apart(c->graph, c->record, err));
+    graph_remove_dead(c->graph, NULL); /* rows that were written anew */
     if (o->format != FORMAT_QOPERATOR) return OK;
     TRY(form_qoperator(c->graph, c->record, NULL, err));
     graph_remove_dead(c->graph, NULL);

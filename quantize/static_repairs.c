@@ -90,7 +90,10 @@ static Status try_rewrite(Floats *f, int which, Err *err)
     engine_bind(g);
     TRY_OUT(channel_ranges_clone(&f->ranges, &ranges, err));
     TRY_OUT(rewrites[which].run(g, &ranges, &none, &changed, err));
-    if (changed == 0) goto out;
+    if (changed == 0) {
+        report_not_tried(c, rewrites[which].repair, "it finds nothing to change in this network");
+        goto out;
+    }
     TRY_OUT(quick_error(f, g, &error, err));
     bool kept = report_repair(c->record, repair_names[rewrites[which].repair], f->error, error, WORTH);
     if (!kept) goto out;
@@ -177,7 +180,10 @@ static Status smooth(Floats *f, Err *err)
     double best = f->error, *strength = NULL;
     Status status;
     TRY_OUT(smooth_find(c->graph, &p, err));
-    if (p.count == 0) goto out;
+    if (p.count == 0) {
+        report_not_tried(c, REPAIR_SMOOTH, "no products of rows whose inputs it could rescale");
+        goto out;
+    }
     double share = share_of(f->s, &p);
     if (share < LEAST_SHARE) {
         record_add(c->record, RECORD_NOTE, STR("smooth"), "not tried: the layers it could help do %.2f %% of the multiplications",
@@ -242,7 +248,12 @@ Status static_repair_floats(Static *s, Err *err)
     int64_t samples = sequences || has_clip(c->graph) || (o->samples > 0 && o->samples < RANGE_SAMPLES) ? o->samples : RANGE_SAMPLES;
     SweepOptions sweep = { .threads = c->threads, .batch = o->batch, .samples = samples, .max_mem = c->max_mem, .log = c->log };
     TRY_OUT(repairs_measure(c->graph, c->calibration, &sweep, &f.ranges, err));
-    if (f.ranges.count == 0) goto out; /* no place for any of them */
+    if (f.ranges.count == 0) { /* no place for any of them */
+        for (int i = 0; i < (int)(sizeof rewrites / sizeof *rewrites); i++)
+            report_not_tried(c, rewrites[i].repair, "it finds nothing to change in this network");
+        report_not_tried(c, REPAIR_SMOOTH, "no products of rows whose inputs it could rescale");
+        goto out;
+    }
     TRY_OUT(trial_new(s->original, c->calibration, TRIAL_SAMPLES, QUICK_SAMPLES, c->threads, c->max_mem, c->log, &f.trial, err));
     TRY_OUT(quick_error(&f, c->graph, &f.error, err));
     for (int i = 0; i < (int)(sizeof rewrites / sizeof *rewrites); i++)

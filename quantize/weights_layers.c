@@ -118,6 +118,8 @@ static Status find_one(PassContext *c, const Layer *layer, WeightLayer *l, Err *
     *l = (WeightLayer){ .layer = *layer, .partner = -1 };
     TRY(pass_layer_options(c, layer, &l->options, &skip, err));
     l->reason = skip ? "a rule of the recipe says so" : weight_reason(c->graph, layer);
+    if (l->reason == NULL && !options_op(&l->options, graph_node(c->graph, layer->node)->type))
+        l->reason = "its op is not in the list of ops";
     if (l->reason != NULL) return OK;
     l->walks = layer_form(c->graph, layer, &l->form, &why);
     if (!l->walks && !form_of_recurrent(c->graph, layer, &l->form, &why)) l->reason = why;

@@ -13,6 +13,7 @@
 #include "quantize/grid.h"
 #include "quantize/layers_round.h"
 #include "quantize/options.h"
+#include "quantize/products.h"
 #include "quantize/report.h"
 #include "quantize/trial.h"
 #include "quantize/weights_mode_private.h"
@@ -140,6 +141,7 @@ static Status round_on_data(Weighted *w, Err *err)
     Graph *plain = NULL, *walked = NULL;
     Trial *trial = NULL;
     Status status;
+    bool gptq = options_repair(o, REPAIR_GPTQ), bias = options_repair(o, REPAIR_BIAS), both = gptq && bias;
     TRY_OUT(trial_new(c->graph, c->calibration, 4 * TRIAL_SAMPLES, 0, c->threads, c->max_mem, c->log, &trial, err));
     TRY_OUT(clone_bound(c->graph, &plain, err));
     TRY_OUT(clone_bound(c->graph, &walked, err));
@@ -147,15 +149,20 @@ static Status round_on_data(Weighted *w, Err *err)
     TRY_OUT(weighted_write_rounded(w, plain, false, err));
     TRY_OUT(weighted_write_rounded(w, walked, true, err));
     TRY_OUT(trial_error(trial, plain, &w->plain, err));
-    bool gptq = options_repair(o, REPAIR_GPTQ);
     RoundRun run = { .original = c->graph, .compressed = walked, .data = c->calibration, .gptq = gptq, .target = gptq,
-                     .bias = options_repair(o, REPAIR_BIAS), .samples = o->samples, .batch = o->batch, .positions = columns(w),
+                     .bias = bias, .samples = o->samples, .batch = o->batch, .positions = columns(w),
                      .seed = c->seed, .max_mem = c->max_mem, .threads = c->threads, .record = c->record, .log = c->log };
     TRY_OUT(layers_round_walk(&run, &w->jobs, err));
     TRY_OUT(trial_error(trial, walked, &w->error, err));
-    report_repair(c->record, repair_names[gptq ? REPAIR_GPTQ : REPAIR_BIAS], w->plain, w->error, 1.0);
-    if (w->error >= w->plain) TRY_OUT(layers_round_plain(c->graph, &w->jobs, c->threads, err));
-    for (int i = 0; w->error < w->plain && i < w->count; i++) {
+    double without = INFINITY, with = w->error; /* the corrected biases */
+    if (both) TRY_OUT(weighted_write_rounded(w, plain, false, err));
+    if (both) TRY_OUT(trial_error(trial, plain, &without, err));
+    w->error = fmin(with, without);
+    bool kept = report_repair(c->record, repair_names[gptq ? REPAIR_GPTQ : REPAIR_BIAS], w->plain, w->error, 1.0);
+    if (both) bias = report_biases(c->record, without, with, kept);
+    w->walked = kept;
+    if (!kept) TRY_OUT(layers_round_plain(c->graph, &w->jobs, c->threads, err));
+    for (int i = 0; kept && bias && i < w->count; i++) {
         const WeightLayer *l = &w->layers[i];
         if (l->reason == NULL && l->walks) TRY_OUT(layer_copy_bias(walked, c->graph, &l->form, err));
     }
@@ -175,14 +182,18 @@ static const char *format_name(const WeightLayer *l)
     return l->table ? "a table" : "DequantizeLinear";
 }
 
-static void report_one(const Weighted *w, const WeightLayer *l, const Rounded *r)
+static void report_one(const Weighted *w, int layer)
 {
+    const WeightLayer *l = &w->layers[layer];
+    const Rounded *r = &w->jobs.items[w->of_layer[layer]].rounded;
     char scales[64];
     if (l->spec.block > 0) snprintf(scales, sizeof scales, "%lld inputs", (long long)l->spec.block);
     else snprintf(scales, sizeof scales, "%s", l->spec.block < 0 ? "tensor" : "channel");
     double sqnr = weights_sqnr(w->c->graph, &l->form, r);
-    record_add(w->c->record, RECORD_CHANGED, l->layer.name, "%d-bit weights per %s%s, %s%s%s", l->spec.bits, scales,
-               r->kept_grid ? " on their old grid" : "", format_name(l), l->note != NULL ? ": " : "", l->note != NULL ? l->note : "");
+    bool apart = w->walked && !w->jobs.items[w->of_layer[layer]].walked;
+    record_add(w->c->record, RECORD_CHANGED, l->layer.name, "%d-bit weights per %s%s, %s%s%s%s", l->spec.bits, scales,
+               r->kept_grid ? " on their old grid" : "", format_name(l), l->note != NULL ? ": " : "", l->note != NULL ? l->note : "",
+               apart ? "; rounded by itself, the data does not go into it" : "");
     if (isfinite(sqnr)) record_number(w->c->record, "weight_sqnr_db", sqnr);
 }
 
@@ -213,7 +224,7 @@ static Status write_layers(Weighted *w, Err *err)
             continue;
         }
         done++;
-        report_one(w, l, &w->jobs.items[w->of_layer[i]].rounded);
+        report_one(w, i);
         status = weighted_write(w, w->c->graph, i, stored, err);
         const StoredWeight *s = &stored[w->of_layer[i]];
         if (status != OK || s->q == 0 || l->spec.format == WEIGHT_NBITS || dtype_bits(s->type) <= l->spec.bits) continue;
@@ -276,6 +287,7 @@ static Status run(PassContext *c, bool tables_only, Err *err)
     if (!tables_only) TRY_OUT(weighted_equalize(&w, err));
     if (!tables_only) TRY_OUT(mixed_weights(&w, err));
     TRY_OUT(weighted_finish(&w, err));
+    if (!tables_only) TRY_OUT(products_keep_apart(c->graph, c->record, err));
     graph_remove_dead(c->graph, NULL);
     if (opset > 0) TRY_OUT(engine_refresh(c->graph, err));
 out:

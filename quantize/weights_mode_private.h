@@ -14,6 +14,7 @@ typedef struct Weighted {
     int *of_layer;
     bool *walks;         /* [job]: a layer of it lies on the walk */
     bool tables_only;
+    bool walked;         /* the rounding on the walk was kept */
     double error, plain; /* of the network's output, with and without the walk; -1: not measured */
 } Weighted;
 

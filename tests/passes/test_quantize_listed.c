@@ -1,0 +1,151 @@
+/* Nothing is left out in silence: what quantization did not do, or did for a runtime's sake, stands in the record. */
+#include "test.h"
+
+#include "quantize_net.h"
+
+/* One layer: nothing before or behind it that a repair could rescale. */
+static Graph *single(void)
+{
+    Graph *g = build_new(13);
+    ValueId x = build_input(g, "x", DT_FLOAT, DIMS(batch_of(g), 12));
+    build_output(g, build_node(g, "Gemm", "only", x, build_weight(g, "w", 10, DIMS(12, 16)), -1));
+    return g;
+}
+
+/* Weights that are integers in steps of 1/64 with the largest at 127: rounding has nothing to gain. */
+static Graph *on_grid(void)
+{
+    Graph *g = residual();
+    for (ValueId v = 1; v <= g->value_count; v++) {
+        const Value *value = graph_value(g, v);
+        if (value->tensor == NULL || value->shape.rank < 2) continue;
+        Err err;
+        Tensor t;
+        assert_ok(tensor_clone(value->tensor, &t, &err), &err);
+        int64_t width = tensor_count(&t) / (value->shape.rank == 4 ? t.shape.dims[0] : 1);
+        for (int64_t i = 0; i < tensor_count(&t); i++)
+            tensor_set(&t, i, i % width == 0 ? 127.0 / 64.0 : (double)((i * 37) % 61 - 30) / 64.0);
+        assert_ok(graph_set_constant(g, v, &t, &err), &err);
+    }
+    return g;
+}
+
+/* x x^T x W, and W' with a row behind it. All shapes are known. */
+static Graph *attention(void)
+{
+    Graph *g = build_new(13);
+    Err err;
+    ValueId x = build_input(g, "x", DT_FLOAT, DIMS(1, 4, 8)), turned = build_node(g, "Transpose", "turned", x, -1);
+    assert_ok(graph_set_ints(g, build_maker(g, turned), "perm", (int64_t[]){ 0, 2, 1 }, 3, &err), &err);
+    ValueId shares = build_node(g, "Softmax", "shares", build_node(g, "MatMul", "scores", x, turned, -1), -1);
+    ValueId mix = build_node(g, "MatMul", "mix", shares, x, -1);
+    ValueId hidden = build_node(g, "MatMul", "up", mix, build_weight(g, "w", 10, DIMS(8, 8)), -1);
+    ValueId sum = build_node(g, "Add", "sum", build_weight(g, "row", 11, DIMS(8)), hidden, -1);
+    build_output(g, build_node(g, "MatMul", "down", build_node(g, "Tanh", "tanh", sum, -1), build_weight(g, "v", 12, DIMS(8, 3)), -1));
+    return g;
+}
+
+/* A float operator reads what a convolution and its Relu made. */
+static Graph *behind_relu(void)
+{
+    Graph *g = build_new(13);
+    ValueId x = build_input(g, "x", DT_FLOAT, DIMS(batch_of(g), 3, 8, 8));
+    ValueId a = build_node(g, "Relu", "a_r", conv(g, "a", x, 10, 8, 3, 1, true), -1);
+    build_output(g, head(g, build_node(g, "Tanh", "tanh", a, -1), 8));
+    return g;
+}
+
+static Graph *lstm(void)
+{
+    Graph *g = build_new(14);
+    Err err;
+    ValueId x = build_input(g, "x", DT_FLOAT, DIMS(5, batch_of(g), 6));
+    ValueId y = build_node(g, "LSTM", "cell", x, build_weight(g, "w", 10, DIMS(1, 32, 6)), build_weight(g, "r", 11, DIMS(1, 32, 8)), -1);
+    assert_ok(graph_set_int(g, build_maker(g, y), "hidden_size", 8, &err), &err);
+    build_output(g, build_node(g, "MatMul", "out", y, build_weight(g, "v", 12, DIMS(8, 3)), -1));
+    return g;
+}
+
+typedef struct Row {
+    const char *name;
+    Graph *(*make)(void);
+    const char *options[4];
+    const char *table;
+    RecordKind kind;
+    const char *object, *text; /* text: a part of the entry's; NULL: there is no such entry */
+} Row;
+
+static const Row rows[] = {
+    { "no place to equalize", single, { "mode=static" }, NULL, RECORD_NOTE, "equalize", "not tried: it finds nothing" },
+    { "no place to balance", single, { "mode=static" }, NULL, RECORD_NOTE, "balance", "not tried: it finds nothing" },
+    { "nothing to absorb", residual, { "mode=static", "repairs=absorb" }, NULL, RECORD_NOTE, "absorb", "output SQNR" },
+    { "no place to absorb", single, { "mode=static", "repairs=absorb" }, NULL, RECORD_NOTE, "absorb", "not tried: it finds nothing" },
+    { "no place to smooth", behind_relu, { "mode=static", "repairs=smooth" }, NULL, RECORD_NOTE, "smooth", "not tried" },
+    { "switched off", residual, { "mode=static", "repairs=equalize" }, NULL, RECORD_NOTE, "gptq", NULL },
+    { "biases gain", residual, { "mode=static" }, NULL, RECORD_NOTE, "bias", "without the corrected biases" },
+    { "biases gain, weights alone", residual, { "mode=weights", "bits=3" }, NULL, RECORD_NOTE, "bias", "without the corrected biases" },
+    { "biases without gptq", residual, { "mode=static", "repairs=bias" }, NULL, RECORD_NOTE, "bias", "output SQNR" },
+    { "no biases", attention, { "mode=static" }, NULL, RECORD_NOTE, "bias", "not tried" },
+    { "gptq has no room", on_grid, { "mode=static" }, NULL, RECORD_NOTE, "bias", "not tried: biases are corrected on gptq's walk" },
+    { "nor has adaround", on_grid, { "mode=static", "repairs=adaround" }, NULL, RECORD_NOTE, "adaround", "not tried: it starts from gptq" },
+    { "ops, weights", residual, { "mode=weights", "ops=Gemm" }, NULL, RECORD_SKIPPED, "a", "not in the list of ops" },
+    { "ops, dynamic", residual, { "mode=dynamic", "ops=Gemm" }, NULL, RECORD_SKIPPED, "a", "not in the list of ops" },
+    { "ops takes a cell in", lstm, { "mode=weights", "ops=LSTM" }, NULL, RECORD_CHANGED, "cell", "8-bit weights" },
+    { "and leaves a product", lstm, { "mode=weights", "ops=LSTM" }, NULL, RECORD_SKIPPED, "out", "not in the list of ops" },
+    { "a cell is not walked", lstm, { "mode=weights", "bits=3" }, NULL, RECORD_CHANGED, "cell", "rounded by itself" },
+    { "two activations", attention, { "mode=static" }, NULL, RECORD_SKIPPED, "scores", "both of its operands are activations" },
+    { "two activations, dynamic", attention, { "mode=dynamic" }, NULL, RECORD_SKIPPED, "mix", "both of its operands are activations" },
+    { "a row behind a product", attention, { "mode=static" }, NULL, RECORD_CHANGED, "sum", "with 3 dimensions" },
+    { "the same, weights alone", attention, { "mode=weights", "bits=4", "block=32" }, NULL, RECORD_CHANGED, "sum", "with 3 dimensions" },
+    { "none behind integers", attention, { "mode=dynamic" }, NULL, RECORD_CHANGED, "sum", NULL },
+    { "float behind a Relu", behind_relu, { "mode=static" }, NULL, RECORD_NOTE, "tanh", "reads what integer layers made" },
+    { "output kept in float", residual, { "mode=static" }, "#\"a_r\" 0 1 minmax\n", RECORD_SKIPPED, "a", "keeps its output in float" },
+    { "input kept in float", residual, { "mode=static" }, "#\"a_r\" 0 1 minmax\n", RECORD_SKIPPED, "b", "keeps its input in float" },
+};
+
+static const RecordEntry *find(const PassRecord *r, const Row *row)
+{
+    for (size_t i = 0; i < r->count; i++)
+        if (r->entries[i].kind == row->kind && strcmp(r->entries[i].object, row->object) == 0) return &r->entries[i];
+    return NULL;
+}
+
+static void listed(void **state)
+{
+    const Row *row = *state;
+    Err err;
+    PassRecord record = { 0 };
+    Graph *g = row->make();
+    assert_ok(quantize_call(g, &(QuantizeCall){ .options = row->options, .table = row->table, .record = &record }, &err), &err);
+    const RecordEntry *e = find(&record, row);
+    bool fine = row->text == NULL ? e == NULL : e != NULL && strstr(e->text, row->text) != NULL;
+    for (size_t k = 0; !fine && k < record.count; k++) print_message("%s: %s\n", record.entries[k].object, record.entries[k].text);
+    assert_true(fine);
+    record_release(&record);
+    graph_free(g);
+}
+
+/* The row has the product's rank and its own numbers. */
+static void row_of_a_product(void **state)
+{
+    (void)state;
+    Err err;
+    Graph *g = attention();
+    assert_ok(quantize_call(g, &(QuantizeCall){ .options = LIST("mode=static") }, &err), &err);
+    ValueId v = graph_find_value(g, STR("row_row"));
+    assert_true(v != 0);
+    const Tensor *t = graph_value(g, v)->tensor;
+    assert_true(t->shape.rank == 3 && t->shape.dims[0] == 1 && t->shape.dims[1] == 1 && t->shape.dims[2] == 8);
+    for (int64_t i = 0; i < 8; i++) assert_true(tensor_get(t, i) == (double)(float)build_noise(11, i));
+    graph_free(g);
+}
+
+int main(void)
+{
+    enum { MANY = sizeof rows / sizeof *rows };
+    struct CMUnitTest tests[MANY + 1];
+    for (int i = 0; i < MANY; i++)
+        tests[i] = (struct CMUnitTest){ .name = rows[i].name, .test_func = listed, .initial_state = (void *)(uintptr_t)&rows[i] };
+    tests[MANY] = (struct CMUnitTest)cmocka_unit_test(row_of_a_product);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
