@@ -18,7 +18,7 @@ typedef struct SubRow {
 } SubRow;
 
 static const SubRow sub_rows[] = {
-    { MEASURE_TIME, "CPU time, all threads", "s", "measured.cpu_seconds", NULL, 1, false, "measured.cpu", NULL },
+    { MEASURE_TIME, "CPU time, all threads", "s", "cpu_seconds", NULL, 1, false, "measured.cpu", NULL },
     { MEASURE_SIZE, "deflated", "B", "deflated_bytes", NULL, 1, false, NULL, NULL },
     { MEASURE_SIZE, "parameters", "", "parameters", NULL, 1, true, NULL, NULL },
     { MEASURE_SIZE, "of them non-zero", "", "nonzeros", NULL, 1, true, NULL, NULL },
@@ -30,7 +30,7 @@ static const SubRow sub_rows[] = {
     { MEASURE_OPERATIONS, "exp, division \xE2\x80\xA6", "", "transcendental", NULL, 1, true, NULL, NULL },
     { MEASURE_SIZE, "peak memory", "B", "peak_memory", NULL, 1, false, NULL, NULL },
     { MEASURE_OPERATIONS, "bytes moved, at least", "B", "weight_bytes", "activation_bytes", 1, false, NULL, NULL },
-    { MEASURE_ENERGY, "above idle", "J", "measured.net_j", NULL, 1, false, "measured.net", NULL },
+    { MEASURE_ENERGY, "above idle", "J", "net_j", NULL, 1, false, "measured.net", NULL },
     { MEASURE_ENERGY, "of 1,000 inferences", "J", "energy_j", NULL, 1000, false, "energy", NULL },
     { MEASURE_ENERGY, "estimate of Green Algorithms", "J", "green_algorithms_j", NULL, 1, false, "latency", NULL },
     { MEASURE_ENERGY, "estimate of Green Algorithms", "J", "measured.green_algorithms_j", NULL, 1, false, "latency", NULL },
@@ -325,10 +325,11 @@ void html_measures(const View *v, StrBuf *b)
     fidelity_rows(v, b);
     strbuf_add(b, "</tbody></table></div>\n<p class=\"note\">One inference at batch ");
     char batch[HTML_NUMBER];
-    double given = view_number(v->networks[0], "batch");
+    double given = view_number(v->root, "batch");
     html_number(isfinite(given) ? given : 1, 6, batch);
     html_text(b, batch);
-    strbuf_add(b, " unless a row says otherwise. Ranges are 95 % intervals.");
+    strbuf_add(b, given > 1 ? "; operations and bytes moved are counted at batch 1." : " unless a row says otherwise.");
+    strbuf_add(b, " Ranges are 95 % intervals.");
     if (view_list(v->root, "comparisons") != NULL)
         strbuf_add(b, " Changes of latency, energy and carbon are medians of pairs, not ratios of the columns.");
     strbuf_add(b, "</p>\n");

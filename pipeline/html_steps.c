@@ -155,13 +155,15 @@ static int tradeoff_points(const View *v, const Moments *m, const char *path, do
     return count;
 }
 
-/* Labels step aside of one another: the nearest free height beside the point. */
-static double free_height(double x, double y, double placed[][2], int count, double top, double bottom)
+/* Labels step aside of one another and of the marks: the nearest free height beside the point. */
+static double free_height(double x, double y, double placed[][2], int count, const double marks[][2], int mark_count, int own, double top,
+                          double bottom)
 {
     for (int attempt = 0; attempt < 16; attempt++) {
         double shift = (double)((attempt + 1) / 2) * 12 * (attempt % 2 != 0 ? 1 : -1), at = y + shift;
         bool hit = at < top + 6 || at > bottom - 2;
         for (int i = 0; i < count && !hit; i++) hit = fabs(placed[i][0] - x) < 76 && fabs(placed[i][1] - at) < 11;
+        for (int i = 0; i < mark_count && !hit; i++) hit = i != own && fabs(marks[i][0] - x) < 50 && fabs(marks[i][1] - at) < 10;
         if (!hit) return at;
     }
     return y;
@@ -189,12 +191,14 @@ static void tradeoff_chart(const View *v, const Moments *m, const char *title, c
     if (c.y.high > 100 && most <= 100) c.y.high = 100 + 0.02 * (100 - c.y.low);
     chart_axis_x(&c, unit, label);
     chart_axis_y(&c, "%", "accuracy");
-    double placed[STEPS_MOST + VIEW_MOST + 2][2];
+    double placed[STEPS_MOST + VIEW_MOST + 2][2], marks[STEPS_MOST + VIEW_MOST + 2][2];
     for (int pass = 0; pass < 2; pass++) { /* marks first, names on top */
         for (int i = 0; i < count; i++) {
             const Point *p = &points[i];
             double x = scale_at(&c.x, p->x), y = scale_at(&c.y, p->y);
             if (pass == 0) {
+                marks[i][0] = x;
+                marks[i][1] = y;
                 if (isfinite(p->low) && isfinite(p->high) && (p->original || p->result))
                     chart_line(&c, p->original ? "s-before" : "s-after", x, scale_at(&c.y, p->low), x, scale_at(&c.y, p->high));
                 chart_dot(&c, p->original ? "ring" : p->result ? "f-after" : "dot", x, y, p->original || p->result ? 6 : 4, p->name);
@@ -202,7 +206,7 @@ static void tradeoff_chart(const View *v, const Moments *m, const char *title, c
             }
             bool right = x > c.right - 70;
             placed[i][0] = right ? x - 40 : x + 40;
-            placed[i][1] = free_height(placed[i][0], y, placed, i, c.top, c.bottom);
+            placed[i][1] = free_height(placed[i][0], y, placed, i, marks, count, i, c.top, c.bottom);
             chart_text(&c, right ? "end" : "", right ? x - 9 : x + 9, placed[i][1] + 4, p->name);
         }
     }

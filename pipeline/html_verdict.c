@@ -47,7 +47,7 @@ static bool phrase(const View *v, int k, MeasureId id, char text[96])
         snprintf(text, 96, "%s\xC3\x97 %s", number, word);
     } else {
         html_number(fabs(ratio - 1) * 100, 2, number);
-        snprintf(text, 96, "%s %% %s", number, word);
+        snprintf(text, 96, "%s\xC2\xA0%% %s", number, word);
     }
     return true;
 }
@@ -92,7 +92,7 @@ static void goals_line(const View *v, StrBuf *b)
     strbuf_add(b, "<p>");
     cJSON_ArrayForEach(item, list) {
         bool met = view_true(item, "met");
-        char text[384], found[HTML_NUMBER], low[HTML_NUMBER], high[HTML_NUMBER], interval[2 * HTML_NUMBER + 8] = "";
+        char text[384], of[80] = "", found[HTML_NUMBER], low[HTML_NUMBER], high[HTML_NUMBER], interval[2 * HTML_NUMBER + 8] = "";
         const char *name = view_text(item, "name"), *limit = view_text(item, "limit"), *outcome = view_text(item, "outcome");
         bool open = outcome != NULL && strcmp(outcome, "inconclusive") == 0;
         html_number(view_number(item, "found"), 4, found);
@@ -100,7 +100,9 @@ static void goals_line(const View *v, StrBuf *b)
         html_number(view_number(item, "high"), 4, high);
         if (isfinite(view_number(item, "low"))) snprintf(interval, sizeof interval, " [%s, %s]", low, high);
         if (isnan(view_number(item, "found"))) snprintf(found, sizeof found, "not measured");
-        snprintf(text, sizeof text, "goal %.40s %.40s: %s, found %s%s", name != NULL ? name : "?", limit != NULL ? limit : "?",
+        double network = view_number(item, "network");
+        if (v->count > 2 && network >= 0 && network < v->count) snprintf(of, sizeof of, "%.70s: ", v->names[(int)network]);
+        snprintf(text, sizeof text, "%sgoal %.40s %.40s: %s, found %s%s", of, name != NULL ? name : "?", limit != NULL ? limit : "?",
                  met ? "met" : open ? "inconclusive" : "missed", found, interval);
         html_element(b, "span", met ? "badge met" : open ? "badge modelled" : "badge missed", text);
         strbuf_add(b, " ");

@@ -47,13 +47,17 @@ static void number_row(TextTable *t, const char *name, double before, double aft
 }
 
 /* The change that the pairs of windows show, where they show one. */
-static void pairs_cell(TextTable *t, const Report *r, bool energy, double before, double after)
+static void ratio_cell(TextTable *t, const Ratio *ratio, double before, double after)
 {
-    int k = r->after.compared;
-    const Ratio *ratio = k > 0 ? energy ? &r->measured.networks[k].energy : &r->measured.networks[k].time : NULL;
     if (ratio == NULL || ratio->pairs == 0) percent_change(t, before, after);
     else if (ratio->verdict == VERDICT_INCONCLUSIVE) table_cell(t, "%s", "within noise");
     else percent_change(t, 1, ratio->median);
+}
+
+static void pairs_cell(TextTable *t, const Report *r, bool energy, double before, double after)
+{
+    int k = r->after.compared;
+    ratio_cell(t, k <= 0 ? NULL : energy ? &r->measured.networks[k].energy : &r->measured.networks[k].time, before, after);
 }
 
 /* What may be said of power is decided with run time and energy; the number itself is a median. */
@@ -143,8 +147,20 @@ static void fill_table(TextTable *t, const Report *r)
     count_row(t, "  in float32", b->macs.float32, a->macs.float32);
     if (b->macs.int8 > 0 || a->macs.int8 > 0) count_row(t, "  in int8", b->macs.int8, a->macs.int8);
     latency_row(t, r);
+    if (isfinite(b->cpu_seconds.median)) {
+        table_cell(t, "%s", "CPU time, ms, all threads");
+        number_cell(t, "%s", b->cpu_seconds.median * 1e3);
+        number_cell(t, "%s", a->cpu_seconds.median * 1e3);
+        ratio_cell(t, a->compared > 0 ? &r->measured.networks[a->compared].cpu : NULL, b->cpu_seconds.median, a->cpu_seconds.median);
+    }
     power_row(t, r);
     call_row(t, r, "energy, J a call", b->energy_j.value, a->energy_j.value);
+    if (isfinite(b->net_j.median)) {
+        table_cell(t, "%s", "  above idle");
+        number_cell(t, "%s", b->net_j.median);
+        number_cell(t, "%s", a->net_j.median);
+        ratio_cell(t, a->compared > 0 ? &r->measured.networks[a->compared].net : NULL, b->net_j.median, a->net_j.median);
+    }
     call_row(t, r, "carbon, g CO2e a call", b->carbon_g.value, a->carbon_g.value);
     accuracy_rows(t, r);
 }

@@ -140,6 +140,9 @@ static const struct { const char *path; int type; } required[] = {
     { "task.taskStage", cJSON_String }, { "task.taskFamily", cJSON_String }, { "task.algorithms", cJSON_Array },
     { "task.dataset", cJSON_Array }, { "task.dataset.dataUsage", cJSON_String }, { "task.dataset.dataType", cJSON_String },
     { "measures", cJSON_Array }, { "measures.measurementMethod", cJSON_String }, { "measures.powerConsumption", cJSON_Number },
+    { "measures.version", cJSON_String }, { "measures.cpuTrackingMode", cJSON_String }, { "measures.averageUtilizationCpu", cJSON_Number },
+    { "measures.powerCalibrationMeasurement", cJSON_Number }, { "measures.durationCalibrationMeasurement", cJSON_Number },
+    { "measures.measurementDuration", cJSON_Number }, { "measures.measurementDateTime", cJSON_String },
     { "system.os", cJSON_String }, { "software.language", cJSON_String }, { "infrastructure.infraType", cJSON_String },
     { "infrastructure.components", cJSON_Array }, { "infrastructure.components.componentType", cJSON_String },
     { "infrastructure.components.nbComponent", cJSON_Number }, { "environment.country", cJSON_String },
@@ -237,6 +240,11 @@ static void test_boamps_keys(void **state)
     assert_near(at(json, "measures.averageUtilizationCpu")->valuedouble, 0.5, 1e-12);
     assert_near(at(json, "measures.powerCalibrationMeasurement")->valuedouble, 1e-4, 1e-15);
     assert_near(at(json, "measures.durationCalibrationMeasurement")->valuedouble, 10, 0);
+    assert_string_equal(at(json, "measures.measurementMethod")->valuestring, "measured: RAPL through powercap");
+    assert_in_range((int)(at(json, "measures.averageUtilizationCpu")->valuedouble * 1e6), 0, 1000000);
+    double idle = at(json, "measures.powerCalibrationMeasurement")->valuedouble / at(json, "measures.durationCalibrationMeasurement")->valuedouble;
+    double busy = at(json, "measures.powerConsumption")->valuedouble / at(json, "measures.measurementDuration")->valuedouble;
+    assert_true(busy > idle); /* readers of the form refuse a machine that draws less at work than at rest */
     const cJSON *memory = at(cJSON_GetArrayItem(at(json, "infrastructure.components"), 1), "memorySize");
     if (memory != NULL) assert_near(memory->valuedouble, floor(memory->valuedouble), 0); /* whole gigabytes */
     cJSON_Delete(json);
