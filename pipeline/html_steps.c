@@ -106,7 +106,7 @@ void html_steps(const View *v, StrBuf *b)
         { "Weights in memory", "weight_bytes", "B", NULL, 1 },
         { "Operations", "macs.total", "MAC", "MACs as executed: zeros inside a dense weight save none.", 1 },
         { "Run time", "latency_ms", "s", "Medians. Pale: the 95 % intervals overlap, no difference was shown.", 1e-3 },
-        { "Energy of an inference", "energy_j", "J", "Known as the table says. Pale: no difference in run time was shown.", 1 },
+        { "Energy of an inference", "energy_j", "J", "As sure as the table above says. Pale: no difference in run time was shown.", 1 },
     };
     Moments m;
     moments_open(v, &m);

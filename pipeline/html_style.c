@@ -33,7 +33,7 @@ const char html_style[] =
     ".tile .big{font-size:1.45rem;font-weight:650;line-height:1.2;margin:.12em 0 .22em;letter-spacing:-.01em}\n"
     ".tile .pair{font-size:.88rem;margin:0;font-variant-numeric:tabular-nums}\n"
     ".badge{display:inline-block;font-size:.75rem;line-height:1.35;padding:.08em .55em;border-radius:9px;background:var(--quietbg);"
-    "color:var(--ink);white-space:nowrap}\n"
+    "color:var(--ink);white-space:nowrap}p .badge{white-space:normal;overflow-wrap:anywhere}\n"
     ".badge.counted,.badge.measured,.badge.met{background:var(--goodbg);color:var(--good)}\n"
     ".badge.modelled{background:var(--warnbg);color:var(--warn)}.badge.missed{background:var(--badbg);color:var(--bad)}\n"
     ".scroll{overflow-x:auto;margin:.6em 0}\n"

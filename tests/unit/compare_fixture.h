@@ -98,6 +98,28 @@ static inline Contestant contestant(const char *name, FakeNetwork *n)
     return (Contestant){ .name = name, .context = n, .call = network_call, .batch = 1 };
 }
 
+static inline bool warned(const Comparison *c, const char *text)
+{
+    for (int i = 0; i < c->warnings.count; i++)
+        if (strstr(c->warnings.texts[i], text) != NULL) return true;
+    return false;
+}
+
+static inline void measure_one(FakeNetwork *n, const CompareOptions *o, Comparison *out)
+{
+    Err err;
+    const Contestant one = contestant("net", n);
+    assert_ok(compare_networks(&one, 1, o, out, &err), &err);
+}
+
+/* Behind one row of a table: the next one finds an empty tree. */
+static inline void next_machine(FakeMachine *m, Comparison *c)
+{
+    comparison_release(c);
+    if (m->counter > 0) close(m->counter);
+    new_tree();
+}
+
 /* Compares two networks of `a` and `b` on a machine with a counter, noise, drift and spikes. */
 static inline void compare_two(FakeMachine *m, FakeNetwork *a, FakeNetwork *b, uint64_t seed, Comparison *out)
 {

@@ -44,6 +44,23 @@ static int remove_tree(void **state)
     return system(command);
 }
 
+/* An empty one in its place. */
+static inline void new_tree(void)
+{
+    assert_int_equal(remove_tree(NULL), 0);
+    assert_int_equal(make_tree(NULL), 0);
+}
+
+/* A test with a tree of its own. */
+#define ROW(test) cmocka_unit_test_setup_teardown(test, make_tree, remove_tree)
+
+static inline const char *in_tree(const char *name)
+{
+    static char path[512];
+    snprintf(path, sizeof path, "%s/%s", tree, name);
+    return path;
+}
+
 static inline void make_folders(char *path)
 {
     for (char *at = path + strlen(tree) + 1; (at = strchr(at, '/')) != NULL; at++) {

@@ -122,8 +122,6 @@ static void test_log_tells(void **state)
     assert_string_equal(seen.text, "walking 0.0; walking 0.3; walking 1.0; ");
 }
 
-#define ROW(test) cmocka_unit_test_setup_teardown(test, make_tree, remove_tree)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {

@@ -58,10 +58,7 @@ static void test_budget(void **state)
         assert_near(c.spent, fake_now.monotonic - before, 1e-9);
         assert_true(c.rounds >= 3);
         assert_true(c.stopped != STOP_PRECISE);
-        comparison_release(&c);
-        if (m.counter > 0) close(m.counter);
-        remove_tree(NULL);
-        make_tree(NULL);
+        next_machine(&m, &c);
     }
 }
 
@@ -80,33 +77,24 @@ static void test_overhead(void **state)
     (void)state;
     static const struct { double cost; bool warned; } rows[] = { { 0, false }, { 0.2e-3, false }, { 10e-3, true } };
     for (size_t k = 0; k < sizeof rows / sizeof *rows; k++) {
-        Err err;
         FakeMachine m = { .idle_watts = 10 };
         FakeNetwork n = { &m, 10e-3, 40, 1, 0 };
         CompareOptions o = machine_options(&m, 1);
-        const Contestant one = contestant("net", &n);
         Comparison c;
-        bool said = false;
         machine_counter(&m);
         read_cost = rows[k].cost;
         o.source.clock = slow_clock;
         o.budget = 60;
-        assert_ok(compare_networks(&one, 1, &o, &c, &err), &err);
-        for (int i = 0; i < c.warnings.count; i++) said = said || strstr(c.warnings.texts[i], "measuring itself took") != NULL;
+        measure_one(&n, &o, &c);
         print_message("  %g s a look: %.2g %% of a window of %.3g s\n", rows[k].cost, 100 * c.overhead, c.window_seconds);
         double window = (double)c.networks[0].calls * 10e-3 + rows[k].cost; /* one look of the two at the end is in the window */
         assert_near(c.overhead, 4 * rows[k].cost / window, 1e-9);
         assert_near(c.read_seconds, 4 * rows[k].cost, 1e-9);
-        assert_int_equal(said, rows[k].warned);
+        assert_int_equal(warned(&c, "measuring itself took"), rows[k].warned);
         assert_near(c.networks[0].seconds.median, window / (double)c.networks[0].calls, 1e-9);
-        comparison_release(&c);
-        close(m.counter);
-        remove_tree(NULL);
-        make_tree(NULL);
+        next_machine(&m, &c);
     }
 }
-
-#define ROW(test) cmocka_unit_test_setup_teardown(test, make_tree, remove_tree)
 
 int main(void)
 {

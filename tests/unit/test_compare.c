@@ -25,10 +25,7 @@ static void test_twice_reads_two(void **state)
         assert_true(c.networks[1].time.low < 2.04 && c.networks[1].time.high > 1.96);
         assert_string_equal(c.source.id, cases[k].counter ? "powercap" : "cpu-time");
         assert_true(c.spent <= (cases[k].seconds < 1e-3 ? 10 : 30));
-        comparison_release(&c);
-        if (m.counter > 0) close(m.counter);
-        remove_tree(NULL);
-        make_tree(NULL);
+        next_machine(&m, &c);
     }
 }
 
@@ -171,13 +168,6 @@ static void test_drift_is_no_difference(void **state)
 
 /* ---- sources ---- */
 
-static bool warned(const Comparison *c, const char *text)
-{
-    for (int i = 0; i < c->warnings.count; i++)
-        if (strstr(c->warnings.texts[i], text) != NULL) return true;
-    return false;
-}
-
 /* A meter that tells its power every 60 s cannot be used in 8 s: it was named, so it is not passed over. */
 static void test_source_that_needs_longer(void **state)
 {
@@ -284,8 +274,6 @@ static void test_meter_that_lags(void **state)
     assert_near(c.networks[0].net_j.median, 0, 1e-3);
     comparison_release(&c);
 }
-
-#define ROW(test) cmocka_unit_test_setup_teardown(test, make_tree, remove_tree)
 
 int main(void)
 {

@@ -103,8 +103,7 @@ static void test_windows(void **state)
         assert_true(isnan(account_window(&a, 2).value));
         account_close(&a);
         if (m.counter > 0) close(m.counter);
-        remove_tree(NULL);
-        make_tree(NULL);
+        new_tree();
     }
 }
 
@@ -198,8 +197,7 @@ static void test_meter(void **state)
             assert_int_equal(strncmp(account_total(&a).source, "measured: ", 10), 0);
         }
         account_close(&a);
-        remove_tree(NULL);
-        make_tree(NULL);
+        new_tree();
     }
 }
 
@@ -228,8 +226,6 @@ static void test_page(void **state)
         cJSON_Delete(json);
     }
 }
-
-#define ROW(test) cmocka_unit_test_setup_teardown(test, make_tree, remove_tree)
 
 int main(void)
 {

@@ -1,36 +1,9 @@
 /* Forms of other tools, held against what those tools ask for: CodeCarbon 3.3's columns (emissions.csv is appended to by position, so the
  * order counts) and the keys, types and words of BoAmps 1.1. */
-#include "test.h"
-
-#include <sys/stat.h>
+#include "fake_tree.h"
 
 #include "pipeline/exports.h"
 #include "pipeline/footprint.h"
-
-static char folder[128];
-
-static int make_folder(void **state)
-{
-    (void)state;
-    const char *parent = getenv("TMPDIR");
-    snprintf(folder, sizeof folder, "%.90s/pare-exports-XXXXXX", parent != NULL ? parent : "/tmp");
-    return mkdtemp(folder) != NULL ? 0 : -1;
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    char command[160];
-    snprintf(command, sizeof command, "rm -rf '%s'", folder);
-    return system(command);
-}
-
-static char *in_folder(const char *name)
-{
-    static char path[256];
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    return path;
-}
 
 static char *read_all(const char *path)
 {
@@ -114,7 +87,7 @@ static void test_columns(void **state)
         Err err;
         char *header[COLUMNS + 1], *cells[COLUMNS + 1];
         Report *r = report_of(rows[k].source, rows[k].id, 1.1, "France");
-        char *path = in_folder(rows[k].id);
+        const char *path = in_tree(rows[k].id);
         assert_ok(export_emissions(r, path, &err), &err);
         char *text = read_all(path), *second = strchr(text, '\n');
         *second++ = '\0';
@@ -206,7 +179,7 @@ static void check_keys(const cJSON *object, const char *words)
 static cJSON *boamps_of(const Report *r)
 {
     Err err;
-    char *path = in_folder("boamps.json");
+    const char *path = in_tree("boamps.json");
     assert_ok(export_boamps(r, path, &err), &err);
     cJSON *json = cJSON_Parse(read_all(path));
     assert_non_null(json);
@@ -291,5 +264,5 @@ int main(void)
         cmocka_unit_test(test_boamps_world),
         cmocka_unit_test(test_boamps_quality),
     };
-    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+    return cmocka_run_group_tests(tests, make_tree, remove_tree);
 }

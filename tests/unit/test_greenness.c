@@ -1,43 +1,9 @@
-#include "test.h"
-
-#include <sys/stat.h>
+#include "fake_tree.h"
 
 #include "base/rng.h"
 #include "greenness/carbon.h"
 #include "greenness/machine.h"
 #include "greenness/statistics.h"
-
-/* ---- a tree of our own ---- */
-
-static char root[128];
-
-static int make_root(void **state)
-{
-    (void)state;
-    const char *folder = getenv("TMPDIR");
-    snprintf(root, sizeof root, "%.90s/pare-greenness-XXXXXX", folder != NULL ? folder : "/tmp");
-    return mkdtemp(root) != NULL ? 0 : -1;
-}
-
-static int remove_root(void **state)
-{
-    (void)state;
-    char command[160];
-    snprintf(command, sizeof command, "rm -rf '%s'", root);
-    return system(command);
-}
-
-static void put(const char *zone, const char *file, const char *text)
-{
-    char path[256];
-    snprintf(path, sizeof path, "%s/%s", root, zone);
-    mkdir(path, 0755);
-    snprintf(path, sizeof path, "%s/%s/%s", root, zone, file);
-    FILE *f = fopen(path, "w");
-    assert_non_null(f);
-    fputs(text, f);
-    fclose(f);
-}
 
 /* ---- statistics ---- */
 
@@ -153,13 +119,13 @@ static void test_quota(void **state)
     assert_near(machine_quota("max 100000\n"), 0, 0);
     assert_near(machine_quota(""), 0, 0);
     assert_near(machine_quota("12"), 0, 0);
-    put("a", "cpu.max", "400000 100000\n");
-    put("a/b", "cpu.max", "max 100000\n");
-    put("a/b/c", "cpu.max", "500000 100000\n");
-    assert_near(machine_cgroup_quota(root, "/a/b/c"), 4, 1e-12); /* the tightest on the way up */
-    assert_near(machine_cgroup_quota(root, "/"), 0, 0);
-    put("", "cpu.max", "50000 100000\n");
-    assert_near(machine_cgroup_quota(root, "/a/b"), 0.5, 1e-12);
+    put_file("a/cpu.max", "400000 100000\n");
+    put_file("a/b/cpu.max", "max 100000\n");
+    put_file("a/b/c/cpu.max", "500000 100000\n");
+    assert_near(machine_cgroup_quota(tree, "/a/b/c"), 4, 1e-12); /* the tightest on the way up */
+    assert_near(machine_cgroup_quota(tree, "/"), 0, 0);
+    put_file("cpu.max", "50000 100000\n");
+    assert_near(machine_cgroup_quota(tree, "/a/b"), 0.5, 1e-12);
 }
 
 static void test_machine(void **state)
@@ -187,7 +153,7 @@ int main(void)
         cmocka_unit_test(test_interval_covers),
         cmocka_unit_test(test_interval_is_seeded),
         cmocka_unit_test(test_energy_and_carbon),
-        cmocka_unit_test_setup_teardown(test_quota, make_root, remove_root),
+        ROW(test_quota),
         cmocka_unit_test(test_machine),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

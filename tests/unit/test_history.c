@@ -1,46 +1,13 @@
 /* The history of builds, and a run in the forms of other tools. */
-#include "test.h"
+#include "fake_tree.h"
 
 #include <math.h>
 #include <stdlib.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/file.h"
 #include "pipeline/exports.h"
 #include "pipeline/footprint.h"
 #include "pipeline/history.h"
-
-static char folder[] = "/tmp/test-history-XXXXXX";
-
-static int make_folder(void **state)
-{
-    (void)state;
-    return mkdtemp(folder) != NULL ? 0 : -1;
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    char command[128];
-    snprintf(command, sizeof command, "rm -rf '%s'", folder);
-    return system(command);
-}
-
-static const char *in_folder(const char *name)
-{
-    static char path[256];
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    return path;
-}
-
-static void put(const char *path, const char *text)
-{
-    FILE *f = fopen(path, "w");
-    assert_non_null(f);
-    fputs(text, f);
-    fclose(f);
-}
 
 static void get(const char *path, StrBuf *b)
 {
@@ -80,8 +47,8 @@ static void test_read(void **state)
     for (size_t k = 0; k < sizeof read_cases / sizeof *read_cases; k++) {
         History h;
         Err err;
-        put(in_folder("read"), read_cases[k].text);
-        assert_int_equal(history_read(in_folder("read"), &h, &err), OK);
+        put_file("read", read_cases[k].text);
+        assert_int_equal(history_read(in_tree("read"), &h, &err), OK);
         if ((int)h.count != read_cases[k].runs || h.skipped != read_cases[k].skipped) print_message("%s\n", read_cases[k].name);
         assert_int_equal(h.count, read_cases[k].runs);
         assert_int_equal(h.skipped, read_cases[k].skipped);
@@ -97,7 +64,7 @@ static void test_read(void **state)
     }
     History h;
     Err err;
-    assert_int_equal(history_read(in_folder("missing"), &h, &err), ERR_IO);
+    assert_int_equal(history_read(in_tree("missing"), &h, &err), ERR_IO);
 }
 
 static void test_long_line(void **state)
@@ -109,9 +76,9 @@ static void test_long_line(void **state)
     strbuf_add(&b, GOOD);
     for (int i = 0; i < 1000; i++) strbuf_add(&b, "{\"pare_history\":1,");
     strbuf_add(&b, "\n" GOOD);
-    put(in_folder("long"), b.data);
+    put_file("long", b.data);
     strbuf_release(&b);
-    assert_int_equal(history_read(in_folder("long"), &h, &err), OK);
+    assert_int_equal(history_read(in_tree("long"), &h, &err), OK);
     assert_int_equal(h.count, 2);
     assert_int_equal(h.skips[0].line, 2);
     assert_non_null(strstr(h.skips[0].reason, "longer"));
@@ -139,10 +106,10 @@ static void test_append(void **state)
     HistoryEntry e = entry_of(1000, 2, 0.1, 0.9), hostile = entry_of(1000, 2, 0.1, 0.9);
     memset(hostile.name, '"', sizeof hostile.name - 1);
     memset(hostile.machine, '\\', sizeof hostile.machine - 1);
-    put(in_folder("runs"), GOOD "{\"pare_history\":1,\"af"); /* a run that was killed while it wrote */
-    assert_int_equal(history_append(in_folder("runs"), &e, &err), OK);
-    assert_int_equal(history_append(in_folder("runs"), &hostile, &err), OK);
-    assert_int_equal(history_read(in_folder("runs"), &h, &err), OK);
+    put_file("runs", GOOD "{\"pare_history\":1,\"af"); /* a run that was killed while it wrote */
+    assert_int_equal(history_append(in_tree("runs"), &e, &err), OK);
+    assert_int_equal(history_append(in_tree("runs"), &hostile, &err), OK);
+    assert_int_equal(history_read(in_tree("runs"), &h, &err), OK);
     assert_int_equal(h.count, 3);
     assert_int_equal(h.skipped, 1);
     assert_string_equal(h.entries[1].name, "small.onnx");
@@ -152,7 +119,7 @@ static void test_append(void **state)
     history_keep(&h, NULL);
     assert_int_equal(h.count, 1);
     history_release(&h);
-    assert_int_equal(history_append(folder, &e, &err), ERR_IO);
+    assert_int_equal(history_append(tree, &e, &err), ERR_IO);
 }
 
 /* ---- the trend ---- */
@@ -346,7 +313,7 @@ static void test_emissions(void **state)
     StrBuf b = { 0 };
     Err err;
     Report *r = sample_report();
-    const char *path = in_folder("emissions.csv");
+    const char *path = in_tree("emissions.csv");
     assert_int_equal(export_emissions_check(path, &err), OK);
     assert_int_equal(export_emissions(r, path, &err), OK);
     assert_int_equal(export_emissions_check(path, &err), OK);
@@ -368,10 +335,10 @@ static void test_emissions(void **state)
         assert_string_equal(row[c], cells[k].value);
     }
     strbuf_release(&b);
-    put(path, "a,b\n1,2\n");
+    put_file("emissions.csv", "a,b\n1,2\n");
     assert_int_equal(export_emissions_check(path, &err), ERR_DATA);
     assert_int_equal(export_emissions(r, path, &err), ERR_DATA);
-    assert_int_equal(export_emissions_check(in_folder("no/such/folder.csv"), &err), ERR_IO);
+    assert_int_equal(export_emissions_check(in_tree("no/such/folder.csv"), &err), ERR_IO);
     report_free(r);
 }
 
@@ -381,7 +348,7 @@ static void test_boamps(void **state)
     StrBuf b = { 0 };
     Err err;
     Report *r = sample_report();
-    const char *path = in_folder("boamps.json");
+    const char *path = in_tree("boamps.json");
     assert_int_equal(export_boamps(r, path, &err), OK);
     get(path, &b);
     cJSON *json = cJSON_Parse(b.data), *task = cJSON_GetObjectItem(json, "task"), *measures = cJSON_GetObjectItem(json, "measures");
@@ -408,5 +375,5 @@ int main(void)
         cmocka_unit_test(test_machines),  cmocka_unit_test(test_footprint),
         cmocka_unit_test(test_report_carbon), cmocka_unit_test(test_emissions), cmocka_unit_test(test_boamps),
     };
-    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+    return cmocka_run_group_tests(tests, make_tree, remove_tree);
 }

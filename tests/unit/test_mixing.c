@@ -5,13 +5,6 @@
 #include "pipeline/comparison.h"
 #include "pipeline/history.h"
 
-static bool warned(const Comparison *c, const char *text)
-{
-    for (int i = 0; i < c->warnings.count; i++)
-        if (strstr(c->warnings.texts[i], text) != NULL) return true;
-    return false;
-}
-
 /* ---- one network is read and the other is not ---- */
 
 static FakeNetwork *calling;
@@ -59,10 +52,7 @@ static void test_vanishes_for_one(void **state)
         assert_int_equal(goals_judge(&g, &before, &after, results), 1);
         assert_int_equal(results[0].outcome, GOAL_MISSED); /* not measured */
         assert_true(isnan(results[0].found));
-        comparison_release(&c);
-        close(m.counter);
-        remove_tree(NULL);
-        make_tree(NULL);
+        next_machine(&m, &c);
     }
 }
 
@@ -124,10 +114,7 @@ static void test_middle(void **state)
         bool measured = strcmp(c.source.id, "powercap") == 0;
         assert_near(c.networks[0].energy_j.median, measured ? 0.5 : 0.12, measured ? 0.02 : 0.005);
         assert_near(c.networks[1].energy.median, 0.5, 0.02);
-        comparison_release(&c);
-        if (m.counter > 0) close(m.counter);
-        remove_tree(NULL);
-        make_tree(NULL);
+        next_machine(&m, &c);
     }
 }
 
@@ -145,10 +132,7 @@ static void test_four_times(void **state)
         compare_two(&m, &a, &b, 2, &c);
         assert_string_equal(c.source.id, rows[k].source);
         assert_int_equal(warned(&c, "over the 260 W that are possible"), strcmp(rows[k].source, "cpu-time") == 0);
-        comparison_release(&c);
-        close(m.counter);
-        remove_tree(NULL);
-        make_tree(NULL);
+        next_machine(&m, &c);
     }
 }
 
@@ -263,8 +247,6 @@ static void test_history_line(void **state)
     assert_string_equal(h.entries[0].meter, e.meter);
     history_release(&h);
 }
-
-#define ROW(test) cmocka_unit_test_setup_teardown(test, make_tree, remove_tree)
 
 int main(void)
 {

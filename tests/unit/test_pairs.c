@@ -173,8 +173,6 @@ static void test_surroundings_of_nothing(void **state)
     assert_int_equal(w.count, 0);
 }
 
-#define ROW(test) cmocka_unit_test_setup_teardown(test, make_tree, remove_tree)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {

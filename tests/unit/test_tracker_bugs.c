@@ -213,16 +213,14 @@ static void test_reads_at_the_edges(void **state)
 {
     (void)state;
     for (int counter = 0; counter < 2; counter++) {
-        Err err;
         FakeMachine m = { .idle_watts = 10 };
         FakeNetwork n = { &m, 20e-6, 40, 1, 0 };
         CompareOptions o = machine_options(&m, 1);
-        const Contestant one = contestant("net", &n);
         Comparison c;
         if (counter) machine_counter(&m);
         clock_reads = 0;
         o.source.clock = counting_clock;
-        assert_ok(compare_networks(&one, 1, &o, &c, &err), &err);
+        measure_one(&n, &o, &c);
         print_message("  %s: %d reads of the clock, %lld calls\n", c.source.id, clock_reads, (long long)m.calls);
         assert_true(m.calls > 1000LL * clock_reads / 60);
         assert_true(clock_reads < 80 * (c.rounds + 30));
@@ -291,15 +289,13 @@ static void test_memory_of_the_host_adds_nothing(void **state)
     (void)state;
     double energies[2], estimates[2];
     for (int k = 0; k < 2; k++) {
-        Err err;
         FakeMachine m = { .idle_watts = 10 };
         FakeNetwork n = { &m, 10e-3, 40, 1, 0 };
         CompareOptions o = machine_options(&m, 1);
-        const Contestant one = contestant("net", &n);
         Comparison c;
         put_file("proc/meminfo", k == 0 ? "MemTotal:        8000000 kB\n" : "MemTotal:     1000000000 kB\nMemAvailable:  900000000 kB\n");
         o.memory_bytes = 200000000; /* of this process */
-        assert_ok(compare_networks(&one, 1, &o, &c, &err), &err);
+        measure_one(&n, &o, &c);
         energies[k] = c.networks[0].energy_j.median;
         estimates[k] = c.networks[0].green_algorithms_j.value;
         assert_near(c.networks[0].carbon_g.value, energies[k] / 3.6e6 * 445, 1e-12);
@@ -314,17 +310,13 @@ static void test_memory_of_the_host_adds_nothing(void **state)
 static void test_virtual_machine(void **state)
 {
     (void)state;
-    Err err;
     FakeMachine m = { .idle_watts = 10 };
     FakeNetwork n = { &m, 10e-3, 40, 1, 0 };
     CompareOptions o = machine_options(&m, 1);
-    const Contestant one = contestant("net", &n);
     Comparison c;
-    bool said = false;
     put_file("proc/cpuinfo", "processor\t: 0\nflags\t\t: fpu hypervisor avx2\n");
-    assert_ok(compare_networks(&one, 1, &o, &c, &err), &err);
-    for (int i = 0; i < c.warnings.count; i++) said = said || strstr(c.warnings.texts[i], "a virtual machine") != NULL;
-    assert_true(said && c.environment.is_virtual);
+    measure_one(&n, &o, &c);
+    assert_true(warned(&c, "a virtual machine") && c.environment.is_virtual);
     assert_string_equal(c.source.provenance, "modelled_cpu_time");
     assert_near(c.networks[0].seconds.median, 10e-3, 1e-9); /* time, CPU time and counts are there all the same */
     assert_true(isnan(c.idle_before_w) && isnan(c.networks[0].net_j.median));
@@ -336,8 +328,6 @@ static void test_convention_is_said(void **state)
     (void)state;
     assert_int_equal(strncmp(counts_convention, "1 MAC = one multiply-add", 24), 0);
 }
-
-#define ROW(test) cmocka_unit_test_setup_teardown(test, make_tree, remove_tree)
 
 int main(void)
 {
