@@ -21,6 +21,8 @@ Tensor *graph_keep_tensor(Graph *g, Tensor *tensor);
  * Sets producer and op. 0: no memory. */
 NodeId graph_add_node(Graph *g, const char *type, const char *domain, Str name,
                       const ValueId *inputs, int input_count, const ValueId *outputs, int output_count);
+/* Of nodes with one name those that no file brought get another, with "_2", "_3" ... behind it: runtimes refuse two of a name. */
+Status graph_node_names_apart(Graph *g, Err *err);
 /* Removes a node; its outputs lose their producer. */
 void graph_remove_node(Graph *g, NodeId n);
 /* Exchanges the node's op type; table entry follows. */

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "graph/edit.h"
 #include "graph/opset.h"
 
 /* The context of one pass; graph, scratch and record are the caller's. */
@@ -208,6 +209,7 @@ Status stage_run(Stages *s, int i, const Graph *g, Graph **out, Err *err)
         changed = NULL;
         status = graph_clone(g, &changed, err);
     }
+    if (status == OK) status = graph_node_names_apart(changed, err);
     if (status == OK) status = opset_settle_ir(changed, err); /* new constants are no inputs, which IR 3 does not know */
     if (status == OK) {
         status = graph_refresh(changed, err);

@@ -113,6 +113,30 @@ static void test_names_stay_unique(void **state)
     graph_free(s.g);
 }
 
+/* Runtimes refuse two nodes of a name: the later one gets another, unless a file brought it so. */
+static void test_node_names_come_apart(void **state)
+{
+    (void)state;
+    Err err;
+    static const char *const names[] = { "relu", "relu_2", "relu", "", "", "relu", "relu_2" };
+    static const char *const apart[] = { "relu_3", "relu_2", "relu_4", "", "", "relu", "relu_2_2" };
+    Small s = small_graph();
+    NodeId nodes[7];
+    for (int i = 0; i < 7; i++) {
+        ValueId v = graph_add_value(s.g, STR("more"), DT_FLOAT, NULL);
+        nodes[i] = graph_add_node(s.g, "Neg", "", str_of(names[i]), &s.x, 1, &v, 1);
+        assert_true(nodes[i] != 0);
+    }
+    graph_node(s.g, nodes[5])->origin = &s; /* as from a file */
+    assert_ok(graph_node_names_apart(s.g, &err), &err);
+    for (int i = 0; i < 7; i++)
+        if (!str_is(graph_node(s.g, nodes[i])->name, apart[i])) fail_msg("%d: %.*s", i, STR_ARG(graph_node(s.g, nodes[i])->name));
+    assert_true(str_is(graph_node(s.g, s.relu)->name, "relu"));
+    assert_ok(graph_node_names_apart(s.g, &err), &err); /* and stays so */
+    assert_true(str_is(graph_node(s.g, nodes[6])->name, "relu_2_2"));
+    graph_free(s.g);
+}
+
 /* Bypassing a node that feeds a graph output keeps the output's name. */
 static void test_replacing_an_output_keeps_its_name(void **state)
 {
@@ -314,6 +338,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_order_follows_producers),          cmocka_unit_test(test_cycles_are_named),
         cmocka_unit_test(test_clone_shares_until_written),       cmocka_unit_test(test_names_stay_unique),
+        cmocka_unit_test(test_node_names_come_apart),
         cmocka_unit_test(test_replacing_an_output_keeps_its_name), cmocka_unit_test(test_dead_nodes_go),
         cmocka_unit_test(test_verify_names_the_object),          cmocka_unit_test(test_symbols_print),
         cmocka_unit_test(test_elements_of_every_type),           cmocka_unit_test(test_integers_saturate_and_round_to_even),
