@@ -164,6 +164,11 @@ static Status apply_nodes(Plan *p, Err *err)
         goto out;
     }
     memcpy(order, p->g->order, sizeof *order * count);
+    for (ValueId v = 1; v <= p->value_count; v++) {
+        if (!p->given[v] || p->root[v] != v) continue;
+        a.quantized[v] = graph_node(p->g, graph_value(p->g, v)->producer)->inputs[0];
+        a.dequantized[v] = v;
+    }
     for (uint32_t i = 0; i < count; i++)
         if (order[i] <= p->node_count) TRY_OUT(apply_node(&a, order[i], err));
 out:

@@ -49,12 +49,6 @@ static const char *bias_reason(const Graph *g, const Node *n, const PlannedLayer
     return tensor_has_nonfinite(t, &bad) ? "its bias holds NaN or infinity" : NULL;
 }
 
-static bool comes_from(const Graph *g, ValueId v, const char *type)
-{
-    NodeId producer = v != 0 ? graph_value(g, v)->producer : 0;
-    return producer != 0 && plain(graph_node(g, producer), type);
-}
-
 /* Fills rows; why the layer cannot run in integers, or NULL. */
 static const char *layer_reason(const Graph *g, PlannedLayer *l)
 {
@@ -66,7 +60,6 @@ static const char *layer_reason(const Graph *g, PlannedLayer *l)
     if (!options_op(&l->options, n->type)) return "its op is not in the list of ops";
     if (w->type != DT_FLOAT) return dtype_is_integer(w->type) ? "its weights are integers already" : "its weights are not float32";
     if (tensor_count(w) == 0) return "it has no weights";
-    if (comes_from(g, l->layer.input, "DequantizeLinear")) return "it is quantized already";
     const Value *in = graph_value(g, l->layer.input);
     if (l->layer.input == 0 || in->tensor != NULL) return "its input is constant";
     if (in->type != DT_NONE && in->type != DT_FLOAT) return "its input is not float32";
@@ -96,6 +89,31 @@ static ValueId moved_from(const Graph *g, ValueId v)
 static bool table_float(const Plan *p, ValueId v)
 {
     return p->limits.table != NULL && v != 0 && calibration_table_find(p->limits.table, moved_from(p->g, v)).state == TABLE_FLOAT;
+}
+
+/* The value is made by a DequantizeLinear on a grid that the options allow: layers can read it as it is. */
+static bool given_grid(const Plan *p, const Node *n, const QuantizeOptions *o, Grid *grid)
+{
+    ValueId out = node_output(n, 0);
+    if (!plain(n, "DequantizeLinear") || n->input_count < 3 || out == 0) return false;
+    const Tensor *scale = node_constant(p->g, n, 1), *zero = node_constant(p->g, n, 2);
+    DType type = options_int8(o) ? DT_INT8 : DT_UINT8;
+    bool fits = scale != NULL && zero != NULL && tensor_count(scale) == 1 && tensor_count(zero) == 1 && scale->type == DT_FLOAT
+        && zero->type == type && graph_value(p->g, n->inputs[0])->tensor == NULL;
+    if (!fits || (p->limits.table != NULL && calibration_table_find(p->limits.table, out).state != TABLE_ABSENT)) return false;
+    *grid = grid_make(-1.0, 1.0, type, false, false);
+    grid->scale = (float)tensor_get(scale, 0);
+    grid->zero = (int)tensor_get_int(zero, 0);
+    return grid->scale > 0.0f && (o->target != TARGET_GPU || grid->zero == 0);
+}
+
+static void plan_given(Plan *p, const QuantizeOptions *o, const Node *n, bool *carried)
+{
+    Grid grid;
+    if (!given_grid(p, n, o, &grid)) return;
+    ValueId v = node_output(n, 0);
+    p->given[v] = carried[v] = true;
+    p->grids[v] = grid;
 }
 
 static const char *limit_reason(const Plan *p, const PlannedLayer *l)
@@ -286,13 +304,14 @@ Status plan_make(PassContext *c, const PlanLimits *limits, Plan *p, Err *err)
     p->nodes = alloc_zeroed((size_t)g->node_count + 1, sizeof *p->nodes);
     p->root = alloc_zeroed(values, sizeof *p->root);
     p->grids = alloc_zeroed(values, sizeof *p->grids);
+    p->given = alloc_zeroed(values, sizeof *p->given);
     p->readers = alloc_zeroed(values, sizeof *p->readers);
     p->reader = alloc_zeroed(values, sizeof *p->reader);
     bool *carried = alloc_zeroed(values, sizeof *carried);
     int *kept_readers = alloc_zeroed(values, sizeof *kept_readers);
     int *layer_of = alloc_zeroed((size_t)g->node_count + 1, sizeof *layer_of);
-    if (p->nodes == NULL || p->root == NULL || p->grids == NULL || p->readers == NULL || p->reader == NULL || carried == NULL
-        || kept_readers == NULL || layer_of == NULL) {
+    if (p->nodes == NULL || p->root == NULL || p->grids == NULL || p->given == NULL || p->readers == NULL || p->reader == NULL
+        || carried == NULL || kept_readers == NULL || layer_of == NULL) {
         status = err_no_memory(err, "the plan");
         goto out;
     }
@@ -301,6 +320,7 @@ Status plan_make(PassContext *c, const PlanLimits *limits, Plan *p, Err *err)
     for (int i = 0; i < p->layer_count; i++) layer_of[p->layers[i].layer.node] = i + 1;
     for (uint32_t i = 0; i < g->order_count; i++) {
         NodeId id = g->order[i];
+        plan_given(p, o, graph_node(g, id), carried);
         if (layer_of[id] != 0) plan_layer(p, layer_of[id] - 1, carried);
         else plan_follower(p, o, id, carried);
     }
@@ -336,6 +356,7 @@ void plan_release(Plan *p)
     free(p->layers);
     free(p->root);
     free(p->grids);
+    free(p->given);
     free(p->readers);
     free(p->reader);
     *p = (Plan){ 0 };

@@ -46,6 +46,7 @@ typedef struct Plan {
     uint32_t value_count, node_count; /* of the graph when it was planned: what is added later has no entry */
     ValueId *root;       /* [value]: whose range its grid comes from; 0: carries none */
     Grid *grids;         /* [value], roots only, filled after the sweep */
+    bool *given;         /* [value]: a DequantizeLinear of the network makes it; its grid is in grids from the start and stays */
     int *readers;        /* [value]: reading nodes, captures and graph outputs */
     NodeId *reader;      /* [value]: one of them */
 } Plan;

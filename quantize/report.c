@@ -91,7 +91,7 @@ Status report_float_ops(const PassContext *c, const Plan *p, Err *err)
         NodeId id = g->order[i];
         const Node *n = graph_node(g, id);
         bool reads = false;
-        if (p->nodes[id].role != ROLE_FLOAT || (n->op != NULL && n->op->weight_axis != NULL)) continue;
+        if (p->nodes[id].role != ROLE_FLOAT || str_is(n->type, "QuantizeLinear") || (n->op != NULL && n->op->weight_axis != NULL)) continue;
         for (int k = 0; k < n->input_count; k++) {
             reads |= made[n->inputs[k]];
         }
@@ -105,16 +105,20 @@ Status report_float_ops(const PassContext *c, const Plan *p, Err *err)
 void report_methods(PassRecord *record, const Static *s)
 {
     static const char *const names[] = { "auto", "minmax", "moving", "percentile", "mse", "entropy" };
-    int counts[CALIBRATE_METHODS] = { 0 }, given = 0;
+    int counts[CALIBRATE_METHODS] = { 0 }, given = 0, old = 0;
     for (int i = 0; i < s->root_count; i++) {
         bool by_table = calibration_table_find(&s->table, s->roots[i]).state == TABLE_ENDS;
+        bool before = s->plan.given[s->roots[i]];
         given += by_table;
-        if (!by_table) counts[s->methods[i]]++;
+        old += before;
+        if (!by_table && !before) counts[s->methods[i]]++;
     }
     for (int m = 0; m < CALIBRATE_METHODS; m++)
         if (counts[m] > 0)
             record_add(record, RECORD_NOTE, STR("calibration"), "%d activation%s by %s", counts[m], counts[m] == 1 ? "" : "s", names[m]);
     if (given > 0) record_add(record, RECORD_NOTE, STR("calibration"), "%d activation%s by the table", given, given == 1 ? "" : "s");
+    if (old > 0)
+        record_add(record, RECORD_NOTE, STR("calibration"), "%d activation%s on the grid the network had", old, old == 1 ? "" : "s");
 }
 
 bool report_repair(PassRecord *record, const char *name, double before, double after, double worth)

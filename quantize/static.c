@@ -153,6 +153,7 @@ static Status save_table(const Static *s, Err *err)
     int count = 0;
     if (lines == NULL) return err_no_memory(err, "the calibration table");
     for (int i = 0; i < s->root_count; i++) {
+        if (s->plan.given[s->roots[i]]) continue; /* nobody chose it */
         TableEntry entry = calibration_table_find(&s->table, s->roots[i]);
         Grid g = s->plan.grids[s->roots[i]];
         bool given = entry.state == TABLE_ENDS;

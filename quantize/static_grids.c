@@ -36,7 +36,7 @@ static Ends ends_of(const Static *s, int i, Calibration method)
 static void set_method(Static *s, int i, Calibration method)
 {
     s->methods[i] = method;
-    s->plan.grids[s->roots[i]] = make_grid(s, ends_of(s, i, method));
+    if (!s->plan.given[s->roots[i]]) s->plan.grids[s->roots[i]] = make_grid(s, ends_of(s, i, method));
 }
 
 static Status gather(Static *s, Err *err)

@@ -140,12 +140,37 @@ static void row_of_a_product(void **state)
     graph_free(g);
 }
 
+/* A second run takes the layers that the first one left, on the grids that are there. */
+static void in_two_runs(void **state)
+{
+    (void)state;
+    Err err;
+    PassRecord record = { 0 };
+    Graph *g = residual();
+    static const LayerRule rules[] = { { .match = "b", .skip = true }, { .match = "c", .skip = true } };
+    assert_ok(quantize_call(g, &(QuantizeCall){ .options = LIST("mode=static"), .rules = rules, .rule_count = 2 }, &err), &err);
+    uint32_t before = g->node_count;
+    assert_ok(quantize_call(g, &(QuantizeCall){ .options = LIST("mode=static", "repairs=none"), .record = &record }, &err), &err);
+    assert_int_equal(listed_layer(&record, "b")->kind, RECORD_CHANGED);
+    assert_int_equal(listed_layer(&record, "c")->kind, RECORD_CHANGED);
+    assert_int_equal(listed_layer(&record, "a")->kind, RECORD_SKIPPED);
+    for (NodeId n = 1; n <= g->node_count; n++) {
+        const Node *node = graph_node(g, n);
+        if (node->removed || !str_is(node->type, "QuantizeLinear")) continue;
+        NodeId from = graph_value(g, node->inputs[0])->producer;
+        if (n > before && from != 0) assert_false(str_is(graph_node(g, from)->type, "DequantizeLinear")); /* no grid upon a grid */
+    }
+    record_release(&record);
+    graph_free(g);
+}
+
 int main(void)
 {
     enum { MANY = sizeof rows / sizeof *rows };
-    struct CMUnitTest tests[MANY + 1];
+    struct CMUnitTest tests[MANY + 2];
     for (int i = 0; i < MANY; i++)
         tests[i] = (struct CMUnitTest){ .name = rows[i].name, .test_func = listed, .initial_state = (void *)(uintptr_t)&rows[i] };
     tests[MANY] = (struct CMUnitTest)cmocka_unit_test(row_of_a_product);
+    tests[MANY + 1] = (struct CMUnitTest)cmocka_unit_test(in_two_runs);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
