@@ -97,7 +97,8 @@ const Command command_history = {
                "  pare history runs.jsonl --html trend.html                            plot it\n\n"
                "Worse is: a size or count over 0.5 % above the run before; a time or measured energy whose interval does not meet that of\n"
                "the run before and which is further from the median of up to 16 earlier runs on the same machine than three times their\n"
-               "spread, 2 % at least; an accuracy whose interval does not meet that of the best run before. Power, and energy and carbon\n"
+               "spread, 2 % at least (run time, on a machine that others kept busy, only where CPU time says so, too); an accuracy\n"
+               "whose interval does not meet that of the best run before. Power, and energy and carbon\n"
                "that are only modelled from time, are shown and not judged. Columns 'before' and 'change' are of the run before.\n"
                "Lines that are cut off or of something else are skipped and named; with --gate a file without runs is an error (exit 3).\n",
     .options = history_options,

@@ -204,7 +204,8 @@ static void judge(const Source *s, Reading *r)
         snprintf(r->reason, sizeof r->reason, "the counter stood still for %.2f s", r->seconds);
         drop(r, r->reason);
     } else if (r->joules * COARSE < s->step_joules) {
-        snprintf(r->reason, sizeof r->reason, "%.4g J in steps of %g J: a window needs %g J", r->joules, s->step_joules, s->step_joules / COARSE);
+        snprintf(r->reason, sizeof r->reason, "%.4g J in steps of %g J: a window needs %g J", r->joules, s->step_joules,
+                 s->step_joules / COARSE);
         drop(r, r->reason);
     } else if (provenance_measured(s->provenance) && r->watts > s->limit_watts) {
         snprintf(r->reason, sizeof r->reason, "%.4g W: over the %.4g W that are possible", r->watts, s->limit_watts);

@@ -45,8 +45,8 @@ double statistics_log_choose(int n, int k)
     return lgamma_r(n + 1.0, &sign) - lgamma_r(k + 1.0, &sign) - lgamma_r(n - k + 1.0, &sign);
 }
 
-/* The largest r for which the r-th smallest and the r-th largest of n values hold the median between them with 95 %, as signs fall evenly on
- * both sides of it; 0: too few values for that. */
+/* The largest r for which the r-th smallest and the r-th largest of n values hold the median between them with 95 %, as values fall evenly
+ * on both sides of it; 0: too few values for that. */
 static int sign_rank(int n)
 {
     double below = 0;

@@ -251,6 +251,22 @@ static void print_idle(const Comparison *c, const char *bullet, StrBuf *b)
     if (c->rests > 0) strbuf_printf(b, "%srests for the heat: %d, %.3g s in all\n", bullet, c->rests, c->rest_seconds);
 }
 
+/* Software carbon intensity, network by network, and the same energies on other grids. */
+static void print_sci(const ComparisonReport *r, const char *bullet, StrBuf *b)
+{
+    const Comparison *c = &r->measured;
+    bool made = c->networks[0].sci.embodied_g > 0;
+    if (!isfinite(c->networks[0].sci.total_g)) return;
+    strbuf_printf(b, "%sSCI: ", bullet);
+    for (int k = 0; k < c->count; k++) strbuf_printf(b, "%s%.4g", k > 0 ? ", " : "", c->networks[k].sci.total_g);
+    strbuf_printf(b, " g CO2e an inference, (E I + M) / R; M, making the machine, %s\n", made ? "included" : "was not given");
+    if (r->scenario_count < 2) return;
+    strbuf_printf(b, "%scarbon on other grids, g CO2e an inference of %s:", bullet, c->networks[c->count - 1].name);
+    for (int i = 1; i < r->scenario_count; i++)
+        strbuf_printf(b, "%s %s %.3g", i > 1 ? "," : "", r->scenarios[i].grid.region, r->scenarios[i].last_g);
+    strbuf_add(b, "\n");
+}
+
 static void print_method(const ComparisonReport *r, const char *bullet, StrBuf *b)
 {
     const Comparison *c = &r->measured;
@@ -269,6 +285,7 @@ static void print_method(const ComparisonReport *r, const char *bullet, StrBuf *
     if (c->source.note[0] != '\0' && !c->source.proportional) strbuf_printf(b, "%senergy: %s\n", bullet, c->source.note);
     print_idle(c, bullet, b);
     strbuf_printf(b, "%scarbon: %s\n", bullet, first->carbon_g.source);
+    print_sci(r, bullet, b);
     strbuf_printf(b, "%sestimates of others: %s\n", bullet, first->green_algorithms_j.source);
     strbuf_printf(b, "%sestimates of others: %s\n", bullet, first->time_tdp_j.source);
     strbuf_printf(b, "%smeasuring itself: %.2g us at the ends of a window, %.2g %% of the windows\n", bullet, c->read_seconds * 1e6,

@@ -37,6 +37,7 @@ static HistoryPoint sourced(const Sourced *s)
 static void points_of(const ReportState *s, HistoryPoint points[HISTORY_COUNT])
 {
     points[HISTORY_TIME] = (HistoryPoint){ s->latency_ms.median * 1e-3, s->latency_ms.low * 1e-3, s->latency_ms.high * 1e-3, false };
+    points[HISTORY_CPU] = (HistoryPoint){ s->cpu_seconds.median, s->cpu_seconds.low, s->cpu_seconds.high, false };
     points[HISTORY_SIZE] = exact(s->file_bytes);
     points[HISTORY_OPERATIONS] = exact(s->macs.total);
     points[HISTORY_POWER] = sourced(&s->power_w);
@@ -59,9 +60,9 @@ static void file_name(const char *path, char *out, size_t size)
 }
 
 static void fill_entry(const char *created, const char *path, const MachineInfo *machine, const ReportState *before,
-                       const ReportState *after, HistoryEntry *out)
+                       const ReportState *after, const Comparison *measured, HistoryEntry *out)
 {
-    *out = (HistoryEntry){ .line = 0 };
+    *out = (HistoryEntry){ .other_load = measured->count > 0 ? measured->environment.other_load : NAN };
     snprintf(out->created, sizeof out->created, "%s", created);
     snprintf(out->version, sizeof out->version, "%s", PARE_VERSION);
     file_name(path != NULL ? path : "", out->name, sizeof out->name);
@@ -75,7 +76,8 @@ static void fill_entry(const char *created, const char *path, const MachineInfo 
 
 void history_of_report(const Report *r, HistoryEntry *out)
 {
-    fill_entry(r->created, r->result != NULL ? r->result : r->source, &r->machine, &r->before, r->has_after ? &r->after : &r->before, out);
+    const ReportState *after = r->has_after ? &r->after : &r->before;
+    fill_entry(r->created, r->result != NULL ? r->result : r->source, &r->machine, &r->before, after, &r->measured, out);
     memcpy(out->recipe, r->recipe_sha256, HASH_TEXT);
 }
 
@@ -90,7 +92,7 @@ static void add_intervals(const ComparisonFile *f, HistoryPoint points[HISTORY_C
 void history_of_comparison(const ComparisonReport *r, int k, HistoryEntry *out)
 {
     const ComparisonFile *first = &r->files[0], *file = &r->files[k];
-    fill_entry(r->created, file->path, &r->machine, &first->state, &file->state, out);
+    fill_entry(r->created, file->path, &r->machine, &first->state, &file->state, &r->measured, out);
     add_intervals(first, out->before);
     add_intervals(file, out->after);
 }
@@ -119,6 +121,7 @@ static cJSON *entry_json(const HistoryEntry *e)
                 cJSON_AddStringToObject(line, "version", e->version) != NULL &&
                 cJSON_AddStringToObject(line, "machine", e->machine) != NULL &&
                 cJSON_AddStringToObject(line, "energy_source", e->meter) != NULL &&
+                (!isfinite(e->other_load) || cJSON_AddNumberToObject(line, "other_load", e->other_load) != NULL) &&
                 cJSON_AddStringToObject(line, "source_sha256", e->source) != NULL &&
                 cJSON_AddStringToObject(line, "result_sha256", e->result) != NULL &&
                 cJSON_AddStringToObject(line, "recipe_sha256", e->recipe) != NULL && add_points(line, "before", e->before) &&
@@ -200,6 +203,7 @@ static const char *read_line(const char *text, size_t size, HistoryEntry *out)
         text_of(json, "source_sha256", out->source, sizeof out->source);
         text_of(json, "result_sha256", out->result, sizeof out->result);
         text_of(json, "recipe_sha256", out->recipe, sizeof out->recipe);
+        out->other_load = number_of(json, "other_load");
         read_points(cJSON_GetObjectItemCaseSensitive(json, "before"), out->before);
         read_points(cJSON_GetObjectItemCaseSensitive(json, "after"), out->after);
     }

@@ -8,6 +8,7 @@
 /* X(identifier, key in the file, title, unit, more is better) */
 #define HISTORY_LIST(X) \
     X(HISTORY_TIME, "run_time", "run time", "s", false) \
+    X(HISTORY_CPU, "cpu_time", "CPU time", "s", false) \
     X(HISTORY_SIZE, "file_bytes", "file size", "B", false) \
     X(HISTORY_OPERATIONS, "macs", "operations", "MAC", false) \
     X(HISTORY_POWER, "power", "power", "W", false) \
@@ -38,6 +39,7 @@ typedef struct HistoryEntry {
     char name[128], machine[192]; /* of the result's file; processor, instructions and threads: times compare only on the same */
     char meter[160];              /* where energy came from, as its source says: energies compare only from the same */
     char source[HASH_TEXT], result[HASH_TEXT], recipe[HASH_TEXT];
+    double other_load;            /* share of all cores that other processes took meanwhile; NaN: not known */
     HistoryPoint before[HISTORY_COUNT], after[HISTORY_COUNT];
     int line;                     /* of the file it was read from */
 } HistoryEntry;
@@ -85,8 +87,10 @@ typedef struct HistoryTrend {
 } HistoryTrend;
 
 /* The rule, in words of the documentation: counted numbers (size, operations) are worse by any growth over 0.5 % of the build before; time
+, CPU time
  * and measured energy where the last interval and that of the build before do not overlap, and the last is further from the median of the
- * earlier ones than three times their spread and 2 %; modelled energy follows time and is not judged; accuracy where the intervals of the
+ * earlier ones than three times their spread and 2 %, run time on a busy machine only where CPU
+ * time says the same; modelled energy follows time and is not judged; accuracy where the intervals of the
  * last build and the best one before it do not overlap. */
 void history_trend(const History *h, HistoryId id, HistoryTrend *out);
 

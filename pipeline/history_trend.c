@@ -9,6 +9,7 @@
 #define COUNTED_NOISE 0.005  /* of exact numbers: a name more or less in a file is no regression */
 #define TIMED_NOISE 0.02     /* least, however quiet the machine */
 #define SPREADS 3.0
+#define BUSY 0.05            /* share of all cores that others may take */
 #define BASE_MOST 16         /* builds before the last */
 #define TO_SIGMA 1.4826      /* of a median deviation, for a normal distribution */
 
@@ -26,7 +27,7 @@ static double median_of(double *values, int count)
 
 static bool is_timed(HistoryId id)
 {
-    return id == HISTORY_TIME || id == HISTORY_POWER || id == HISTORY_ENERGY || id == HISTORY_CARBON;
+    return id == HISTORY_TIME || id == HISTORY_CPU || id == HISTORY_POWER || id == HISTORY_ENERGY || id == HISTORY_CARBON;
 }
 
 static bool has_interval(const HistoryPoint *p)
@@ -41,7 +42,7 @@ static int earlier(const History *h, HistoryId id, const HistoryEntry *last, con
     for (size_t i = h->count - 1; i-- > 0 && count < BASE_MOST;) {
         const HistoryEntry *e = &h->entries[i];
         const HistoryPoint *p = &e->after[id];
-        bool energy = is_timed(id) && id != HISTORY_TIME;
+        bool energy = is_timed(id) && id != HISTORY_TIME && id != HISTORY_CPU;
         if (energy && strcmp(e->meter, last->meter) != 0) continue; /* a package and a plug are two things */
         bool same = !is_timed(id) || (strcmp(e->machine, last->machine) == 0 && p->modelled == last->after[id].modelled);
         if (isfinite(p->value) && same) found[count++] = e;
@@ -81,6 +82,24 @@ static void judge_timed(const HistoryEntry *const *before, int count, const Hist
     else t->change = change > 0 ? HISTORY_WORSE : HISTORY_BETTER;
 }
 
+/* A busy machine makes a network slower than it is: then its own CPU time must say the same. */
+static void judge_run_time(const HistoryEntry *const *before, int count, const HistoryEntry *last, HistoryTrend *t)
+{
+    double load = fmax(last->other_load, before[0]->other_load); /* NaN: not known, taken for none */
+    HistoryTrend cpu = { .change = HISTORY_SAME };
+    judge_timed(before, count, &last->after[HISTORY_TIME], HISTORY_TIME, t);
+    if (!(load > BUSY) || (t->change != HISTORY_WORSE && t->change != HISTORY_BETTER)) return;
+    if (!isfinite(last->after[HISTORY_CPU].value) || !isfinite(before[0]->after[HISTORY_CPU].value)) return;
+    const HistoryEntry *with[BASE_MOST];
+    int known = 0;
+    for (int i = 0; i < count; i++)
+        if (isfinite(before[i]->after[HISTORY_CPU].value)) with[known++] = before[i];
+    judge_timed(with, known, &last->after[HISTORY_CPU], HISTORY_CPU, &cpu);
+    if (cpu.change == t->change) return;
+    t->change = HISTORY_SAME;
+    snprintf(t->note, sizeof t->note, "others took %.0f %% of all cores, CPU time says otherwise", 100 * load);
+}
+
 static void judge_accuracy(const HistoryEntry *const *before, int count, const HistoryPoint *last, HistoryTrend *t)
 {
     const HistoryPoint *best = &before[0]->after[HISTORY_ACCURACY];
@@ -116,7 +135,7 @@ void history_trend(const History *h, HistoryId id, HistoryTrend *out)
     }
     int count = out->base_count = earlier(h, id, last, before);
     if (count == 0) {
-        snprintf(out->note, sizeof out->note, is_timed(id) && h->count > 1 ? id == HISTORY_TIME ? "no earlier run on the same machine"
+        snprintf(out->note, sizeof out->note, is_timed(id) && h->count > 1 ? id == HISTORY_TIME || id == HISTORY_CPU ? "no earlier run on the same machine"
                                                                 : "no earlier run on the same machine and meter" : "the first run");
         return;
     }
@@ -132,6 +151,8 @@ void history_trend(const History *h, HistoryId id, HistoryTrend *out)
         snprintf(out->note, sizeof out->note, "follows energy: not judged");
     } else if (id == HISTORY_ACCURACY) {
         judge_accuracy(before, count, p, out);
+    } else if (id == HISTORY_TIME) {
+        judge_run_time(before, count, last, out);
     } else if (is_timed(id)) {
         judge_timed(before, count, p, id, out);
     } else {

@@ -77,6 +77,7 @@ const char html_style[] =
     "tr.sub th{padding-left:.5em}thead th,.compact .num{white-space:normal}th .badge{margin-left:0}}\n"
     "@media print{:root{--ink:#000;--muted:#3d4656;--line:#bbc3cf;--paper:#fff;--panel:#fff;--before:#6f7c91;--after:#0a4fa0;"
     "--good:#0a5c31;--bad:#9b1c15;--warn:#6a4500;--band:#d5dce6;--goodbg:#fff;--badbg:#fff;--warnbg:#fff;--quietbg:#fff}"
-    "body{font-size:10.5pt}.charts{grid-template-columns:1fr 1fr}.tiles{grid-template-columns:repeat(4,1fr)}h2+p{break-after:avoid}main,footer{max-width:none;padding-left:0;padding-right:0}nav{display:none}h2{break-after:avoid}"
+    "body{font-size:10.5pt}.charts{grid-template-columns:1fr 1fr}.tiles{grid-template-columns:repeat(4,1fr)}h2+p{break-after:avoid}"
+    "main,footer{max-width:none;padding-left:0;padding-right:0}nav{display:none}h2{break-after:avoid}"
     "tr,.tile,li{break-inside:avoid}.scroll{overflow:visible}.badge{border:1px solid var(--line)}"
     "*{-webkit-print-color-adjust:exact;print-color-adjust:exact}details::details-content{content-visibility:visible;height:auto}}\n";

@@ -4,8 +4,8 @@
 
 #include "pipeline/state.h"
 
-/* Runs the network step by step for a moment on one call's inputs, `batch` inferences, and fills by_layer with what one inference takes: what
- * was computed along with a layer is in its time; steps that are no layer of their own (pooling, reorders) are added. A network that
+/* Runs the network step by step for a moment on one call's inputs, `batch` inferences, and fills by_layer with what one inference takes:
+ * what was computed along with a layer is in its time; steps that are no layer of their own (pooling, reorders) are added. A network that
  * cannot be timed keeps its counts. */
 Status layer_times(ReportState *s, const Model *m, const Gauge *q, const Tensor *inputs, int64_t batch, Arena *arena, Err *err);
 /* { "mac_f32", "mac_int8", "byte_l2", "byte_dram" }, a second, with as many threads as the networks were timed with; *out NULL when they

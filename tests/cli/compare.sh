@@ -35,6 +35,10 @@ cat goals.xml
 q compare before.onnx before.onnx --data "$DATA/tiny.npz" --sysroot=fs --budget=0.5 --max-size=100% --max-energy-ratio=1000
 q compare before.onnx before.onnx --max-accuracy-drop=1 --sysroot=fs
 q compare before.onnx before.onnx --max-size=much
+# what a grid and the making of the machine add; several grids side by side
+"$PARE" measure before.onnx --sysroot=fs --budget=0.5 --threads=1 --grid=300 --grids=France,China --embodied=1000:4 --pue=1.2 |
+    grep -E '^(SCI|carbon on)' | sed -E 's/[0-9.]+e-[0-9]+/N/g'
+"$PARE" compare before.onnx before.onnx --sysroot=fs --budget=0.5 --threads=1 | grep -E '^(SCI|carbon on)' | sed -E 's/[0-9.]+e-[0-9]+/N/g'
 # what is refused
 q compare before.onnx
 q measure before.onnx --batch=7 --data "$DATA/tiny_calib.npz" --sysroot=fs --budget=0.5

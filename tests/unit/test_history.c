@@ -165,6 +165,40 @@ static void test_trend(void **state)
     }
 }
 
+/* Run times of a machine that others kept busy: what the network itself took decides. */
+static void test_busy_machine(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        double load[3], ms[3], cpu[3];
+        HistoryChange time, cpu_time;
+        const char *note;
+    } rows[] = {
+        { "a quiet machine, less parallel", { 0, 0, 0.01 }, { 2, 2, 4 }, { 2, 2, 2 }, HISTORY_WORSE, HISTORY_SAME, "" },
+        { "a busy machine, the same work", { 0, 0, 0.78 }, { 2, 2, 6 }, { 2, 2, 2 }, HISTORY_SAME, HISTORY_SAME, "others took 78 % of all cores" },
+        { "it was busy the time before", { 0, 0.5, 0 }, { 6, 6, 2 }, { 2, 2, 2 }, HISTORY_SAME, HISTORY_SAME, "others took 50 % of all cores" },
+        { "a busy machine, more work", { 0, 0, 0.78 }, { 2, 2, 6 }, { 2, 2, 3 }, HISTORY_WORSE, HISTORY_WORSE, "" },
+        { "nobody told the load", { NAN, NAN, NAN }, { 2, 2, 6 }, { 2, 2, 2 }, HISTORY_WORSE, HISTORY_SAME, "" },
+        { "nobody told CPU time", { 0.5, 0.5, 0.5 }, { 2, 2, 6 }, { NAN, NAN, NAN }, HISTORY_WORSE, HISTORY_UNKNOWN, "" },
+    };
+    for (size_t k = 0; k < sizeof rows / sizeof *rows; k++) {
+        HistoryEntry entries[3];
+        History h = { .entries = entries, .count = 3 };
+        HistoryTrend time, cpu;
+        for (int i = 0; i < 3; i++) {
+            double s = rows[k].cpu[i] * 1e-3;
+            entries[i] = entry_of(1000, rows[k].ms[i], 0.01, 0.9);
+            entries[i].other_load = rows[k].load[i];
+            entries[i].after[HISTORY_CPU] = (HistoryPoint){ s, s * 0.99, s * 1.01, false };
+        }
+        history_trend(&h, HISTORY_TIME, &time);
+        history_trend(&h, HISTORY_CPU, &cpu);
+        if (time.change != rows[k].time || cpu.change != rows[k].cpu_time) fail_msg("%s: %d %d", rows[k].name, time.change, cpu.change);
+        assert_int_equal(strncmp(time.note, rows[k].note, strlen(rows[k].note)), 0);
+    }
+}
+
 /* "before" is the run before in every row, and the verdict says what was judged. */
 static void test_words(void **state)
 {
@@ -371,7 +405,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_read),      cmocka_unit_test(test_long_line), cmocka_unit_test(test_append),
-        cmocka_unit_test(test_trend),     cmocka_unit_test(test_words),
+        cmocka_unit_test(test_trend),     cmocka_unit_test(test_busy_machine), cmocka_unit_test(test_words),
         cmocka_unit_test(test_machines),  cmocka_unit_test(test_footprint),
         cmocka_unit_test(test_report_carbon), cmocka_unit_test(test_emissions), cmocka_unit_test(test_boamps),
     };

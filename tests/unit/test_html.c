@@ -234,7 +234,8 @@ static const struct {
       "\"energy_j\":{\"value\":4,\"source\":\"measured: x\"},\"net_j\":{\"median\":3}},\"after\":{\"file_bytes\":9,"
       "\"latency_ms\":{\"median\":2,\"low\":1.9,\"high\":2.1},\"cpu_seconds\":{\"median\":0.004},"
       "\"energy_j\":{\"value\":2,\"source\":\"measured: x\"},\"net_j\":{\"median\":1.5}}}",
-      "<th>above idle</th><td class=\"num\">3\xC2\xA0J</td><td class=\"num\">1.5\xC2\xA0J</td><td class=\"num\">2\xC3\x97 less</td>", "NaN" },
+      "<th>above idle</th><td class=\"num\">3\xC2\xA0J</td>"
+      "<td class=\"num\">1.5\xC2\xA0J</td><td class=\"num\">2\xC3\x97 less</td>", "NaN" },
     { "accuracy on calibration data",
       "{\"before\":{\"accuracy\":0.9,\"accuracy_low\":0.8,\"accuracy_high\":0.95,\"samples\":450},\"after\":{\"file_bytes\":9,"
       "\"accuracy\":0.8,\"accuracy_low\":0.7,\"accuracy_high\":0.9,\"samples\":450},\"data\":{\"fidelity\":\"calibration data\"}}",

@@ -92,7 +92,9 @@ static double same_window(Rng *rng, bool even)
 static void test_null_band_covers(void **state)
 {
     (void)state;
-    static const struct { int pairs; bool even; } rows[] = { { 6, true }, { 9, true }, { 15, true }, { 16, true }, { 15, false }, { 60, true } };
+    static const struct { int pairs; bool even; } rows[] = {
+        { 6, true }, { 9, true }, { 15, true }, { 16, true }, { 15, false }, { 60, true },
+    };
     Err err;
     Rng rng;
     rng_init(&rng, 23);
