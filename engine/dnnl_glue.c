@@ -75,6 +75,12 @@ size_t layout_bytes(const Layout *l)
     return dnnl_memory_desc_get_size(&l->md);
 }
 
+bool layout_divides(const Layout *l, size_t bytes)
+{
+    size_t outer = (size_t)memory_outer(&l->md) * (size_t)l->md.dims[0];
+    return layout_bytes(l) == bytes && outer * dnnl_data_type_size(l->md.data_type) == bytes;
+}
+
 bool layout_eq(const Layout *a, const Layout *b)
 {
     if (a == NULL || b == NULL) return a == b;

@@ -162,7 +162,7 @@ static Status sum_desc(const IntegerLayer *l, const Shapes *g, const dnnl_memory
     return desc_create(l->device, &d, NULL, "integer convolution", out, err);
 }
 
-static Status sum_finish(IntegerLayer *l, KernelSite *s, const Shapes *g, Part *part, dnnl_primitive_desc_t desc, int index,
+static Status sum_finish(KernelSite *s, const Shapes *g, Part *part, dnnl_primitive_desc_t desc, int index,
                          const void *data, bool floats)
 {
     Form f = form_of(s);
@@ -189,7 +189,7 @@ static Status part_in_bytes(IntegerLayer *l, KernelSite *s, const Shapes *g, Par
     if (status == OK) dnnl_primitive_desc_query(desc, dnnl_query_impl_info_str, 0, &name);
     if (status == OK && strncmp(name, "jit", 3) == 0) {
         *found = true;
-        status = sum_finish(l, s, g, part, desc, index, data, false);
+        status = sum_finish(s, g, part, desc, index, data, false);
     }
     if (desc != NULL) dnnl_primitive_desc_destroy(desc);
     return status;
@@ -223,7 +223,7 @@ static Status part_in_floats(IntegerLayer *l, KernelSite *s, const Shapes *g, Pa
         goto out;
     }
     TRY_OUT(sum_desc(l, g, &x, &w, &y, &desc, s->err));
-    TRY_OUT(sum_finish(l, s, g, part, desc, index, floats, true));
+    TRY_OUT(sum_finish(s, g, part, desc, index, floats, true));
     const dnnl_memory_desc_t *src = dnnl_primitive_desc_query_md(desc, dnnl_query_src_md, 0);
     const dnnl_memory_desc_t *dst = dnnl_primitive_desc_query_md(desc, dnnl_query_dst_md, 0);
     l->enter_bytes = (dnnl_memory_desc_get_size(src) + 63) / 64 * 64;

@@ -167,6 +167,16 @@ const dnnl_dim_t *three_strides(const ThreeMemory *m)
     return m->made == THREE_STRIDES ? m->strides : NULL;
 }
 
+dnnl_dim_t three_outer(const ThreeMemory *m)
+{
+    dnnl_memory_desc_t handle;
+    const dnnl_dims_t *strides = NULL;
+    bool known = handle_new(m, &handle) == dnnl_success && dnnl_memory_desc_query(handle, dnnl_query_strides, &strides) == dnnl_success;
+    dnnl_dim_t outer = known ? (*strides)[0] : 0;
+    handle_free(handle);
+    return outer;
+}
+
 size_t three_size(const ThreeMemory *m)
 {
     dnnl_memory_desc_t handle;

@@ -68,6 +68,8 @@ dnnl_status_t three_by_strides(ThreeMemory *m, int ndims, const dnnl_dims_t dims
 dnnl_status_t three_by_tag(ThreeMemory *m, int ndims, const dnnl_dims_t dims, dnnl_data_type_t type, dnnl_format_tag_t tag);
 dnnl_status_t three_permute(ThreeMemory *out, const ThreeMemory *in, const int *to);
 const dnnl_dim_t *three_strides(const ThreeMemory *m); /* NULL: they are not all of it */
+/* The stride of axis 0, or of its blocks; 0: unknown. */
+dnnl_dim_t three_outer(const ThreeMemory *m);
 size_t three_size(const ThreeMemory *m);
 int three_equal(const ThreeMemory *a, const ThreeMemory *b);
 dnnl_status_t three_memory(dnnl_memory_t *out, const ThreeMemory *m, ThreeEngine *e, void *data);

@@ -49,6 +49,7 @@
 #define dnnl_post_ops_append_binary three_append_binary
 
 #define memory_strides three_strides
+#define memory_outer three_outer
 #else
 /* The strides where they alone tell the order of elements; NULL where it has blocks, padding or an offset. */
 static inline const dnnl_dim_t *memory_strides(const dnnl_memory_desc_t *m)
@@ -57,6 +58,12 @@ static inline const dnnl_dim_t *memory_strides(const dnnl_memory_desc_t *m)
     for (int i = 0; i < m->ndims; i++)
         if (m->padded_dims[i] != m->dims[i]) return NULL;
     return m->format_desc.blocking.strides;
+}
+
+/* The stride of axis 0, or of its blocks; 0: unknown. */
+static inline dnnl_dim_t memory_outer(const dnnl_memory_desc_t *m)
+{
+    return m->format_kind == dnnl_blocked ? m->format_desc.blocking.strides[0] : 0;
 }
 #endif
 

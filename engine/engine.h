@@ -73,8 +73,8 @@ Status session_run(Session *s, const Tensor *inputs, Tensor *outputs, Err *err);
  * borrowed for the call. A Status other than OK ends the run. Watching a value keeps fusions from hiding it. NULL fn: stop watching. */
 typedef Status (*ObserveFn)(void *user, ValueId value, const Tensor *tensor, Err *err);
 Status session_observe(Session *s, const ValueId *values, int count, ObserveFn fn, void *user, Err *err);
-/* For an observer that wants each element once, in any order: float32 tensors may come as the kernels keep them (shape as ever), which
- * spares their reordering. Lasts until the next session_observe. */
+/* For an observer that wants each element once, in any order but that of the first axis: float32 tensors may come as the kernels keep them
+ * (shape as ever), which spares their reordering. Lasts until the next session_observe. */
 void session_observe_unordered(Session *s);
 
 /* One step that a run has done. Everything is borrowed for the call but graph, kernel and detail, which live as long as the plan. */

@@ -160,7 +160,7 @@ static void trace(const Session *s, const Plan *p, const Step *step, double star
 
 bool slot_shown(const Session *s, const Slot *slot)
 {
-    return slot->layout == NULL || (s->unordered && slot->tensor.type == DT_FLOAT && layout_bytes(slot->layout) == slot->tensor.bytes);
+    return slot->layout == NULL || (s->unordered && slot->tensor.type == DT_FLOAT && layout_divides(slot->layout, slot->tensor.bytes));
 }
 
 /* Shows the observer what a step made: a value itself, or its row-major copy where the value cannot be shown as it is. */

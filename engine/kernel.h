@@ -60,6 +60,8 @@ const Kernel *const *kernels_all(void);
 const Kernel *kernel_find(const KernelSite *site, const Kernel *after);
 
 size_t layout_bytes(const Layout *l);
+/* Every element once, those of each part along axis 0 together; bytes: of the same tensor in row-major order. */
+bool layout_divides(const Layout *l, size_t bytes);
 bool layout_eq(const Layout *a, const Layout *b); /* NULL is row-major and equal to itself alone */
 
 #endif

@@ -46,6 +46,7 @@ Ends calibrate_ends(Calibration method, const ActivationStats *a, double percent
     assert(a->count > 0);
     switch (method) {
     case CALIBRATE_MOVING: return (Ends){ a->average_min, a->average_max };
+    case CALIBRATE_MEAN: return (Ends){ a->sum_min / (double)a->parts, a->sum_max / (double)a->parts };
     case CALIBRATE_PERCENTILE: return percentile_ends(a, percentile);
     case CALIBRATE_MSE: return calibrate_mse(&a->histogram, a->min, a->max);
     case CALIBRATE_ENTROPY: return calibrate_entropy(&a->histogram, a->min, a->max);

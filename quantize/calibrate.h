@@ -2,6 +2,7 @@
  *
  *   minmax      all that was seen
  *   moving      moving average of each call's ends, m += 0.01 (x - m)                          ONNX Runtime, CalibMovingAverage
+ *   mean        mean over the samples of each one's ends                                        NNCF, MEAN_MINMAX
  *   percentile  the ends that leave out (100 - p) / 2 % on each side, p = 99.999 unless given   ONNX Runtime, PercentileCalibrater
  *   mse         the ends that minimize sum (x - q(x))^2 over the histogram                      Furiosa, NNCF (HISTOGRAM)
  *   entropy     the ends that minimize the Kullback-Leibler divergence of the quantized histogram  TensorRT; ONNX Runtime
@@ -13,9 +14,9 @@
 #include "stats/layers.h"
 
 typedef enum Calibration {
-    CALIBRATE_AUTO, CALIBRATE_MINMAX, CALIBRATE_MOVING, CALIBRATE_PERCENTILE, CALIBRATE_MSE, CALIBRATE_ENTROPY, CALIBRATE_METHODS
+    CALIBRATE_AUTO, CALIBRATE_MINMAX, CALIBRATE_MOVING, CALIBRATE_MEAN, CALIBRATE_PERCENTILE, CALIBRATE_MSE, CALIBRATE_ENTROPY, CALIBRATE_METHODS
 } Calibration;
-#define CALIBRATE_CHOICES "auto|minmax|moving|percentile|mse|entropy"
+#define CALIBRATE_CHOICES "auto|minmax|moving|mean|percentile|mse|entropy"
 
 typedef struct Ends {
     double low, high;

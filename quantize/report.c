@@ -104,7 +104,7 @@ Status report_float_ops(const PassContext *c, const Plan *p, Err *err)
 
 void report_methods(PassRecord *record, const Static *s)
 {
-    static const char *const names[] = { "auto", "minmax", "moving", "percentile", "mse", "entropy" };
+    static const char *const names[] = { "auto", "minmax", "moving", "mean", "percentile", "mse", "entropy" };
     int counts[CALIBRATE_METHODS] = { 0 }, given = 0, old = 0;
     for (int i = 0; i < s->root_count; i++) {
         bool by_table = calibration_table_find(&s->table, s->roots[i]).state == TABLE_ENDS;

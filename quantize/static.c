@@ -16,7 +16,7 @@
 #define MIN_OPSET 13 /* QuantizeLinear with an axis */
 #define MIN_IR 7     /* the IR of opset 13 */
 #define CLIPS 12      /* candidates of a weight's scale, chosen by the layer's own loss */
-/* Columns of the walk: as many as the products of all layers' moments afford, within these ends and 4 for each input of the widest
+/* Columns of the walk: as many as the products of all layers' moments afford, within these ends and 8 for each input of the widest
  * layer. */
 #define LEAST_COLUMNS 4096
 #define MOST_COLUMNS 16384
@@ -57,7 +57,7 @@ static int64_t columns(const Static *s)
         widest = fmax(widest, (double)f->width);
     }
     if (o->positions > 0) return o->positions;
-    return (int64_t)fmax(fmin(MOMENT_PRODUCTS / products, MOST_COLUMNS), fmax(4.0 * widest, LEAST_COLUMNS));
+    return (int64_t)fmax(fmin(MOMENT_PRODUCTS / products, MOST_COLUMNS), fmax(8.0 * widest, LEAST_COLUMNS));
 }
 
 static int64_t walk_samples(const Static *s)
@@ -72,14 +72,20 @@ static int64_t walk_samples(const Static *s)
     return o->samples == 0 || o->samples > most ? most : o->samples;
 }
 
-static Status round_walk(Static *s, Graph *g, bool gptq, bool bias, Err *err)
+/* What a rounding aims at. */
+typedef struct Aim {
+    bool gptq, bias;
+    bool target; /* the float network's own outputs, not those of its weights on the quantized inputs */
+} Aim;
+
+static Status round_walk(Static *s, Graph *g, Aim aim, Err *err)
 {
     PassContext *c = s->c;
     const QuantizeOptions *o = c->options;
     static const WalkAlter alter = { carries_grid, put_on_grid };
     for (int i = 0; i < s->weights.jobs.count; i++) s->weights.jobs.items[i].spec.clips = CLIPS;
-    RoundRun run = { .original = c->graph, .compressed = g, .data = c->calibration, .alter = &alter, .alter_user = &s->plan, .gptq = gptq,
-                     .target = gptq, .bias = bias, .single = true, .samples = walk_samples(s), .batch = o->batch,
+    RoundRun run = { .original = c->graph, .compressed = g, .data = c->calibration, .alter = &alter, .alter_user = &s->plan, .gptq = aim.gptq,
+                     .target = aim.target, .bias = aim.bias, .single = true, .samples = walk_samples(s), .batch = o->batch,
                      .positions = columns(s), .seed = c->seed,
                      .max_mem = c->max_mem, .threads = c->threads, .record = c->record, .log = c->log };
     return layers_round_walk(&run, &s->weights.jobs, err);
@@ -97,37 +103,29 @@ static Status has_room(Static *s, bool *room, Err *err)
     return OK;
 }
 
-/* The rounding by the layers' losses is kept where the network's output gains by it. */
-static Status repair_rounding(Static *s, Err *err)
+/* Weights rounded by the layers' losses, kept where the network's output gains by it, with the corrected biases or without them. */
+static Status try_rounding(Static *s, Aim aim, const char *name, bool *kept, Err *err)
 {
-    const QuantizeOptions *o = s->c->options;
-    bool gptq = options_repair(o, REPAIR_GPTQ), bias = options_repair(o, REPAIR_BIAS), room = true;
-    if (!gptq && !bias) return OK;
-    if (gptq) TRY(has_room(s, &room, err));
-    if (!room) {
-        report_not_tried(s->c, REPAIR_ADAROUND, "it starts from gptq");
-        report_not_tried(s->c, REPAIR_BIAS, "biases are corrected on gptq's walk; name bias without gptq to have it alone");
-        return OK;
-    }
     Graph *rounded = NULL;
     WeightJobs plain = s->weights;
     double error = 0.0, without = INFINITY; /* the corrected biases */
+    bool both = aim.gptq && aim.bias, biases = aim.bias;
     Status status;
     s->weights = (WeightJobs){ 0 };
     TRY_OUT(graph_clone(s->c->graph, &rounded, err));
     engine_bind(rounded);
     TRY_OUT(weight_jobs_make(&s->plan, &s->weights, err));
-    TRY_OUT(round_walk(s, rounded, gptq, bias, err));
+    TRY_OUT(round_walk(s, rounded, aim, err));
     TRY_OUT(static_error(s, rounded, &error, err));
-    if (gptq && bias) TRY_OUT(static_error(s, s->c->graph, &without, err));
-    bool kept = report_repair(s->c->record, gptq ? "gptq" : "bias", s->error, fmin(error, without), 1.0);
-    if (gptq && bias) bias = report_biases(s->c->record, without, error, kept);
-    if (kept) {
+    if (both) TRY_OUT(static_error(s, s->c->graph, &without, err));
+    *kept = report_repair(s->c->record, name, s->error, fmin(error, without), 1.0);
+    if (both) biases = report_biases(s->c->record, without, error, *kept);
+    if (*kept) {
         s->error = fmin(error, without);
         WeightJobs better = s->weights;
         s->weights = plain;
         plain = better;
-        for (int i = 0; bias && i < s->plan.layer_count && status == OK; i++) /* the weights themselves are in the jobs */
+        for (int i = 0; biases && i < s->plan.layer_count && status == OK; i++) /* the weights themselves are in the jobs */
             if (s->plan.layers[i].reason == NULL) status = layer_copy_bias(rounded, s->c->graph, &s->plan.layers[i].form, err);
     }
 out:
@@ -135,6 +133,23 @@ out:
     weight_jobs_release(&s->weights);
     s->weights = plain;
     return status;
+}
+
+/* Towards the float network's outputs first, which makes up for what earlier layers lost. Where a few samples go far beyond the grids, it
+ * makes up for what was cut off them, and all others suffer: then towards each layer's own products, and no means are moved. */
+static Status repair_rounding(Static *s, Err *err)
+{
+    const QuantizeOptions *o = s->c->options;
+    bool gptq = options_repair(o, REPAIR_GPTQ), bias = options_repair(o, REPAIR_BIAS), room = true, kept;
+    if (!gptq && !bias) return OK;
+    if (gptq) TRY(has_room(s, &room, err));
+    if (!room) {
+        report_not_tried(s->c, REPAIR_ADAROUND, "it starts from gptq");
+        report_not_tried(s->c, REPAIR_BIAS, "biases are corrected on gptq's walk; name bias without gptq to have it alone");
+        return OK;
+    }
+    TRY(try_rounding(s, (Aim){ gptq, bias, gptq }, gptq ? "gptq" : "bias", &kept, err));
+    return kept || !gptq ? OK : try_rounding(s, (Aim){ .gptq = true }, "gptq, each layer by itself", &kept, err);
 }
 
 /* ---- the whole ---- */

@@ -56,7 +56,7 @@ static Status gather(Static *s, Err *err)
         return err_no_memory(err, "calibration");
     for (ValueId v = 1; v <= s->plan.value_count; v++)
         if (s->plan.root[v] == v) s->roots[s->root_count++] = v;
-    bool ends = o->calibration == CALIBRATE_MINMAX || o->calibration == CALIBRATE_MOVING;
+    bool ends = o->calibration == CALIBRATE_MINMAX || o->calibration == CALIBRATE_MOVING || o->calibration == CALIBRATE_MEAN;
     LayerStatsOptions options = { .threads = c->threads, .batch = o->batch, .samples = o->samples, .seed = c->seed, .max_mem = c->max_mem,
                                   .values_only = true, .ends_only = ends, .values = s->roots, .value_count = s->root_count,
                                   .cache_dir = c->cache_dir, .log = c->log };
@@ -98,7 +98,7 @@ Status static_floor(Static *s, const Graph *g, double *error, Err *err)
 
 /* ---- auto ---- */
 
-static const Calibration tried[] = { CALIBRATE_MINMAX, CALIBRATE_MSE, CALIBRATE_PERCENTILE, CALIBRATE_ENTROPY };
+static const Calibration tried[] = { CALIBRATE_MINMAX, CALIBRATE_MSE, CALIBRATE_MEAN, CALIBRATE_PERCENTILE, CALIBRATE_ENTROPY };
 #define TRIED ((int)(sizeof tried / sizeof *tried))
 #define QUICK_TRIED 2 /* minmax and mse */
 

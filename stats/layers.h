@@ -19,6 +19,8 @@ typedef struct ActivationStats {
     int64_t count;           /* elements; 0: never produced */
     double min, max, sum, sum_squares;
     double average_min, average_max; /* moving averages over calls: m += 0.01 (x - m), the first call as it is; depend on the batch */
+    int64_t parts;           /* samples; calls, where the first axis does not divide into those of a call */
+    double sum_min, sum_max; /* over the parts, of the ends of each */
     Histogram histogram;
 } ActivationStats;
 

@@ -73,52 +73,66 @@ VECTOR_AVX2 static BlockSums ends_avx2(const float *x, int64_t n)
     return ends_of(x, n);
 }
 
-/* Blocks side by side; their sums are added in order, so that they are the same for any number of threads. */
-static Status add_floats(ActivationStats *a, const float *x, int64_t count, bool ends_only, BlockSums *all, Err *err)
+/* Sums and ends of `count` values: blocks side by side, added in order, so that they are the same for any number of threads. */
+static BlockSums gather(const BlockSums *blocks, int64_t count)
 {
-    int64_t blocks = (count + BLOCK - 1) / BLOCK;
+    BlockSums all = { INFINITY, -INFINITY, 0.0, 0.0 };
+    for (int64_t i = 0; i < count; i++) {
+        all.sum += blocks[i].sum;
+        all.squares += blocks[i].squares;
+        all.low = fmin(all.low, blocks[i].low);
+        all.high = fmax(all.high, blocks[i].high);
+    }
+    return all;
+}
+
+/* `parts` of `count` values each. *finite false: nothing was added. */
+static Status add_floats(ActivationStats *a, const float *x, int64_t parts, int64_t count, bool ends_only, bool *finite, Err *err)
+{
+    int64_t each = (count + BLOCK - 1) / BLOCK, blocks = parts * each;
     BlockSums (*block_sums)(const float *, int64_t) = ends_only ? VECTOR_PICK(ends) : VECTOR_PICK(sums);
     BlockSums *sums = alloc_array((size_t)blocks, sizeof *sums);
     if (sums == NULL) return err_no_memory(err, "the sums of an activation");
-#pragma omp parallel for schedule(static) if (blocks > 16)
-    for (int64_t i = 0; i < blocks; i++) sums[i] = block_sums(x + i * BLOCK, i + 1 < blocks ? BLOCK : count - i * BLOCK);
-    bool finite = true;
+#pragma omp parallel for schedule(static) if (parts * count > 16 * BLOCK)
     for (int64_t i = 0; i < blocks; i++) {
-        finite = finite && isfinite(sums[i].sum);
-        all->sum += sums[i].sum;
-        if (!ends_only) {
-            a->sum += sums[i].sum;
-            a->sum_squares += sums[i].squares;
-        }
-        all->low = fmin(all->low, sums[i].low);
-        all->high = fmax(all->high, sums[i].high);
+        int64_t first = i % each * BLOCK;
+        sums[i] = block_sums(x + i / each * count + first, first + BLOCK < count ? BLOCK : count - first);
+    }
+    BlockSums all = gather(sums, blocks);
+    *finite = isfinite(all.sum);
+    for (int64_t i = 0; i < parts && *finite; i++) {
+        BlockSums part = gather(sums + i * each, each);
+        a->sum_min += part.low;
+        a->sum_max += part.high;
     }
     free(sums);
-    if (!finite) all->sum = NAN;
-    else if (!ends_only) histogram_add(&a->histogram, x, count, all->low, all->high);
-    return OK;
-}
-
-Status activation_add(ActivationStats *a, const Tensor *t, bool ends_only, bool *finite, Err *err)
-{
-    int64_t count = tensor_count(t);
-    BlockSums all = { INFINITY, -INFINITY, 0.0, 0.0 };
-    *finite = true;
-    if (count == 0) return OK;
-    bool direct = t->type == DT_FLOAT && tensor_is_aligned(t);
-    if (direct) TRY(add_floats(a, (const float *)(const void *)t->data, count, ends_only, &all, err));
-    for (int64_t i = 0; i < count && !direct; i += BLOCK) {
-        float block[BLOCK];
-        int64_t n = count - i < BLOCK ? count - i : BLOCK;
-        tensor_read_floats(t, i, n, block);
-        TRY(add_floats(a, block, n, ends_only, &all, err));
-    }
-    *finite = !isnan(all.sum);
+    if (!*finite) return OK;
     bool first = a->count == 0;
     a->min = first ? all.low : fmin(a->min, all.low);
     a->max = first ? all.high : fmax(a->max, all.high);
     a->average_min = first ? all.low : a->average_min + AVERAGE_STEP * (all.low - a->average_min);
     a->average_max = first ? all.high : a->average_max + AVERAGE_STEP * (all.high - a->average_max);
-    a->count += count;
+    a->parts += parts;
+    a->count += parts * count;
+    if (ends_only) return OK;
+    a->sum += all.sum;
+    a->sum_squares += all.squares;
+    histogram_add(&a->histogram, x, parts * count, all.low, all.high);
     return OK;
+}
+
+Status activation_add(ActivationStats *a, const Tensor *t, int64_t samples, bool ends_only, bool *finite, Err *err)
+{
+    int64_t count = tensor_count(t);
+    *finite = true;
+    if (count == 0) return OK;
+    int64_t parts = samples > 0 && t->shape.rank > 0 && t->shape.dims[0] % samples == 0 ? samples : 1;
+    if (t->type == DT_FLOAT && tensor_is_aligned(t))
+        return add_floats(a, (const float *)(const void *)t->data, parts, count / parts, ends_only, finite, err);
+    float *copy = alloc_array((size_t)count, sizeof *copy);
+    if (copy == NULL) return err_no_memory(err, "an activation in float32");
+    tensor_read_floats(t, 0, count, copy);
+    Status status = add_floats(a, copy, parts, count / parts, ends_only, finite, err);
+    free(copy);
+    return status;
 }

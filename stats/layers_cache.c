@@ -18,7 +18,7 @@
 #include "base/file.h"
 #include "stats/digest.h"
 
-#define CACHE_VERSION 1
+#define CACHE_VERSION 2
 #define CACHE_ORDER 0x0102030405060708u
 #define CACHE_SUFFIX ".stats"
 #define COPY_BLOCK 65536

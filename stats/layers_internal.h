@@ -40,7 +40,7 @@ Status layer_stats_sweep(LayerStats *s, const Graph *g, Dataset *data, const Lay
 Status layer_stats_store(LayerStats *s, const MomentEntry *e, const double *h, Err *err);
 
 /* Adds one call's values (layers_activations.c). finite: none was NaN or infinite. */
-Status activation_add(ActivationStats *a, const Tensor *t, bool ends_only, bool *finite, Err *err);
+Status activation_add(ActivationStats *a, const Tensor *t, int64_t samples, bool ends_only, bool *finite, Err *err);
 
 /* The cache (layers_cache.c). The key is over what the graph computes, the data, what is asked, and the version of these statistics. */
 Status layer_cache_key(const Graph *g, Dataset *data, const LayerStatsOptions *o, char key[HASH_TEXT], Err *err);

@@ -76,7 +76,7 @@ static Status observe(void *user, ValueId value, const Tensor *t, Err *err)
     for (int i = 0; w->activations && i < w->s->activation_count; i++)
         if (w->s->activations[i].value == value) {
             bool finite;
-            TRY(activation_add(&w->s->activations[i], t, w->o->ends_only, &finite, err));
+            TRY(activation_add(&w->s->activations[i], t, w->whole ? 1 : w->count, w->o->ends_only, &finite, err));
             if (!finite) return not_finite(w, value, err);
         }
     for (int i = w->first_entry; i < w->end_entry; i++)

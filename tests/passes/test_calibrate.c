@@ -49,6 +49,9 @@ static void look(Sample *s)
     }
     a->average_min = a->min / 2.0;
     a->average_max = a->max / 2.0;
+    a->parts = 4;
+    a->sum_min = a->min * 3.0 + a->max;
+    a->sum_max = a->min * 2.0 + a->max * 2.0;
     histogram_add(&a->histogram, s->x, s->n, a->min, a->max);
 }
 
@@ -81,7 +84,7 @@ static double width_of(const Sample *s)
     return ldexp(1.0, (int)s->a.histogram.exponent);
 }
 
-/* --- minmax, moving, percentile */
+/* --- minmax, moving, mean, percentile */
 
 static void ranges(void **state)
 {
@@ -92,6 +95,8 @@ static void ranges(void **state)
         Ends all = calibrate_ends(CALIBRATE_MINMAX, &s.a, 0.0), moving = calibrate_ends(CALIBRATE_MOVING, &s.a, 0.0);
         assert_true(all.low == s.a.min && all.high == s.a.max);
         assert_true(moving.low == s.a.average_min && moving.high == s.a.average_max);
+        Ends mean = calibrate_ends(CALIBRATE_MEAN, &s.a, 0.0);
+        assert_true(mean.low == s.a.sum_min / 4.0 && mean.high == s.a.sum_max / 4.0);
         Ends whole = calibrate_ends(CALIBRATE_PERCENTILE, &s.a, 100.0);
         assert_true(whole.low == s.a.min && whole.high == s.a.max);
         free(s.x);
@@ -299,7 +304,7 @@ static void odd_tensors(void **state)
                 fail_msg("%s, method %d: [%g, %g]", odd[i].name, m, e.low, e.high);
             Grid g = grid_activation(e.low, e.high);
             assert_true(isfinite(g.scale) && g.scale > 0.0f && g.zero >= 0 && g.zero <= 255);
-            if (m != CALIBRATE_MOVING) assert_true(e.low >= fmin(s.a.min, 0.0) && e.high <= fmax(s.a.max, 0.0));
+            if (m != CALIBRATE_MOVING && m != CALIBRATE_MEAN) assert_true(e.low >= fmin(s.a.min, 0.0) && e.high <= fmax(s.a.max, 0.0));
         }
 }
 

@@ -214,6 +214,36 @@ static void shared_input(void **state)
 
 /* --- activations */
 
+/* Each sample's own ends, whatever the batches, the order in which the kernels keep the elements, and the threads. */
+static void sample_ends(void **state)
+{
+    (void)state;
+    Graph *g = mixed();
+    Dataset *d = noise(g, 20);
+    ValueId v = graph_find_value(g, STR("r1"));
+    static const LayerStatsOptions rows[] = {
+        { .threads = 1, .batch = 1, .means_only = true },    { .threads = 1, .batch = 20, .means_only = true },
+        { .threads = 1, .batch = 3, .values_only = true },   { .threads = 2, .batch = 20, .values_only = true },
+        { .threads = 1, .batch = 6, .values_only = true, .ends_only = true },
+    };
+    double low = 0.0, high = 0.0;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        LayerStatsOptions o = rows[i];
+        o.values = &v;
+        o.value_count = 1;
+        LayerStats *s = gather(g, d, &o);
+        const ActivationStats *a = layer_stats_activation(s, v);
+        assert_int_equal(a->parts, 20);
+        if (i == 0) low = a->sum_min, high = a->sum_max;
+        assert_near(a->sum_min, low, 1e-6);
+        assert_near(a->sum_max, high, 1e-5);
+        assert_true(a->sum_max > 0.0 && a->sum_max < 20.0 * a->max && a->sum_min >= 20.0 * a->min);
+        layer_stats_free(s);
+    }
+    dataset_free(d);
+    graph_free(g);
+}
+
 static void activations(void **state)
 {
     (void)state;
@@ -456,7 +486,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(products),   cmocka_unit_test(same_bytes), cmocka_unit_test(drawn_positions), cmocka_unit_test(shared_input),
-        cmocka_unit_test(activations), cmocka_unit_test(histograms), cmocka_unit_test(cache),          cmocka_unit_test(memory),
+        cmocka_unit_test(sample_ends), cmocka_unit_test(activations), cmocka_unit_test(histograms), cmocka_unit_test(cache),          cmocka_unit_test(memory),
         cmocka_unit_test(cache_is_bounded),
     };
     return cmocka_run_group_tests_name("layer statistics", tests, NULL, NULL);
