@@ -135,8 +135,9 @@ void history_trend(const History *h, HistoryId id, HistoryTrend *out)
     }
     int count = out->base_count = earlier(h, id, last, before);
     if (count == 0) {
-        snprintf(out->note, sizeof out->note, is_timed(id) && h->count > 1 ? id == HISTORY_TIME || id == HISTORY_CPU ? "no earlier run on the same machine"
-                                                                : "no earlier run on the same machine and meter" : "the first run");
+        bool time = id == HISTORY_TIME || id == HISTORY_CPU;
+        snprintf(out->note, sizeof out->note, !is_timed(id) || h->count < 2 ? "the first run"
+                 : time ? "no earlier run on the same machine" : "no earlier run on the same machine and meter");
         return;
     }
     out->previous = before[0]->after[id].value;

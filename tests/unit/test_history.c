@@ -176,8 +176,8 @@ static void test_busy_machine(void **state)
         const char *note;
     } rows[] = {
         { "a quiet machine, less parallel", { 0, 0, 0.01 }, { 2, 2, 4 }, { 2, 2, 2 }, HISTORY_WORSE, HISTORY_SAME, "" },
-        { "a busy machine, the same work", { 0, 0, 0.78 }, { 2, 2, 6 }, { 2, 2, 2 }, HISTORY_SAME, HISTORY_SAME, "others took 78 % of all cores" },
-        { "it was busy the time before", { 0, 0.5, 0 }, { 6, 6, 2 }, { 2, 2, 2 }, HISTORY_SAME, HISTORY_SAME, "others took 50 % of all cores" },
+        { "a busy machine, the same work", { 0, 0, 0.78 }, { 2, 2, 6 }, { 2, 2, 2 }, HISTORY_SAME, HISTORY_SAME, "others took 78 %" },
+        { "it was busy the time before", { 0, 0.5, 0 }, { 6, 6, 2 }, { 2, 2, 2 }, HISTORY_SAME, HISTORY_SAME, "others took 50 %" },
         { "a busy machine, more work", { 0, 0, 0.78 }, { 2, 2, 6 }, { 2, 2, 3 }, HISTORY_WORSE, HISTORY_WORSE, "" },
         { "nobody told the load", { NAN, NAN, NAN }, { 2, 2, 6 }, { 2, 2, 2 }, HISTORY_WORSE, HISTORY_SAME, "" },
         { "nobody told CPU time", { 0.5, 0.5, 0.5 }, { 2, 2, 6 }, { NAN, NAN, NAN }, HISTORY_WORSE, HISTORY_UNKNOWN, "" },
