@@ -19,7 +19,8 @@ endif
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wpointer-arith -Wwrite-strings
 override CFLAGS += -std=c11 -D_GNU_SOURCE $(OPT) -g -fopenmp -fvisibility=hidden -fPIC -ffp-contract=off -I. -I$(BUILD) $(WARN) $(SANITIZE)
 HEADERS := dnnl.h cblas.h lapacke.h protobuf-c/protobuf-c.h cjson/cJSON.h zlib.h sha256.h
-LIBS := -ldnnl -lopenblas -llapacke -lprotobuf-c -lcjson -lz -lmd -lm -ldl
+# OpenBLAS and LAPACKE are opened when they are first called (engine/blas_library.c)
+LIBS := -ldnnl -lprotobuf-c -lcjson -lz -lmd -lm -ldl
 override LDFLAGS += -fopenmp $(SANITIZE)
 # clang's OpenMP is libomp; oneDNN of Debian uses libgomp, and one process must not have both
 ifneq ($(findstring clang,$(CC)),)

@@ -1,11 +1,10 @@
 #include "engine/blas_glue.h"
 
-#include <cblas.h>
-#include <lapacke.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/bytes.h"
+#include "engine/blas_library.h"
 
 #define TILE 128            /* rows or columns of a product in double that one thread makes: never fewer for more threads */
 #define FLOAT_PIECES 16 /* in float, at most: the other matrix is packed for each */
@@ -13,9 +12,11 @@
 
 /* OpenBLAS cuts its work by the number of threads, and the sums with it: on one, the same bytes always. Products are cut here instead, by
  * their shape. */
-static void on_one(void)
+static const BlasLibrary *on_one(void)
 {
-    if (openblas_get_num_threads() > 1) openblas_set_num_threads(1);
+    const BlasLibrary *library = blas_library();
+    if (library->threads() > 1) library->set_threads(1);
+    return library;
 }
 
 static CBLAS_TRANSPOSE trans(bool t) { return t ? CblasTrans : CblasNoTrans; }
@@ -37,11 +38,11 @@ void blas_sgemm(bool ta, bool tb, int m, int n, int k, float alpha, const float 
                 int ldc)
 {
     if (m == 0 || n == 0) return;
+    const BlasLibrary *blas = on_one();
     bool by_rows = m >= n;
     int size = by_rows ? m : n, tile = work_of(m, n, k) < THREADS_PAY ? size : float_tile(size);
-    on_one();
     if (tile >= size) {
-        cblas_sgemm(CblasRowMajor, trans(ta), trans(tb), m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+        blas->sgemm(CblasRowMajor, trans(ta), trans(tb), m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
         return;
     }
 #pragma omp parallel for schedule(dynamic)
@@ -49,7 +50,7 @@ void blas_sgemm(bool ta, bool tb, int m, int n, int k, float alpha, const float 
         int some = size - from < tile ? size - from : tile;
         const float *left = !by_rows ? a : ta ? a + from : a + (size_t)from * (size_t)lda;
         const float *right = by_rows ? b : tb ? b + (size_t)from * (size_t)ldb : b + from;
-        cblas_sgemm(CblasRowMajor, trans(ta), trans(tb), by_rows ? some : m, by_rows ? n : some, k, alpha, left, lda, right, ldb, beta,
+        blas->sgemm(CblasRowMajor, trans(ta), trans(tb), by_rows ? some : m, by_rows ? n : some, k, alpha, left, lda, right, ldb, beta,
                     by_rows ? c + (size_t)from * (size_t)ldc : c + from, ldc);
     }
 }
@@ -57,15 +58,15 @@ void blas_sgemm(bool ta, bool tb, int m, int n, int k, float alpha, const float 
 void blas_dgemm(bool ta, bool tb, int m, int n, int k, double alpha, const double *a, int lda, const double *b, int ldb, double beta,
                 double *c, int ldc)
 {
+    const BlasLibrary *blas = on_one();
     bool by_rows = m >= n;
     int size = by_rows ? m : n;
-    on_one();
 #pragma omp parallel for schedule(dynamic) if (size > TILE && work_of(m, n, k) >= THREADS_PAY)
     for (int from = 0; from < size; from += TILE) {
         int some = size - from < TILE ? size - from : TILE;
         const double *left = !by_rows ? a : ta ? a + from : a + (size_t)from * (size_t)lda;
         const double *right = by_rows ? b : tb ? b + (size_t)from * (size_t)ldb : b + from;
-        cblas_dgemm(CblasRowMajor, trans(ta), trans(tb), by_rows ? some : m, by_rows ? n : some, k, alpha, left, lda, right, ldb, beta,
+        blas->dgemm(CblasRowMajor, trans(ta), trans(tb), by_rows ? some : m, by_rows ? n : some, k, alpha, left, lda, right, ldb, beta,
                     by_rows ? c + (size_t)from * (size_t)ldc : c + from, ldc);
     }
 }
@@ -85,11 +86,18 @@ static Status lapack_status(lapack_int info, const char *what, int rows, int col
     return err_set(err, ERR_DATA, "%s of a %d x %d matrix did not converge", what, rows, cols);
 }
 
+static Status no_lapack(const BlasLibrary *library, const char *what, Err *err)
+{
+    return err_set(err, ERR_UNSUPPORTED, "%s: OpenBLAS and LAPACKE are not installed (%s)", what, library->reason);
+}
+
 /* LAPACK is column-major: there the row-major a[rows,cols] is a^T, whose SVD is (vt^T) s (u^T); so u and vt change places and
  * nothing has to be transposed. */
 Status blas_svd(int rows, int cols, const double *a, double *u, double *s, double *vt, Err *err)
 {
     if (rows == 0 || cols == 0) return OK;
+    const BlasLibrary *library = on_one();
+    if (library->dgesdd == NULL) return no_lapack(library, "singular value decomposition", err);
     int k = rows < cols ? rows : cols;
     size_t bytes = (size_t)rows * (size_t)cols * sizeof *a;
     double *work = alloc_array((size_t)rows * (size_t)cols, sizeof *a);
@@ -97,11 +105,10 @@ Status blas_svd(int rows, int cols, const double *a, double *u, double *s, doubl
     lapack_int info = LAPACK_WORK_MEMORY_ERROR;
     if (work != NULL && superb != NULL) {
         memcpy(work, a, bytes);
-        on_one();
-        info = LAPACKE_dgesdd(LAPACK_COL_MAJOR, 'S', cols, rows, work, cols, s, vt, cols, u, k);
+            info = library->dgesdd(LAPACK_COL_MAJOR, 'S', cols, rows, work, cols, s, vt, cols, u, k);
         if (info > 0) {
             memcpy(work, a, bytes);
-            info = LAPACKE_dgesvd(LAPACK_COL_MAJOR, 'S', 'S', cols, rows, work, cols, s, vt, cols, u, k, superb);
+            info = library->dgesvd(LAPACK_COL_MAJOR, 'S', 'S', cols, rows, work, cols, s, vt, cols, u, k, superb);
         }
     }
     free(work);
@@ -113,9 +120,10 @@ Status blas_cholesky(int n, double *a, int *failed, Err *err)
 {
     *failed = 0;
     if (n == 0) return OK;
+    const BlasLibrary *library = on_one();
+    if (library->dpotrf == NULL) return no_lapack(library, "Cholesky factorization", err);
     /* the lower triangle by rows is the upper one by columns */
-    on_one();
-    lapack_int info = LAPACKE_dpotrf(LAPACK_COL_MAJOR, 'U', n, a, n);
+    lapack_int info = library->dpotrf(LAPACK_COL_MAJOR, 'U', n, a, n);
     if (info > 0) {
         *failed = (int)info;
         return OK;
@@ -136,8 +144,9 @@ Status blas_cholesky_solve(int n, int columns, const double *l, double *b, Err *
 Status blas_cholesky_inverse(int n, double *l, Err *err)
 {
     if (n == 0) return OK;
-    on_one();
-    lapack_int info = LAPACKE_dpotri(LAPACK_COL_MAJOR, 'U', n, l, n);
+    const BlasLibrary *library = on_one();
+    if (library->dpotri == NULL) return no_lapack(library, "inverse", err);
+    lapack_int info = library->dpotri(LAPACK_COL_MAJOR, 'U', n, l, n);
     if (info > 0) return err_set(err, ERR_DATA, "inverse of a %d x %d matrix: it is singular (pivot %d)", n, n, (int)info - 1);
     TRY(lapack_status(info, "inverse", n, n, err));
     for (int i = 0; i < n; i++)
@@ -148,7 +157,6 @@ Status blas_cholesky_inverse(int n, double *l, Err *err)
 void blas_triangular_solve(bool lower, bool transposed, int n, int columns, const double *t, double *b)
 {
     if (n == 0 || columns == 0) return;
-    on_one();
-    cblas_dtrsm(CblasRowMajor, CblasLeft, lower ? CblasLower : CblasUpper, trans(transposed), CblasNonUnit, n, columns, 1.0, t, n, b,
+    on_one()->dtrsm(CblasRowMajor, CblasLeft, lower ? CblasLower : CblasUpper, trans(transposed), CblasNonUnit, n, columns, 1.0, t, n, b,
                 columns);
 }

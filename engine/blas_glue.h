@@ -1,4 +1,4 @@
-/* Dense linear algebra for the whole program: the only file pair that names OpenBLAS and LAPACKE.
+/* Dense linear algebra for the whole program: it alone calls OpenBLAS and LAPACKE, which blas_library.h opens.
  *
  * Every matrix is row-major and dense; `lda` and so on are row lengths in elements, taken as the number of columns where they are not
  * given. Sizes are ints as the library's are: callers hold them below 2^31 elements per dimension. Sources: BLAS level 3; LAPACK

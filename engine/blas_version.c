@@ -1,9 +1,10 @@
 #include "engine/versions.h"
 
-#include <cblas.h>
 #include <stdio.h>
+
+#include "engine/blas_library.h"
 
 void engine_version_blas(char *text, size_t size)
 {
-    snprintf(text, size, "%s", openblas_get_config());
+    snprintf(text, size, "%s", blas_library()->config());
 }

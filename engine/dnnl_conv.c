@@ -102,8 +102,10 @@ Status conv_fold_norm(const KernelSite *s, const Node *n, float **weights, float
         double v[4];
         for (int i = 0; i < 4; i++) v[i] = tensor_get(node_constant(s->graph, n, i + 1), k);
         double factor = v[0] / sqrt(v[3] + node_float(n, "epsilon", 1e-5F));
+        const float *from = tensor_floats(w) + k * per;
+        float *to = *weights + k * per;
         bias[k] = (float)(factor * ((b != NULL ? tensor_floats(b)[k] : 0) - v[2]) + v[1]);
-        for (int64_t i = k * per; i < (k + 1) * per; i++) (*weights)[i] = (float)(factor * tensor_floats(w)[i]);
+        for (int64_t i = 0; i < per; i++) to[i] = (float)(factor * from[i]);
     }
     return OK;
 }
@@ -206,15 +208,15 @@ static Status convolution(KernelSite *s, bool transposed, bool any, void **state
         p->owned = biases;
         TRY_OUT(status);
     }
-    if (!md_any(&sum, dnnl_f32, y->rank, y->dims)) sum = md[3];
-    if (s->follower_count > 0) { /* the order of the destination without followers is the one the addend must have */
+    sum = md[3];
+    if (site_adds(s)) { /* the order of the destination without followers is the one the addend must have */
         TRY_OUT(conv_desc(s, &g, transposed, md, NULL, &desc));
         sum = *dnnl_primitive_desc_query_md(desc, dnnl_query_dst_md, 0);
         md[3] = sum;
         dnnl_primitive_desc_destroy(desc);
         desc = NULL;
-        TRY_OUT(followers_attr(s, norm != NULL ? 1 : 0, &sum, &attr, &add_at));
     }
+    if (s->follower_count > 0) TRY_OUT(followers_attr(s, norm != NULL ? 1 : 0, &sum, &attr, &add_at));
     TRY_OUT(conv_desc(s, &g, transposed, md, attr, &desc));
     if (!transposed && !any && is_declined(s, desc)) TRY_OUT(err_set(s->err, ERR_UNSUPPORTED, "a convolution by a matrix product"));
     TRY_OUT(conv_args(s, p, desc, &weights_plain, scaled, add_at));

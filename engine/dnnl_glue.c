@@ -275,7 +275,7 @@ const char *kernel_detail(const Kernel *kernel, const void *state)
 
 /* --- reorders */
 
-static Status reorder_make(Device *d, const dnnl_memory_desc_t *from, const dnnl_memory_desc_t *to, Primitive **out, Err *err)
+Status reorder_make(Device *d, const dnnl_memory_desc_t *from, const dnnl_memory_desc_t *to, Primitive **out, Err *err)
 {
     Primitive *p;
     dnnl_primitive_desc_t desc = NULL;
@@ -304,55 +304,3 @@ Status reorder_prepare(Device *d, const TypeInfo *type, const Layout *from, cons
 }
 
 const Kernel kernel_reorder = { .name = "reorder", .run = primitive_run, .release = primitive_release };
-
-/* --- packed constants */
-
-Status device_pack(Device *d, ValueId v, uint64_t variant, const void *data, const dnnl_memory_desc_t *from, const dnnl_memory_desc_t *to,
-                   const void **out, Err *err)
-{
-    d = d->owner;
-    for (const Pack *p = d->packs; p != NULL; p = p->next)
-        if (p->value == v && p->variant == variant && dnnl_memory_desc_equal(&p->to, to) && dnnl_memory_desc_equal(&p->from, from)) {
-            *out = p->data;
-            return OK;
-        }
-    Pack *pack = calloc(1, sizeof *pack);
-    if (pack == NULL) return err_no_memory(err, "packed weights");
-    *pack = (Pack){ .value = v, .from = *from, .to = *to, .variant = variant, .bytes = dnnl_memory_desc_get_size(to) };
-    Primitive *reorder = NULL;
-    Status status = OK;
-    size_t rounded = (pack->bytes + 63) / 64 * 64;
-    rounded = rounded > 0 ? rounded : 64;
-    status = budget_take(d->budget, rounded, "packed weights", err);
-    if (status != OK) {
-        free(pack);
-        return status;
-    }
-    pack->data = aligned_alloc(64, rounded);
-    if (pack->data == NULL) status = err_no_memory(err, "packed weights");
-    if (status == OK) status = reorder_make(d, from, to, &reorder, err);
-    if (status == OK) status = primitive_run(reorder, (const void *[]){ data }, (void *[]){ pack->data }, err);
-    primitive_release(reorder);
-    if (status != OK) {
-        budget_give(d->budget, rounded);
-        free(pack->data);
-        free(pack);
-        return status;
-    }
-    pack->next = d->packs;
-    d->packs = pack;
-    *out = pack->data;
-    return OK;
-}
-
-Status primitive_weighted(Primitive *p, const_dnnl_primitive_desc_t desc, ValueId v, uint64_t variant, const void *data,
-                          const dnnl_memory_desc_t *plain, Err *err)
-{
-    const dnnl_memory_desc_t *weights = dnnl_primitive_desc_query_md(desc, dnnl_query_weights_md, 0);
-    const void *packed;
-    TRY(device_pack(p->device, v, variant, data, plain, weights, &packed, err));
-    TRY(primitive_arg(p, DNNL_ARG_SRC, dnnl_primitive_desc_query_md(desc, dnnl_query_src_md, 0), ARG_IN, 0, NULL, err));
-    TRY(primitive_arg(p, DNNL_ARG_WEIGHTS, weights, ARG_FIXED, 0, packed, err));
-    TRY(primitive_arg(p, DNNL_ARG_DST, dnnl_primitive_desc_query_md(desc, dnnl_query_dst_md, 0), ARG_OUT, 0, NULL, err));
-    return primitive_create(p, desc, err);
-}

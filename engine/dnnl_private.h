@@ -5,6 +5,9 @@
 #include "engine/dnnl_glue.h"
 #include "engine/dnnl_version.h"
 
+int omp_get_max_threads(void); /* of libgomp, whichever compiler */
+void omp_set_num_threads(int threads);
+
 struct Layout {
     dnnl_memory_desc_t md;
 };
@@ -56,6 +59,8 @@ void primitive_release(void *state);
 /* Descriptors of primitives, to be destroyed by the caller; `given`: attributes, or NULL. */
 Status desc_create(Device *d, const void *operation, dnnl_primitive_attr_t given, const char *what, dnnl_primitive_desc_t *out, Err *err);
 Status reorder_desc_create(Device *d, const dnnl_memory_desc_t *from, const dnnl_memory_desc_t *to, dnnl_primitive_desc_t *out, Err *err);
+/* A reorder by itself, with input 0 and output 0. */
+Status reorder_make(Device *d, const dnnl_memory_desc_t *from, const dnnl_memory_desc_t *to, Primitive **out, Err *err);
 /* Creates the primitive from a descriptor; `md` queries follow. ERR_MEMORY: its scratchpad passes the budget. */
 Status primitive_create(Primitive *p, const_dnnl_primitive_desc_t desc, Err *err);
 Status primitive_arg(Primitive *p, int arg, const dnnl_memory_desc_t *md, ArgSource source, int index, const void *fixed, Err *err);

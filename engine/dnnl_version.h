@@ -4,6 +4,7 @@
 #define PARE_ENGINE_DNNL_VERSION_H
 
 #include <dnnl.h>
+#include <stdbool.h>
 
 #if DNNL_VERSION_MAJOR >= 3
 #include "engine/dnnl_three.h"
@@ -50,6 +51,7 @@
 
 #define memory_strides three_strides
 #define memory_outer three_outer
+#define memory_places(m, axis, places) ((void)(m), (void)(axis), (void)(places), false) /* a description is the library's secret */
 #else
 /* The strides where they alone tell the order of elements; NULL where it has blocks, padding or an offset. */
 static inline const dnnl_dim_t *memory_strides(const dnnl_memory_desc_t *m)
@@ -64,6 +66,26 @@ static inline const dnnl_dim_t *memory_strides(const dnnl_memory_desc_t *m)
 static inline dnnl_dim_t memory_outer(const dnnl_memory_desc_t *m)
 {
     return m->format_kind == dnnl_blocked ? m->format_desc.blocking.strides[0] : 0;
+}
+
+/* Where entries along an axis lie: entry i adds places[i] elements to what the other axes add. False: the order is another, or something
+ * else than entries belongs to it (sums of weights). */
+static inline bool memory_places(const dnnl_memory_desc_t *m, int axis, int64_t *places)
+{
+    const dnnl_blocking_desc_t *b = &m->format_desc.blocking;
+    if (m->format_kind != dnnl_blocked || m->offset0 != 0 || m->extra.flags != dnnl_memory_extra_flag_none) return false;
+    for (int64_t i = 0; i < m->dims[axis]; i++) {
+        int64_t rest = i, inner = 1, place = 0;
+        for (int k = b->inner_nblks - 1; k >= 0; k--) { /* the last block is the innermost */
+            if (b->inner_idxs[k] == axis) {
+                place += rest % b->inner_blks[k] * inner;
+                rest /= b->inner_blks[k];
+            }
+            inner *= b->inner_blks[k];
+        }
+        places[i] = place + rest * b->strides[axis];
+    }
+    return true;
 }
 #endif
 

@@ -2,6 +2,7 @@
 #include "test.h"
 
 #include "engine/blas_glue.h"
+#include "engine/blas_library.h"
 #include "engine/engine.h"
 
 #define MAX 40
@@ -91,6 +92,43 @@ static void test_triangular(void **state)
     }
 }
 
+/* What stands in for a missing library gives what the library gives. */
+static void test_plain(void **state)
+{
+    (void)state;
+    enum { M = 7, N = 5, K = 6 };
+    const BlasLibrary *library = blas_library();
+    BlasLibrary plain = blas_plain();
+    assert_non_null(library->dgesdd);
+    assert_null(plain.dgesdd);
+    double a[M * K], b[K * N], c[2][M * N], t[M * M], x[2][M * N];
+    float fa[M * K], fb[K * N], fc[2][M * N];
+    fill(a, M * K, 1);
+    fill(b, K * N, 2);
+    fill(t, M * M, 3);
+    for (int i = 0; i < M * K; i++) fa[i] = (float)a[i];
+    for (int i = 0; i < K * N; i++) fb[i] = (float)b[i];
+    for (int i = 0; i < M; i++) t[i * M + i] += 3;
+    for (int way = 0; way < 4; way++) {
+        CBLAS_TRANSPOSE ta = way & 1 ? CblasTrans : CblasNoTrans, tb = way & 2 ? CblasTrans : CblasNoTrans;
+        int lda = way & 1 ? M : K, ldb = way & 2 ? K : N;
+        for (int l = 0; l < 2; l++) {
+            const BlasLibrary *by = l == 0 ? library : &plain;
+            fill(c[l], M * N, 4);
+            fill(x[l], M * N, 5);
+            for (int i = 0; i < M * N; i++) fc[l][i] = (float)c[l][i];
+            by->dgemm(CblasRowMajor, ta, tb, M, N, K, 2, a, lda, b, ldb, 0.5, c[l], N);
+            by->sgemm(CblasRowMajor, ta, tb, M, N, K, 2, fa, lda, fb, ldb, 0.5F, fc[l], N);
+            by->dtrsm(CblasRowMajor, CblasLeft, way & 2 ? CblasLower : CblasUpper, ta, CblasNonUnit, M, N, 1, t, M, x[l], N);
+        }
+        for (int i = 0; i < M * N; i++) {
+            assert_near(c[1][i], c[0][i], 1e-12);
+            assert_near(fc[1][i], fc[0][i], 1e-5);
+            assert_near(x[1][i], x[0][i], 1e-12);
+        }
+    }
+}
+
 /* Products large enough to be shared out: right, and the same bytes from one thread and two. */
 static void test_threads(void **state)
 {
@@ -145,6 +183,7 @@ int main(void)
         cmocka_unit_test(test_svd),
         cmocka_unit_test(test_cholesky),
         cmocka_unit_test(test_triangular),
+        cmocka_unit_test(test_plain),
         cmocka_unit_test(test_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

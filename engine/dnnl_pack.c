@@ -1,0 +1,119 @@
+/* Constants in the order that primitives want: packed once for each order and shared by plans. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "engine/dnnl_private.h"
+
+#define SHARED_BYTES ((size_t)1 << 20) /* what is worth more than one thread */
+#define LOOP_FLOATS (1 << 15)          /* what a loop moves in less time than the library needs to write a program for it */
+
+/* From where to where the entries of one filter (axis 0) go: pairs of offsets, count of them. NULL: not known, or no memory. */
+static int64_t *filter_places(const dnnl_memory_desc_t *from, const dnnl_dim_t *strides, const dnnl_memory_desc_t *to, int64_t count,
+                              int64_t *places)
+{
+    int64_t *pairs = alloc_zeroed((size_t)count, 2 * sizeof *pairs), repeats = count;
+    for (int axis = 1; axis < from->ndims && pairs != NULL; axis++) {
+        int64_t size = from->dims[axis], n = 0, period = repeats / size;
+        if (!memory_places(to, axis, places)) {
+            free(pairs);
+            return NULL;
+        }
+        while (n < count)
+            for (int64_t i = 0; i < size; i++)
+                for (int64_t k = 0; k < period; k++, n++) {
+                    pairs[2 * n] += i * strides[axis];
+                    pairs[2 * n + 1] += places[i];
+                }
+        repeats = period;
+    }
+    return pairs;
+}
+
+/* Weights of few floats, moved by a loop. False: not done. */
+static bool pack_floats(const dnnl_memory_desc_t *from, const dnnl_memory_desc_t *to, const float *in, float *out, size_t bytes)
+{
+    const dnnl_dim_t *strides = memory_strides(from);
+    int64_t count = 1, longest = 1;
+    if (from->data_type != dnnl_f32 || to->data_type != dnnl_f32 || strides == NULL || from->ndims < 1 || to->ndims != from->ndims) return false;
+    for (int i = 0; i < from->ndims; i++) {
+        if (from->dims[i] < 1 || from->dims[i] != to->dims[i] || from->dims[i] > LOOP_FLOATS / count) return false;
+        count *= from->dims[i];
+        longest = from->dims[i] > longest ? from->dims[i] : longest;
+    }
+    int64_t filters = from->dims[0], each = count / filters;
+    int64_t *places = alloc_array((size_t)longest, sizeof *places);
+    int64_t *pairs = places != NULL ? filter_places(from, strides, to, each, places) : NULL;
+    bool fits = pairs != NULL && memory_places(to, 0, places);
+    if (fits) memset(out, 0, bytes); /* what is behind the last entry of an axis counts as zero */
+    for (int64_t f = 0; fits && f < filters; f++) {
+        const float *x = in + f * strides[0];
+        float *y = out + places[f];
+        for (int64_t i = 0; i < each; i++) y[pairs[2 * i + 1]] = x[pairs[2 * i]];
+    }
+    free(pairs);
+    free(places);
+    return fits;
+}
+
+/* By the library; `bytes` of the result. */
+static Status pack_by_reorder(Device *d, const void *data, const dnnl_memory_desc_t *from, const dnnl_memory_desc_t *to, void *out,
+                              size_t bytes, Err *err)
+{
+    Primitive *reorder = NULL;
+    int threads = omp_get_max_threads();
+    if (bytes < SHARED_BYTES) omp_set_num_threads(1); /* a team's start and its barriers would take longer */
+    Status status = reorder_make(d, from, to, &reorder, err);
+    if (status == OK) status = primitive_run(reorder, (const void *[]){ data }, (void *[]){ out }, err);
+    primitive_release(reorder);
+    omp_set_num_threads(threads);
+    return status;
+}
+
+Status device_pack(Device *d, ValueId v, uint64_t variant, const void *data, const dnnl_memory_desc_t *from, const dnnl_memory_desc_t *to,
+                   const void **out, Err *err)
+{
+    d = d->owner;
+    for (const Pack *p = d->packs; p != NULL; p = p->next)
+        if (p->value == v && p->variant == variant && dnnl_memory_desc_equal(&p->to, to) && dnnl_memory_desc_equal(&p->from, from)) {
+            *out = p->data;
+            return OK;
+        }
+    Pack *pack = calloc(1, sizeof *pack);
+    if (pack == NULL) return err_no_memory(err, "packed weights");
+    *pack = (Pack){ .value = v, .from = *from, .to = *to, .variant = variant, .bytes = dnnl_memory_desc_get_size(to) };
+    Status status = OK;
+    size_t rounded = (pack->bytes + 63) / 64 * 64;
+    rounded = rounded > 0 ? rounded : 64;
+    status = budget_take(d->budget, rounded, "packed weights", err);
+    if (status != OK) {
+        free(pack);
+        return status;
+    }
+    pack->data = aligned_alloc(64, rounded);
+    if (pack->data == NULL) status = err_no_memory(err, "packed weights");
+    if (status == OK && !pack_floats(from, to, data, pack->data, pack->bytes))
+        status = pack_by_reorder(d, data, from, to, pack->data, pack->bytes, err);
+    if (status != OK) {
+        budget_give(d->budget, rounded);
+        free(pack->data);
+        free(pack);
+        return status;
+    }
+    pack->next = d->packs;
+    d->packs = pack;
+    *out = pack->data;
+    return OK;
+}
+
+Status primitive_weighted(Primitive *p, const_dnnl_primitive_desc_t desc, ValueId v, uint64_t variant, const void *data,
+                          const dnnl_memory_desc_t *plain, Err *err)
+{
+    const dnnl_memory_desc_t *weights = dnnl_primitive_desc_query_md(desc, dnnl_query_weights_md, 0);
+    const void *packed;
+    TRY(device_pack(p->device, v, variant, data, plain, weights, &packed, err));
+    TRY(primitive_arg(p, DNNL_ARG_SRC, dnnl_primitive_desc_query_md(desc, dnnl_query_src_md, 0), ARG_IN, 0, NULL, err));
+    TRY(primitive_arg(p, DNNL_ARG_WEIGHTS, weights, ARG_FIXED, 0, packed, err));
+    TRY(primitive_arg(p, DNNL_ARG_DST, dnnl_primitive_desc_query_md(desc, dnnl_query_dst_md, 0), ARG_OUT, 0, NULL, err));
+    return primitive_create(p, desc, err);
+}
