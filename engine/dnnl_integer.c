@@ -17,7 +17,8 @@
 #include "engine/ops/window.h"
 #include "engine/requantize.h"
 
-#define PIECE_BYTES 262144 /* of sums */
+#define PIECE_BYTES 262144  /* of sums */
+#define ONE_CHANNEL_TAPS 16 /* from so many a float32 convolution is faster than int8 kernels, which take channels by fours */
 
 /* Which inputs hold what. */
 typedef struct Form {
@@ -27,7 +28,7 @@ typedef struct Form {
 
 /* One part of the weights: int8 sums, or by way of float32. */
 typedef struct Part {
-    Primitive *sum, *enter, *leave; /* enter and leave: to and from float32; NULL for int8 */
+    Primitive *sum, *enter, *leave; /* enter and leave: to and from float32; NULL for int8; leave NULL: the sums stay float32 */
 } Part;
 
 typedef struct IntegerLayer {
@@ -209,7 +210,24 @@ out:
     return status;
 }
 
-static Status part_in_floats(IntegerLayer *l, KernelSite *s, const Shapes *g, Part *part, int index, const int8_t *data, int64_t count)
+/* A convolution in float32 with channels innermost, so that its sums need no other order. ERR_UNSUPPORTED: the library has none that is
+ * more than a reference. */
+static Status inner_floats_desc(const IntegerLayer *l, const Shapes *g, dnnl_primitive_desc_t *out, Err *err)
+{
+    dnnl_memory_desc_t x, y, w;
+    const char *name = "ref";
+    if (!md_inner(&x, dnnl_f32, g->rank, g->x) || !md_inner(&y, dnnl_f32, g->rank, g->y) || !md_any(&w, dnnl_f32, g->weight_rank, g->weights))
+        return err_set(err, ERR_UNSUPPORTED, "an empty convolution");
+    TRY(sum_desc(l, g, &x, &w, &y, out, err));
+    dnnl_primitive_desc_query(*out, dnnl_query_impl_info_str, 0, &name);
+    if (strncmp(name, "jit", 3) == 0) return OK;
+    dnnl_primitive_desc_destroy(*out);
+    *out = NULL;
+    return err_set(err, ERR_UNSUPPORTED, "a float convolution by reference");
+}
+
+static Status part_in_floats(IntegerLayer *l, KernelSite *s, const Shapes *g, Part *part, int index, const int8_t *data, int64_t count,
+                             bool alone)
 {
     dnnl_memory_desc_t x, y, w, inner_x, inner_y;
     dnnl_primitive_desc_t desc = NULL;
@@ -222,13 +240,17 @@ static Status part_in_floats(IntegerLayer *l, KernelSite *s, const Shapes *g, Pa
         status = err_set(s->err, ERR_UNSUPPORTED, "an empty convolution");
         goto out;
     }
-    TRY_OUT(sum_desc(l, g, &x, &w, &y, &desc, s->err));
-    TRY_OUT(sum_finish(s, g, part, desc, index, floats, true));
+    status = alone ? inner_floats_desc(l, g, &desc, s->err) : ERR_UNSUPPORTED;
+    l->ending.in_floats = status == OK;
+    if (status == ERR_UNSUPPORTED) status = sum_desc(l, g, &x, &w, &y, &desc, s->err);
+    if (status == OK) status = sum_finish(s, g, part, desc, index, floats, true);
+    if (status != OK) goto out;
     const dnnl_memory_desc_t *src = dnnl_primitive_desc_query_md(desc, dnnl_query_src_md, 0);
     const dnnl_memory_desc_t *dst = dnnl_primitive_desc_query_md(desc, dnnl_query_dst_md, 0);
     l->enter_bytes = (dnnl_memory_desc_get_size(src) + 63) / 64 * 64;
-    l->leave_bytes = (dnnl_memory_desc_get_size(dst) + 63) / 64 * 64;
     TRY_OUT(convert(l, &inner_x, src, &part->enter, s->err));
+    if (l->ending.in_floats) goto out;
+    l->leave_bytes = (dnnl_memory_desc_get_size(dst) + 63) / 64 * 64;
     TRY_OUT(convert(l, dst, &inner_y, &part->leave, s->err));
 out:
     if (desc != NULL) dnnl_primitive_desc_destroy(desc);
@@ -370,15 +392,21 @@ static bool pairs_saturate(void)
     }
 }
 
+static bool is_one_channel(const Shapes *g, const IntegerWeights *weights)
+{
+    return weights->channels == 1 && g->groups == 1 && weights->taps >= ONE_CHANNEL_TAPS;
+}
+
 static Status make_parts(IntegerLayer *l, KernelSite *s, const Shapes *g, const IntegerWeights *weights)
 {
     int64_t count = weights->filters * weights->channels * weights->taps;
+    bool one = is_one_channel(g, weights);
     for (int i = 0; i < weights->part_count; i++) {
-        bool found;
+        bool found = false;
         l->part_count = i + 1;
         TRY(primitive_new(l->device, &l->part[i].sum, s->err));
-        TRY(part_in_bytes(l, s, g, &l->part[i], i, weights->part[i], &found));
-        if (!found) TRY(part_in_floats(l, s, g, &l->part[i], i, weights->part[i], count));
+        if (!one) TRY(part_in_bytes(l, s, g, &l->part[i], i, weights->part[i], &found));
+        if (!found) TRY(part_in_floats(l, s, g, &l->part[i], i, weights->part[i], count, weights->part_count == 1));
     }
     return OK;
 }
@@ -407,9 +435,9 @@ static Status integer_prepare(KernelSite *s, void **state)
     const Tensor *zero = f.weight_zero < s->input_count ? s->constant[f.weight_zero] : NULL;
     TRY_OUT(integer_weights_init(&weights, s->constant[f.weight], zero, f.matrix, s->err));
     TRY_OUT(f.matrix ? matrix_shapes(s, &weights, &g) : conv_shapes(s, f.weight, &weights, &g));
-    bool depthwise = weights.channels == 1 && g.groups == weights.filters;
+    bool pairs = weights.channels > 1 || g.groups != weights.filters; /* of channels: not where the convolution is depthwise */
     TRY_OUT(ending_init(s, &f, &g, &weights, l->turn, &l->ending));
-    TRY_OUT(integer_weights_split(&weights, !depthwise && pairs_saturate(), s->err));
+    TRY_OUT(integer_weights_split(&weights, pairs && !is_one_channel(&g, &weights) && pairs_saturate(), s->err));
     TRY_OUT(make_parts(l, s, &g, &weights));
     int64_t in = 1, out = 1;
     for (int i = 0; i < g.rank; i++) {
@@ -436,6 +464,7 @@ static Status part_run(const Part *part, const void *x, uint8_t *floats, size_t 
     if (part->enter == NULL) return primitive_run(part->sum, &x, (void *[]){ sums }, err);
     void *entered = floats, *left = floats + enter_bytes;
     TRY(primitive_run(part->enter, &x, &entered, err));
+    if (part->leave == NULL) return primitive_run(part->sum, (const void *[]){ entered }, (void *[]){ sums }, err);
     TRY(primitive_run(part->sum, (const void *[]){ entered }, &left, err));
     return primitive_run(part->leave, (const void *[]){ left }, (void *[]){ sums }, err);
 }

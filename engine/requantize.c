@@ -45,25 +45,31 @@ void requantizer_release(Requantizer *r)
 /* The inner loops, once for any x86 and once for AVX2: the same operations, so the same results. */
 #define INLINE static inline __attribute__((always_inline))
 
-INLINE void row_bytes(const Requantizer *r, const int32_t *sum, const int32_t *offset, const float *multiplier, int64_t n, uint8_t *out)
+/* Where sums come from: one part, two, or one in float32. */
+typedef enum From { FROM_ONE, FROM_TWO, FROM_FLOATS } From;
+
+INLINE int32_t sum_of(From from, const int32_t *a, const int32_t *b, const float *f, int64_t i)
 {
-    float least = r->least, most = r->most;
-    int32_t zero = r->zero;
-#pragma omp simd
-    for (int64_t i = 0; i < n; i++)
-        out[i] = (uint8_t)((int32_t)quant_round((float)(sum[i] + offset[i]) * multiplier[i], least, most) + zero);
+    return from == FROM_ONE ? a[i] : from == FROM_TWO ? a[i] + b[i] : (int32_t)f[i];
 }
 
-INLINE void row_floats(const int32_t *sum, const int32_t *offset, const float *multiplier, int64_t n, float *out)
+INLINE void row(const Requantizer *r, From from, const int32_t *a, const int32_t *b, const int32_t *offset, int64_t n, int64_t at, void *out)
 {
+    const float *f = (const float *)(const void *)a, *multiplier = r->multiplier;
+    float least = r->least, most = r->most, *floats = (float *)out + at;
+    int32_t zero = r->zero, *integers = (int32_t *)out + at;
+    uint8_t *bytes = (uint8_t *)out + at;
+    if (r->type == DT_FLOAT) {
 #pragma omp simd
-    for (int64_t i = 0; i < n; i++) out[i] = (float)(sum[i] + offset[i]) * multiplier[i];
-}
-
-INLINE void row_integers(const int32_t *sum, const int32_t *offset, int64_t n, int32_t *out)
-{
+        for (int64_t i = 0; i < n; i++) floats[i] = (float)(sum_of(from, a, b, f, i) + offset[i]) * multiplier[i];
+    } else if (r->type == DT_INT32) {
 #pragma omp simd
-    for (int64_t i = 0; i < n; i++) out[i] = sum[i] + offset[i];
+        for (int64_t i = 0; i < n; i++) integers[i] = sum_of(from, a, b, f, i) + offset[i];
+    } else {
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++)
+            bytes[i] = (uint8_t)((int32_t)quant_round((float)(sum_of(from, a, b, f, i) + offset[i]) * multiplier[i], least, most) + zero);
+    }
 }
 
 INLINE void add_bytes(const ByteAdder *s, const uint8_t *a, const uint8_t *b, int64_t n, uint8_t *y)
@@ -97,21 +103,26 @@ INLINE void write_bytes(const ByteGrid *g, const float *in, int64_t n, uint8_t *
     for (int64_t i = 0; i < n; i++) out[i] = (uint8_t)((int32_t)quant_round(in[i] / scale, least, most) + zero);
 }
 
-INLINE void rows(const Requantizer *r, const int32_t *sum, int64_t first, int64_t last, void *out)
+INLINE void rows_from(const Requantizer *r, From from, int32_t *const *sums, int64_t first, int64_t last, void *out)
 {
     int64_t span = r->filters * r->period;
-    for (int64_t row = first; row < last; row += r->period) {
-        int64_t at = row * r->filters, n = row + r->period <= last ? span : (last - row) * r->filters;
-        const int32_t *offset = r->offsets + (r->class_of != NULL ? (int64_t)r->class_of[row % r->pixels] * r->filters : 0);
-        if (r->type == DT_FLOAT) row_floats(sum + at, offset, r->multiplier, n, (float *)out + at);
-        else if (r->type == DT_INT32) row_integers(sum + at, offset, n, (int32_t *)out + at);
-        else row_bytes(r, sum + at, offset, r->multiplier, n, (uint8_t *)out + at);
+    for (int64_t i = first; i < last; i += r->period) {
+        int64_t at = i * r->filters, n = i + r->period <= last ? span : (last - i) * r->filters;
+        const int32_t *offset = r->offsets + (r->class_of != NULL ? (int64_t)r->class_of[i % r->pixels] * r->filters : 0);
+        row(r, from, sums[0] + at, from == FROM_TWO ? sums[1] + at : NULL, offset, n, at, out);
     }
 }
 
-static void rows_any(const Requantizer *r, const int32_t *sum, int64_t first, int64_t last, void *out)
+INLINE void rows(const Requantizer *r, int32_t *const *sums, int parts, int64_t first, int64_t last, void *out)
 {
-    rows(r, sum, first, last, out);
+    if (parts == 2) rows_from(r, FROM_TWO, sums, first, last, out);
+    else if (r->in_floats) rows_from(r, FROM_FLOATS, sums, first, last, out);
+    else rows_from(r, FROM_ONE, sums, first, last, out);
+}
+
+static void rows_any(const Requantizer *r, int32_t *const *sums, int parts, int64_t first, int64_t last, void *out)
+{
+    rows(r, sums, parts, first, last, out);
 }
 
 static void add_any(const ByteAdder *s, const uint8_t *a, const uint8_t *b, int64_t n, uint8_t *y)
@@ -130,9 +141,10 @@ static void write_any(const ByteGrid *g, const float *in, int64_t n, uint8_t *ou
 }
 
 #if defined(__x86_64__)
-__attribute__((target("avx2"))) static void rows_avx2(const Requantizer *r, const int32_t *sum, int64_t first, int64_t last, void *out)
+__attribute__((target("avx2"))) static void rows_avx2(const Requantizer *r, int32_t *const *sums, int parts, int64_t first, int64_t last,
+                                                      void *out)
 {
-    rows(r, sum, first, last, out);
+    rows(r, sums, parts, first, last, out);
 }
 
 __attribute__((target("avx2"))) static void add_avx2(const ByteAdder *s, const uint8_t *a, const uint8_t *b, int64_t n, uint8_t *y)
@@ -156,17 +168,18 @@ __attribute__((target("avx2"))) static void write_avx2(const ByteGrid *g, const 
 
 void requantizer_run(const Requantizer *r, int32_t *const *sums, int parts, int64_t count, void *out)
 {
-    void (*run)(const Requantizer *, const int32_t *, int64_t, int64_t, void *) = PICK(rows);
+    void (*run)(const Requantizer *, int32_t *const *, int, int64_t, int64_t, void *) = PICK(rows);
     int64_t step = BLOCK / r->filters / r->period * r->period, total = count * r->filters;
     if (step < r->period) step = r->period;
-    for (int p = 1; p < parts; p++) {
+    for (int p = 2; p < parts; p++) {
         int32_t *to = sums[0];
         const int32_t *from = sums[p];
 #pragma omp parallel for simd schedule(static) if (total > PARALLEL_FROM)
         for (int64_t i = 0; i < total; i++) to[i] += from[i];
     }
+    int left = parts < 2 ? parts : 2;
 #pragma omp parallel for schedule(static) if (total > PARALLEL_FROM)
-    for (int64_t first = 0; first < count; first += step) run(r, sums[0], first, first + step < count ? first + step : count, out);
+    for (int64_t first = 0; first < count; first += step) run(r, sums, left, first, first + step < count ? first + step : count, out);
 }
 
 void byte_add(const ByteAdder *s, const uint8_t *a, const uint8_t *b, uint8_t *y)

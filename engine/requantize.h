@@ -2,6 +2,8 @@
 #ifndef PARE_ENGINE_REQUANTIZE_H
 #define PARE_ENGINE_REQUANTIZE_H
 
+#include <stdbool.h>
+
 #include "graph/graph.h"
 
 /* acc = sum + offset of the pixel's class and filter; then by the type of the result: int32 acc, float acc * multiplier, 8 bits
@@ -13,6 +15,7 @@ typedef struct Requantizer {
     float *multiplier;         /* [filters]. Owned */
     int64_t period;            /* with a single class, how often offsets and multiplier are repeated */
     DType type;
+    bool in_floats;            /* the sums are float32, of integers below 2^24 */
     int32_t zero;
     float least, most;         /* what remains after the zero point is taken from the ends of the range */
 } Requantizer;
@@ -20,7 +23,7 @@ typedef struct Requantizer {
 /* With offsets [classes, filters], class_of and multiplier [filters] set: repeats short rows. False: out of memory. */
 bool requantizer_finish(Requantizer *r);
 void requantizer_release(Requantizer *r);
-/* sums: [rows, filters], rows a multiple of pixels unless there is a single class; adds parts 1.. onto part 0 first. */
+/* sums: [rows, filters], rows a multiple of pixels unless there is a single class; the parts are added, those of 2.. onto part 0. */
 void requantizer_run(const Requantizer *r, int32_t *const *sums, int parts, int64_t rows, void *out);
 /* y = keep(round(((a - zero_a) scale_a + (b - zero_b) scale_b) / scale) + zero) over `count` bytes. */
 typedef struct ByteAdder {
