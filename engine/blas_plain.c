@@ -9,9 +9,9 @@ static size_t at(int row, int column, int length)
     return (size_t)row * (size_t)length + (size_t)column;
 }
 
-static void plain_sgemm(const enum CBLAS_ORDER order, const enum CBLAS_TRANSPOSE ta, const enum CBLAS_TRANSPOSE tb, const int m, const int n,
-                        const int k, const float alpha, const float *a, const int lda, const float *b, const int ldb, const float beta,
-                        float *c, const int ldc)
+static void plain_sgemm(const enum CBLAS_ORDER order, const enum CBLAS_TRANSPOSE ta, const enum CBLAS_TRANSPOSE tb, const int m,
+                        const int n, const int k, const float alpha, const float *a, const int lda, const float *b, const int ldb,
+                        const float beta, float *c, const int ldc)
 {
     (void)order;
     for (int i = 0; i < m; i++)
@@ -25,9 +25,9 @@ static void plain_sgemm(const enum CBLAS_ORDER order, const enum CBLAS_TRANSPOSE
         }
 }
 
-static void plain_dgemm(const enum CBLAS_ORDER order, const enum CBLAS_TRANSPOSE ta, const enum CBLAS_TRANSPOSE tb, const int m, const int n,
-                        const int k, const double alpha, const double *a, const int lda, const double *b, const int ldb, const double beta,
-                        double *c, const int ldc)
+static void plain_dgemm(const enum CBLAS_ORDER order, const enum CBLAS_TRANSPOSE ta, const enum CBLAS_TRANSPOSE tb, const int m,
+                        const int n, const int k, const double alpha, const double *a, const int lda, const double *b, const int ldb,
+                        const double beta, double *c, const int ldc)
 {
     (void)order;
     for (int i = 0; i < m; i++)
@@ -52,7 +52,8 @@ static void plain_dtrsm(const enum CBLAS_ORDER order, const enum CBLAS_SIDE side
         int i = down ? s : n - 1 - s;
         for (int j = 0; j < columns; j++) {
             double sum = alpha * b[at(i, j, ldb)];
-            for (int r = down ? 0 : i + 1; r < (down ? i : n); r++) sum -= t[ta == CblasTrans ? at(r, i, ldt) : at(i, r, ldt)] * b[at(r, j, ldb)];
+            for (int r = down ? 0 : i + 1; r < (down ? i : n); r++)
+                sum -= t[ta == CblasTrans ? at(r, i, ldt) : at(i, r, ldt)] * b[at(r, j, ldb)];
             b[at(i, j, ldb)] = sum / t[at(i, i, ldt)];
         }
     }

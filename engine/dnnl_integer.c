@@ -216,7 +216,8 @@ static Status inner_floats_desc(const IntegerLayer *l, const Shapes *g, dnnl_pri
 {
     dnnl_memory_desc_t x, y, w;
     const char *name = "ref";
-    if (!md_inner(&x, dnnl_f32, g->rank, g->x) || !md_inner(&y, dnnl_f32, g->rank, g->y) || !md_any(&w, dnnl_f32, g->weight_rank, g->weights))
+    if (!md_inner(&x, dnnl_f32, g->rank, g->x) || !md_inner(&y, dnnl_f32, g->rank, g->y) ||
+        !md_any(&w, dnnl_f32, g->weight_rank, g->weights))
         return err_set(err, ERR_UNSUPPORTED, "an empty convolution");
     TRY(sum_desc(l, g, &x, &w, &y, out, err));
     dnnl_primitive_desc_query(*out, dnnl_query_impl_info_str, 0, &name);

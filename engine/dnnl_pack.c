@@ -35,7 +35,8 @@ static bool pack_floats(const dnnl_memory_desc_t *from, const dnnl_memory_desc_t
 {
     const dnnl_dim_t *strides = memory_strides(from);
     int64_t count = 1, longest = 1;
-    if (from->data_type != dnnl_f32 || to->data_type != dnnl_f32 || strides == NULL || from->ndims < 1 || to->ndims != from->ndims) return false;
+    if (from->data_type != dnnl_f32 || to->data_type != dnnl_f32 || strides == NULL) return false;
+    if (from->ndims < 1 || to->ndims != from->ndims) return false;
     for (int i = 0; i < from->ndims; i++) {
         if (from->dims[i] < 1 || from->dims[i] != to->dims[i] || from->dims[i] > LOOP_FLOATS / count) return false;
         count *= from->dims[i];

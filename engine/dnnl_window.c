@@ -1,5 +1,6 @@
 /* MaxPool and whole-number upsampling over channels that lie side by side, in the library's blocks of eight or all of them innermost: its
- * own pooling comes to a tenth of what memory gives at small windows, and its resampling is not asked for. */
+ * own pooling comes to a tenth of what memory gives at small windows, and its resampling is not asked for. Bytes lie innermost, or are
+ * brought there. */
 #include <math.h>
 #include <stdlib.h>
 
@@ -10,6 +11,7 @@
 
 #define INLINE static inline __attribute__((always_inline))
 #define BLOCK 8
+#define BYTES 16 /* at a time */
 
 /* x[planes, H, W, inner] to y[planes, P, Q, inner]: a plane is an image, or eight channels of one. */
 typedef struct Planes {
@@ -18,6 +20,7 @@ typedef struct Planes {
     int64_t h, w, p, q;
     int64_t kernel[2], stride[2], begin[2]; /* of pooling */
     int64_t scale[2];                       /* of upsampling */
+    DType type;
 } Planes;
 
 /* The order of input 0 and the same one for the output; false: it is neither of the two. */
@@ -25,13 +28,15 @@ static bool orders(const KernelSite *s, Planes *l)
 {
     static const dnnl_format_tag_t tags[] = { dnnl_nChw8c, dnnl_nhwc };
     const Shape *x = &s->in[0].shape, *y = &s->out[0].shape;
-    if (s->given[0] == NULL || x->rank != 4 || y->rank != 4) return false;
+    bool bytes = !site_is_float(s, 0);
+    dnnl_data_type_t type = !bytes ? dnnl_f32 : s->in[0].type == DT_INT8 ? dnnl_s8 : dnnl_u8;
+    if ((s->given[0] == NULL && !bytes) || x->rank != 4 || y->rank != 4) return false;
     for (int i = 0; i < 4; i++)
         if (x->dims[i] < 1 || y->dims[i] < 1) return false;
-    for (int i = 0; i < 2; i++) {
-        if (dnnl_memory_desc_init_by_tag(&l->take.md, 4, x->dims, dnnl_f32, tags[i]) != dnnl_success ||
-            dnnl_memory_desc_init_by_tag(&l->make.md, 4, y->dims, dnnl_f32, tags[i]) != dnnl_success) return false;
-        if (!layout_eq(&l->take, s->given[0])) continue;
+    for (int i = bytes ? 1 : 0; i < 2; i++) {
+        if (dnnl_memory_desc_init_by_tag(&l->take.md, 4, x->dims, type, tags[i]) != dnnl_success ||
+            dnnl_memory_desc_init_by_tag(&l->make.md, 4, y->dims, type, tags[i]) != dnnl_success) return false;
+        if (!bytes && !layout_eq(&l->take, s->given[0])) continue;
         int64_t blocks = (x->dims[1] + BLOCK - 1) / BLOCK;
         l->planes = i == 0 ? x->dims[0] * blocks : x->dims[0];
         l->inner = i == 0 ? BLOCK : x->dims[1];
@@ -39,6 +44,7 @@ static bool orders(const KernelSite *s, Planes *l)
         l->w = x->dims[3];
         l->p = y->dims[2];
         l->q = y->dims[3];
+        l->type = s->in[0].type;
         return true;
     }
     return false;
@@ -61,7 +67,8 @@ static Status planes_prepare(KernelSite *s, const Planes *found, void **state)
 static bool pool_of(const KernelSite *s, Planes *l)
 {
     Window w;
-    if (!site_is_float(s, 0) || (s->output_count > 1 && s->node->outputs[1] != 0) || !orders(s, l)) return false;
+    bool bytes = s->in[0].type == DT_UINT8 || s->in[0].type == DT_INT8;
+    if ((!bytes && !site_is_float(s, 0)) || (s->output_count > 1 && s->node->outputs[1] != 0) || !orders(s, l)) return false;
     if (window_init(&w, s->graph, s->node, &s->in[0].shape, NULL, NULL) != OK) return false;
     for (int i = 0; i < 2; i++) {
         int at = WINDOW_DIMS - 2 + i;
@@ -113,27 +120,59 @@ INLINE void window_max(const float *x, int64_t rows, int64_t columns, int64_t ro
     }
 }
 
-INLINE void pool_row(const Planes *l, const float *x, int64_t p, float *y)
+/* The same for bytes; signed ones are compared with the upper bit turned. */
+INLINE void window_max_bytes(const uint8_t *x, uint8_t turn, int64_t rows, int64_t columns, int64_t row_step, int64_t step, int64_t n,
+                             uint8_t *y)
 {
+    int64_t c = 0;
+    for (; c + BYTES <= n; c += BYTES) {
+        uint8_t best[BYTES] = { 0 };
+        for (int64_t r = 0; r < rows; r++)
+            for (int64_t s = 0; s < columns; s++) {
+                const uint8_t *v = x + r * row_step + s * step + c;
+#pragma omp simd
+                for (int i = 0; i < BYTES; i++) best[i] = (uint8_t)(v[i] ^ turn) > best[i] ? (uint8_t)(v[i] ^ turn) : best[i];
+            }
+#pragma omp simd
+        for (int i = 0; i < BYTES; i++) y[c + i] = best[i] ^ turn;
+    }
+    for (; c < n; c++) {
+        uint8_t best = 0;
+        for (int64_t r = 0; r < rows; r++)
+            for (int64_t s = 0; s < columns; s++) {
+                uint8_t v = x[r * row_step + s * step + c] ^ turn;
+                best = v > best ? v : best;
+            }
+        y[c] = best ^ turn;
+    }
+}
+
+INLINE void pool_row(const Planes *l, const void *in, int64_t row, void *out)
+{
+    int64_t p = row % l->p, plane = row / l->p * l->h * l->w * l->inner;
     int64_t top = p * l->stride[0] - l->begin[0], bottom = top + l->kernel[0] < l->h ? top + l->kernel[0] : l->h;
     if (top < 0) top = 0;
     for (int64_t q = 0; q < l->q; q++) {
         int64_t left = q * l->stride[1] - l->begin[1], right = left + l->kernel[1] < l->w ? left + l->kernel[1] : l->w;
         if (left < 0) left = 0;
-        window_max(x + (top * l->w + left) * l->inner, bottom - top, right - left, l->w * l->inner, l->inner, l->inner,
-                   y + q * l->inner);
+        int64_t from = plane + (top * l->w + left) * l->inner, to = (row * l->q + q) * l->inner, step = l->w * l->inner;
+        if (l->type == DT_FLOAT)
+            window_max((const float *)in + from, bottom - top, right - left, step, l->inner, l->inner, (float *)out + to);
+        else
+            window_max_bytes((const uint8_t *)in + from, l->type == DT_INT8 ? 128 : 0, bottom - top, right - left, step, l->inner, l->inner,
+                             (uint8_t *)out + to);
     }
 }
 
-static void pool_any(const Planes *l, const float *x, int64_t p, float *y)
+static void pool_any(const Planes *l, const void *in, int64_t row, void *out)
 {
-    pool_row(l, x, p, y);
+    pool_row(l, in, row, out);
 }
 
 #if defined(__x86_64__)
-__attribute__((target("avx2"))) static void pool_avx2(const Planes *l, const float *x, int64_t p, float *y)
+__attribute__((target("avx2"))) static void pool_avx2(const Planes *l, const void *in, int64_t row, void *out)
 {
-    pool_row(l, x, p, y);
+    pool_row(l, in, row, out);
 }
 #define PICK(name) (__builtin_cpu_supports("avx2") ? name##_avx2 : name##_any)
 #else
@@ -144,13 +183,10 @@ static Status pool_run(void *state, const void *const *in, void *const *out, Err
 {
     (void)err;
     const Planes *l = state;
-    const float *x = in[0];
-    float *y = out[0];
-    void (*run)(const Planes *, const float *, int64_t, float *) = PICK(pool);
+    void (*run)(const Planes *, const void *, int64_t, void *) = PICK(pool);
     int64_t rows = l->planes * l->p;
 #pragma omp parallel for schedule(static) if (rows * l->q * l->inner * l->kernel[0] * l->kernel[1] > PARALLEL_FROM)
-    for (int64_t r = 0; r < rows; r++)
-        run(l, x + r / l->p * l->h * l->w * l->inner, r % l->p, y + r * l->q * l->inner);
+    for (int64_t r = 0; r < rows; r++) run(l, in[0], r, out[0]);
     return OK;
 }
 

@@ -53,7 +53,8 @@ INLINE int32_t sum_of(From from, const int32_t *a, const int32_t *b, const float
     return from == FROM_ONE ? a[i] : from == FROM_TWO ? a[i] + b[i] : (int32_t)f[i];
 }
 
-INLINE void row(const Requantizer *r, From from, const int32_t *a, const int32_t *b, const int32_t *offset, int64_t n, int64_t at, void *out)
+INLINE void row(const Requantizer *r, From from, const int32_t *a, const int32_t *b, const int32_t *offset, int64_t n, int64_t at,
+                void *out)
 {
     const float *f = (const float *)(const void *)a, *multiplier = r->multiplier;
     float least = r->least, most = r->most, *floats = (float *)out + at;

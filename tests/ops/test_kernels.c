@@ -291,30 +291,37 @@ static void test_rounding(void **state)
 static void test_channels(void **state)
 {
     (void)state;
-    static const struct { const char *name, *ints[4]; int64_t channels; bool last; double scale[2]; const char *how, *nearest; } table[] = {
-        { "2x2", { "kernel_shape=2,2", "strides=2,2" }, 16, false, { 0 }, NULL, NULL },
-        { "3x3, padding", { "kernel_shape=3,3", "strides=2,2", "pads=1,1,1,1" }, 13, false, { 0 }, NULL, NULL },
-        { "uneven", { "kernel_shape=3,2", "strides=1,3", "pads=0,1,2,0", "ceil_mode=1" }, 5, false, { 0 }, NULL, NULL },
-        { "channels last", { "kernel_shape=2,3", "strides=2,1", "pads=1,0,0,2" }, 11, true, { 0 }, NULL, NULL },
-        { "channels last, of eight", { "kernel_shape=2,2" }, 8, true, { 0 }, NULL, NULL },
-        { "twice", { NULL }, 13, false, { 2, 2 }, "asymmetric", "floor" },
-        { "three times, once", { NULL }, 8, true, { 3, 1 }, "asymmetric", "floor" },
-        { "centres", { NULL }, 8, false, { 2, 4 }, "half_pixel", "round_prefer_ceil" },
-        { "corners", { NULL }, 8, false, { 2, 2 }, "align_corners", "floor" },
-        { "one and a half", { NULL }, 8, false, { 1.5, 2 }, "asymmetric", "floor" },
+    static const struct { const char *name, *ints[4]; int64_t channels; bool last; double scale[2]; const char *how, *nearest;
+                          DType type; } table[] = {
+        { "2x2", { "kernel_shape=2,2", "strides=2,2" }, 16, false, { 0 }, NULL, NULL, DT_FLOAT },
+        { "3x3, padding", { "kernel_shape=3,3", "strides=2,2", "pads=1,1,1,1" }, 13, false, { 0 }, NULL, NULL, DT_FLOAT },
+        { "uneven", { "kernel_shape=3,2", "strides=1,3", "pads=0,1,2,0", "ceil_mode=1" }, 5, false, { 0 }, NULL, NULL, DT_FLOAT },
+        { "channels last", { "kernel_shape=2,3", "strides=2,1", "pads=1,0,0,2" }, 11, true, { 0 }, NULL, NULL, DT_FLOAT },
+        { "channels last, of eight", { "kernel_shape=2,2" }, 8, true, { 0 }, NULL, NULL, DT_FLOAT },
+        { "bytes", { "kernel_shape=2,2", "strides=2,2" }, 16, false, { 0 }, NULL, NULL, DT_UINT8 },
+        { "bytes, padding", { "kernel_shape=3,2", "strides=1,3", "pads=0,1,2,0", "ceil_mode=1" }, 16, false, { 0 }, NULL, NULL, DT_INT8 },
+        { "bytes, channels last", { "kernel_shape=2,3", "strides=2,1", "pads=1,0,0,2" }, 37, true, { 0 }, NULL, NULL, DT_UINT8 },
+        { "signed bytes, channels last", { "kernel_shape=2,2" }, 21, true, { 0 }, NULL, NULL, DT_INT8 },
+        { "twice", { NULL }, 13, false, { 2, 2 }, "asymmetric", "floor", DT_FLOAT },
+        { "three times, once", { NULL }, 8, true, { 3, 1 }, "asymmetric", "floor", DT_FLOAT },
+        { "centres", { NULL }, 8, false, { 2, 4 }, "half_pixel", "round_prefer_ceil", DT_FLOAT },
+        { "corners", { NULL }, 8, false, { 2, 2 }, "align_corners", "floor", DT_FLOAT },
+        { "one and a half", { NULL }, 8, false, { 1.5, 2 }, "asymmetric", "floor", DT_FLOAT },
     };
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
         Graph *g = build_new(17);
         Err err;
         int64_t channels = table[i].channels;
         ValueId x, y, in;
+        DType type = table[i].type;
+        double scale = type == DT_FLOAT ? 1 : 240;
         if (table[i].last) {
-            x = build_input(g, "x", DT_FLOAT, DIMS(2, 9, 10, channels));
+            x = build_input(g, "x", type, DIMS(2, 9, 10, channels));
             in = build_node(g, "Transpose", "in", x, -1);
             assert_ok(graph_set_ints(g, build_maker(g, in), "perm", (int64_t[]){ 0, 3, 1, 2 }, 4, &err), &err);
         } else {
-            x = build_input(g, "x", DT_FLOAT, DIMS(2, 16, 9, 10));
-            in = build_node(g, "Conv", "in", x, build_weight(g, "w", 3, DIMS(channels, 16, 1, 1)), -1);
+            x = build_input(g, "x", type, DIMS(2, 16, 9, 10));
+            in = type != DT_FLOAT ? x : build_node(g, "Conv", "in", x, build_weight(g, "w", 3, DIMS(channels, 16, 1, 1)), -1);
         }
         if (table[i].scale[0] == 0) {
             y = build_node(g, "MaxPool", "y", in, -1);
@@ -327,7 +334,7 @@ static void test_channels(void **state)
         }
         build_output(g, y);
         build_ready(g);
-        Tensor plain = build_run(g, 1, 1, true), fast = build_run(g, 1, 1, false);
+        Tensor plain = build_run(g, 1, scale, true), fast = build_run(g, 1, scale, false);
         assert_true(shape_eq(&plain.shape, &fast.shape));
         double distance = build_distance(&fast, &plain);
         if (!(distance <= 1e-6)) fail_msg("%s: %g", table[i].name, distance);
