@@ -86,9 +86,10 @@ static Status run_program(int argc, char **argv, Log *log, Err *err)
     return err_set(err, ERR_USAGE, "unknown command '%s'; did you mean '%s%s'?", name, before, nearest);
 }
 
-/* libgomp's threads spin 300,000 turns at a barrier before they sleep, which on a busy machine costs many times the work itself; OpenBLAS
- * starts threads of its own, which are never used here (engine/blas_glue.c) and spin, too. Both read their settings before main runs: so
- * they are set here and the program started once more. A user's own settings stand. */
+/* libgomp's threads spin 300,000 turns at a barrier before they sleep, which on a busy machine costs many times the work itself. It reads
+ * its settings before main runs: so they are set here and the program started once more. OpenBLAS, opened when it is first called, starts
+ * threads of its own, which are never used here (engine/blas_glue.c) and spin, too: it is told to start none. A user's own
+ * settings stand. */
 static void start_with_short_spins(char **argv)
 {
     if (getenv("GOMP_SPINCOUNT") != NULL || getenv("OMP_WAIT_POLICY") != NULL) return;
