@@ -84,9 +84,9 @@ static Status round_walk(Static *s, Graph *g, Aim aim, Err *err)
     const QuantizeOptions *o = c->options;
     static const WalkAlter alter = { carries_grid, put_on_grid };
     for (int i = 0; i < s->weights.jobs.count; i++) s->weights.jobs.items[i].spec.clips = CLIPS;
-    RoundRun run = { .original = c->graph, .compressed = g, .data = c->calibration, .alter = &alter, .alter_user = &s->plan, .gptq = aim.gptq,
-                     .target = aim.target, .bias = aim.bias, .single = true, .samples = walk_samples(s), .batch = o->batch,
-                     .positions = columns(s), .seed = c->seed,
+    RoundRun run = { .original = c->graph, .compressed = g, .data = c->calibration, .alter = &alter, .alter_user = &s->plan,
+                     .gptq = aim.gptq, .target = aim.target, .bias = aim.bias, .single = true, .samples = walk_samples(s),
+                     .batch = o->batch, .positions = columns(s), .seed = c->seed,
                      .max_mem = c->max_mem, .threads = c->threads, .record = c->record, .log = c->log };
     return layers_round_walk(&run, &s->weights.jobs, err);
 }

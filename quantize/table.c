@@ -7,7 +7,8 @@
 
 #include "base/bytes.h"
 
-static const char *const methods[] = { [CALIBRATE_MINMAX] = "minmax", [CALIBRATE_MOVING] = "moving", [CALIBRATE_MEAN] = "mean", [CALIBRATE_PERCENTILE] = "percentile",
+static const char *const methods[] = { [CALIBRATE_MINMAX] = "minmax", [CALIBRATE_MOVING] = "moving", [CALIBRATE_MEAN] = "mean",
+                                       [CALIBRATE_PERCENTILE] = "percentile",
                                        [CALIBRATE_MSE] = "mse", [CALIBRATE_ENTROPY] = "entropy", [CALIBRATE_METHODS] = "manual" };
 #define METHODS (int)(sizeof methods / sizeof *methods)
 

@@ -486,7 +486,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(products),   cmocka_unit_test(same_bytes), cmocka_unit_test(drawn_positions), cmocka_unit_test(shared_input),
-        cmocka_unit_test(sample_ends), cmocka_unit_test(activations), cmocka_unit_test(histograms), cmocka_unit_test(cache),          cmocka_unit_test(memory),
+        cmocka_unit_test(sample_ends), cmocka_unit_test(activations), cmocka_unit_test(histograms), cmocka_unit_test(cache),
+        cmocka_unit_test(memory),
         cmocka_unit_test(cache_is_bounded),
     };
     return cmocka_run_group_tests_name("layer statistics", tests, NULL, NULL);

@@ -12,8 +12,8 @@ int main(int argc, char **argv)
     static const struct {
         Calibration method;
         const char *name;
-    } methods[] = { { CALIBRATE_MINMAX, "minmax" }, { CALIBRATE_MOVING, "moving" }, { CALIBRATE_MEAN, "mean" }, { CALIBRATE_PERCENTILE, "percentile" },
-                    { CALIBRATE_MSE, "mse" }, { CALIBRATE_ENTROPY, "entropy" } };
+    } methods[] = { { CALIBRATE_MINMAX, "minmax" }, { CALIBRATE_MOVING, "moving" }, { CALIBRATE_MEAN, "mean" },
+                    { CALIBRATE_PERCENTILE, "percentile" }, { CALIBRATE_MSE, "mse" }, { CALIBRATE_ENTROPY, "entropy" } };
     Err err = { .code = OK };
     Graph *g = NULL;
     Dataset *data = NULL;
