@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "base/openmp.h"
 #include "engine/dnnl_private.h"
 #include "engine/ops/common.h"
 
@@ -23,7 +24,6 @@
 typedef float V8 __attribute__((vector_size(32), aligned(4)));
 typedef int32_t I8 __attribute__((vector_size(32), aligned(4)));
 
-int omp_get_thread_num(void);
 
 /* y[B,H,L,E] = softmax(factor q[B,H,L,D] k[B,H,D,S] + mask) v[B,H,S,E] */
 typedef struct Attention {

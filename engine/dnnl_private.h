@@ -2,11 +2,10 @@
 #ifndef PARE_ENGINE_DNNL_PRIVATE_H
 #define PARE_ENGINE_DNNL_PRIVATE_H
 
+#include "base/openmp.h"
 #include "engine/dnnl_glue.h"
 #include "engine/dnnl_version.h"
 
-int omp_get_max_threads(void); /* of libgomp, whichever compiler */
-void omp_set_num_threads(int threads);
 
 struct Layout {
     dnnl_memory_desc_t md;

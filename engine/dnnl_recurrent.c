@@ -6,7 +6,6 @@
  * takes in pieces. So are cells of fewer than 16 hidden units, but 8 with a batch of 8 or more: there the plain forward was measured to be
  * the faster one, up to 2.5 times, from 16 on this one, 2 to 5 times at 128.
  * The same bytes for any number of threads. */
-#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "base/openmp.h"
 #include "engine/blas_glue.h"
 #include "engine/dnnl_glue.h"
 
@@ -12,7 +13,6 @@
 #define LEAST_PIECES 4        /* so that many threads share a large batch */
 #define PIECE_WORK 8000000    /* multiply-adds: fewer pieces where they would be smaller; calls of kernels count there */
 
-int omp_get_thread_num(void); /* of libgomp, whichever compiler */
 
 /* --- how large a piece */
 

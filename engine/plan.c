@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "base/openmp.h"
 #include "graph/edit.h"
 
 /* --- nodes */

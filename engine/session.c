@@ -6,6 +6,7 @@
 
 #include "base/bytes.h"
 #include "base/file.h"
+#include "base/openmp.h"
 #include "engine/integer_groups.h"
 #include "engine/lanes.h"
 #include "engine/patterns.h"
@@ -17,9 +18,6 @@
 #define FOLD_BYTES ((uint64_t)1 << 30) /* results of constant nodes above this are made anew in each run */
 #define NAMED_OPS 5                    /* unsupported operators named in one message */
 
-/* of libgomp, whichever compiler: omp.h of gcc is not in clang's path, and clang's comes with a package of its own */
-int omp_get_num_procs(void);
-void omp_set_num_threads(int threads);
 
 int engine_set_threads(int threads)
 {

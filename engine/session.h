@@ -40,7 +40,6 @@ typedef struct Step {
     bool alias;    /* nothing to compute: the output is the input's memory */
 } Step;
 
-int omp_get_max_threads(void); /* of libgomp, whichever compiler */
 
 typedef struct Plan {
     Shape *shapes; /* the inputs this plan is for */

@@ -1,6 +1,5 @@
 #include "greenness/peaks.h"
 
-#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -8,6 +7,7 @@
 
 #include "base/bytes.h"
 #include "base/log.h"
+#include "base/openmp.h"
 
 #define LANES 12       /* chains of multiply-adds in flight: latency 4 or 5 on two ports */
 #define ROUNDS 4096    /* of a chunk of arithmetic */

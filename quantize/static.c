@@ -16,8 +16,10 @@
 #define MIN_OPSET 13 /* QuantizeLinear with an axis */
 #define MIN_IR 7     /* the IR of opset 13 */
 #define CLIPS 12      /* candidates of a weight's scale, chosen by the layer's own loss */
-/* Columns of the walk: as many as the products of all layers' moments afford, within these ends and 8 for each input of the widest
- * layer. */
+/* Columns of the walk: as many as the products of all layers' moments afford, within these ends and so many for each input of the widest
+ * layer (neighbouring places of a picture tell less than as many words). */
+#define ROWS_PER_INPUT 4
+#define PLACES_PER_INPUT 8
 #define LEAST_COLUMNS 4096
 #define MOST_COLUMNS 16384
 #define MOMENT_PRODUCTS 4e9
@@ -49,15 +51,15 @@ static void put_on_grid(void *user, ValueId v, Tensor *t)
 static int64_t columns(const Static *s)
 {
     const QuantizeOptions *o = s->c->options;
-    double products = 1.0, widest = 1.0;
+    double products = 1.0, least = LEAST_COLUMNS;
     for (int i = 0; i < s->plan.layer_count; i++) {
         const LayerForm *f = &s->plan.layers[i].form;
         if (s->plan.layers[i].reason != NULL) continue;
         products += (double)f->groups * (double)f->width * (double)f->width;
-        widest = fmax(widest, (double)f->width);
+        least = fmax(least, (double)f->width * (f->kind == FORM_ROWS ? ROWS_PER_INPUT : PLACES_PER_INPUT));
     }
     if (o->positions > 0) return o->positions;
-    return (int64_t)fmax(fmin(MOMENT_PRODUCTS / products, MOST_COLUMNS), fmax(8.0 * widest, LEAST_COLUMNS));
+    return (int64_t)fmax(fmin(MOMENT_PRODUCTS / products, MOST_COLUMNS), least);
 }
 
 static int64_t walk_samples(const Static *s)

@@ -50,6 +50,7 @@ for glue in 'dnnl' 'cblas|lapacke|LAPACKE'; do
         fail "only the glue files in engine/ may name that library ($glue)"
     fi
 done
+if grep -n '#include <omp.h>' $(sources $library cmd tests); then fail "omp.h: clang finds it only where its own library is installed; base/openmp.h"; fi
 if git grep -nwE 'TODO|FIXME|XXX' -- '*.c' '*.h' '*.sh' '*.py' Makefile ':!tools/lint.sh'; then fail "leftovers"; fi
 if git grep -nIE '(^|[^.[:alnum:]_])/(work|root|home)/[A-Za-z.]' -- . ':!tools/lint.sh'; then fail "a path of some machine in a tracked file"; fi
 
