@@ -95,7 +95,7 @@ def many_images(folder):
                     }
                 )
             )
-            peaks.append(
+            runs = [
                 run_pare(
                     "pass",
                     "quantize",
@@ -111,7 +111,9 @@ def many_images(folder):
                     folder / "lenet.onnx",
                     "--force",
                 )["peak"]
-            )
+                for _ in range(3)
+            ]
+            peaks.append(sorted(runs)[1])
         more = 100 * (peaks[1] / peaks[0] - 1)
         lines.append(
             f"lenet5, pare {name}: VmHWM {peaks[0] / 1e3:.1f} MB with 500 MNIST images, {peaks[1] / 1e3:.1f} MB with 60,000: {more:+.1f} % "
