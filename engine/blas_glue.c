@@ -105,7 +105,7 @@ Status blas_svd(int rows, int cols, const double *a, double *u, double *s, doubl
     lapack_int info = LAPACK_WORK_MEMORY_ERROR;
     if (work != NULL && superb != NULL) {
         memcpy(work, a, bytes);
-            info = library->dgesdd(LAPACK_COL_MAJOR, 'S', cols, rows, work, cols, s, vt, cols, u, k);
+        info = library->dgesdd(LAPACK_COL_MAJOR, 'S', cols, rows, work, cols, s, vt, cols, u, k);
         if (info > 0) {
             memcpy(work, a, bytes);
             info = library->dgesvd(LAPACK_COL_MAJOR, 'S', 'S', cols, rows, work, cols, s, vt, cols, u, k, superb);

@@ -9,36 +9,24 @@ static size_t at(int row, int column, int length)
     return (size_t)row * (size_t)length + (size_t)column;
 }
 
-static void plain_sgemm(const enum CBLAS_ORDER order, const enum CBLAS_TRANSPOSE ta, const enum CBLAS_TRANSPOSE tb, const int m,
-                        const int n, const int k, const float alpha, const float *a, const int lda, const float *b, const int ldb,
-                        const float beta, float *c, const int ldc)
-{
-    (void)order;
-    for (int i = 0; i < m; i++)
-        for (int j = 0; j < n; j++) {
-            double sum = 0;
-            for (int r = 0; r < k; r++)
-                sum += (double)a[ta == CblasTrans ? at(r, i, lda) : at(i, r, lda)] *
-                       (double)b[tb == CblasTrans ? at(j, r, ldb) : at(r, j, ldb)];
-            float *to = &c[at(i, j, ldc)];
-            *to = (float)(alpha * sum) + (beta != 0 ? beta * *to : 0);
-        }
-}
-
-static void plain_dgemm(const enum CBLAS_ORDER order, const enum CBLAS_TRANSPOSE ta, const enum CBLAS_TRANSPOSE tb, const int m,
-                        const int n, const int k, const double alpha, const double *a, const int lda, const double *b, const int ldb,
-                        const double beta, double *c, const int ldc)
-{
-    (void)order;
-    for (int i = 0; i < m; i++)
-        for (int j = 0; j < n; j++) {
-            double sum = 0;
-            for (int r = 0; r < k; r++)
-                sum += a[ta == CblasTrans ? at(r, i, lda) : at(i, r, lda)] * b[tb == CblasTrans ? at(j, r, ldb) : at(r, j, ldb)];
-            double *to = &c[at(i, j, ldc)];
-            *to = alpha * sum + (beta != 0 ? beta * *to : 0);
-        }
-}
+/* Sums are kept in double for either type. */
+#define PLAIN_GEMM(name, T) \
+    static void name(const enum CBLAS_ORDER order, const enum CBLAS_TRANSPOSE ta, const enum CBLAS_TRANSPOSE tb, const int m, const int n, \
+                     const int k, const T alpha, const T *a, const int lda, const T *b, const int ldb, const T beta, T *c, const int ldc) \
+    { \
+        (void)order; \
+        for (int i = 0; i < m; i++) \
+            for (int j = 0; j < n; j++) { \
+                double sum = 0; \
+                for (int r = 0; r < k; r++) \
+                    sum += (double)a[ta == CblasTrans ? at(r, i, lda) : at(i, r, lda)] * \
+                           (double)b[tb == CblasTrans ? at(j, r, ldb) : at(r, j, ldb)]; \
+                T *to = &c[at(i, j, ldc)]; \
+                *to = (T)(alpha * sum) + (beta != 0 ? beta * *to : 0); \
+            } \
+    }
+PLAIN_GEMM(plain_sgemm, float)
+PLAIN_GEMM(plain_dgemm, double)
 
 static void plain_dtrsm(const enum CBLAS_ORDER order, const enum CBLAS_SIDE side, const enum CBLAS_UPLO uplo, const enum CBLAS_TRANSPOSE ta,
                         const enum CBLAS_DIAG diag, const int n, const int columns, const double alpha, const double *t, const int ldt,

@@ -24,7 +24,6 @@
 typedef float V8 __attribute__((vector_size(32), aligned(4)));
 typedef int32_t I8 __attribute__((vector_size(32), aligned(4)));
 
-
 /* y[B,H,L,E] = softmax(factor q[B,H,L,D] k[B,H,D,S] + mask) v[B,H,S,E] */
 typedef struct Attention {
     Device *device;

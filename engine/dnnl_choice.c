@@ -45,14 +45,9 @@ static const Kernel *integer_row(void)
     return k;
 }
 
-static bool is_byte(DType t)
-{
-    return t == DT_UINT8 || t == DT_INT8;
-}
-
 static bool choice_accept(const KernelSite *s)
 {
-    return s->int8 != INT8_ALWAYS && is_byte(s->out[0].type) && s->value[IN_Y_SCALE] != 0 && s->constant[IN_Y_SCALE] != NULL &&
+    return s->int8 != INT8_ALWAYS && dtype_is_byte(s->out[0].type) && s->value[IN_Y_SCALE] != 0 && s->constant[IN_Y_SCALE] != NULL &&
            integer_row()->accept(s);
 }
 

@@ -32,16 +32,11 @@ typedef struct DynamicConv {
     float *factor, *addend; /* [channels] of this run */
 } DynamicConv;
 
-static bool is_byte(DType t)
-{
-    return t == DT_UINT8 || t == DT_INT8;
-}
-
 static bool conv_accept(const KernelSite *s)
 {
     int64_t count;
     const Shape *x = &s->in[0].shape, *w = &s->in[1].shape;
-    if (s->node->domain.len != 0 || !is_byte(s->in[0].type) || !is_byte(s->in[1].type) || s->constant[1] == NULL) return false;
+    if (s->node->domain.len != 0 || !dtype_is_byte(s->in[0].type) || !dtype_is_byte(s->in[1].type) || s->constant[1] == NULL) return false;
     if (x->rank != 4 || w->rank != 4 || !shape_count(x, &count) || count < 1 || !shape_count(w, &count) || count < 1) return false;
     if (s->input_count > 2 && s->value[2] != 0 && (!shape_count(&s->in[2].shape, &count) || count != 1)) return false;
     if (s->input_count < 4 || s->value[3] == 0) return true;

@@ -58,11 +58,6 @@ static Form form_of(const KernelSite *s)
                    linear ? 5 : 3 };
 }
 
-static bool is_byte(DType t)
-{
-    return t == DT_UINT8 || t == DT_INT8;
-}
-
 /* An input left out, or a constant of one entry or of `count`. */
 static bool is_list(const KernelSite *s, int i, int64_t count)
 {
@@ -74,7 +69,7 @@ static bool integer_accept(const KernelSite *s)
 {
     Form f = form_of(s);
     const Shape *x = &s->in[0].shape, *w = &s->in[f.weight].shape;
-    if (!is_byte(s->in[0].type) || !is_byte(s->in[f.weight].type) || s->constant[f.weight] == NULL) return false;
+    if (!dtype_is_byte(s->in[0].type) || !dtype_is_byte(s->in[f.weight].type) || s->constant[f.weight] == NULL) return false;
     if (f.matrix ? x->rank < 2 || w->rank != 2 : x->rank < 3 || x->rank > 5 || w->rank != x->rank) return false;
     int64_t filters = w->dims[f.matrix ? 1 : 0];
     for (int i = 0; i < s->input_count; i++) {
@@ -86,7 +81,7 @@ static bool integer_accept(const KernelSite *s)
                      s->constant[4]->type != DT_FLOAT || (s->value[6] != 0 && s->constant[6]->type != DT_FLOAT)))
         return false;
     DType made = s->out[0].type;
-    return is_byte(made) || made == DT_FLOAT || made == DT_INT32;
+    return dtype_is_byte(made) || made == DT_FLOAT || made == DT_INT32;
 }
 
 /* The largest divisor of n whose pieces of `each` bytes stay small. */
@@ -356,7 +351,7 @@ static Status ending_init(const KernelSite *s, const Form *f, const Shapes *g, c
         float scale = (float)tensor_get(s->constant[1], 0) * (float)tensor_get(scales, tensor_count(scales) == 1 ? 0 : k);
         r->multiplier[k] = s->value[6] != 0 ? scale / (float)tensor_get(s->constant[6], 0) : scale;
     }
-    if (is_byte(r->type)) {
+    if (dtype_is_byte(r->type)) {
         r->zero = s->constant[7] != NULL ? (int32_t)tensor_get_int(s->constant[7], 0) : 0;
         if (!integer_range(s->node, r->type, &low, &high)) return err_set(s->err, ERR_UNSUPPORTED, "no range");
         r->least = (float)(low - r->zero);
@@ -448,7 +443,7 @@ static Status integer_prepare(KernelSite *s, void **state)
     l->pieces = g.images;
     l->piece_rows = out / weights.filters;
     l->in_bytes = (size_t)in;
-    l->out_bytes = (size_t)out * (is_byte(s->out[0].type) ? 1 : 4);
+    l->out_bytes = (size_t)out * (dtype_is_byte(s->out[0].type) ? 1 : 4);
     l->sum_bytes = ((size_t)out * 4 + 63) / 64 * 64;
     size_t turned = l->turn ? (l->in_bytes + 63) / 64 * 64 : 0;
     TRY_OUT(device_scratch(l->device, turned + l->enter_bytes + l->leave_bytes + l->sum_bytes * (size_t)l->part_count, s->err));

@@ -15,11 +15,6 @@ static dnnl_data_type_t byte_type(DType t)
     return t == DT_INT8 ? dnnl_s8 : dnnl_u8;
 }
 
-static bool is_byte(DType t)
-{
-    return t == DT_UINT8 || t == DT_INT8;
-}
-
 /* --- addition */
 
 typedef struct Adder {
@@ -29,7 +24,7 @@ typedef struct Adder {
 
 static bool add_accept(const KernelSite *s)
 {
-    return s->node->domain.len > 0 && is_byte(s->in[0].type) && is_byte(s->in[3].type) && is_byte(s->out[0].type) &&
+    return s->node->domain.len > 0 && dtype_is_byte(s->in[0].type) && dtype_is_byte(s->in[3].type) && dtype_is_byte(s->out[0].type) &&
            shape_eq(&s->in[0].shape, &s->in[3].shape);
 }
 
@@ -89,7 +84,7 @@ typedef struct Average {
 static bool average_accept(const KernelSite *s)
 {
     int rank = s->in[0].shape.rank;
-    return s->node->domain.len > 0 && is_byte(s->in[0].type) && is_byte(s->out[0].type) && rank >= 3 && rank <= 5;
+    return s->node->domain.len > 0 && dtype_is_byte(s->in[0].type) && dtype_is_byte(s->out[0].type) && rank >= 3 && rank <= 5;
 }
 
 static Status average_prepare(KernelSite *s, void **state)

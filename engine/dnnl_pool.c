@@ -17,7 +17,7 @@ static bool pool_window(const KernelSite *s, Window *w)
 
 static bool pool_accept(const KernelSite *s)
 {
-    bool bytes = (s->in[0].type == DT_UINT8 || s->in[0].type == DT_INT8) && str_is(s->node->type, "MaxPool") && s->given[0] != NULL;
+    bool bytes = dtype_is_byte(s->in[0].type) && str_is(s->node->type, "MaxPool") && s->given[0] != NULL;
     if ((!bytes && !site_is_float(s, 0)) || s->in[0].shape.rank < 3 || s->in[0].shape.rank > 5) return false;
     if (s->output_count > 1 && s->node->outputs[1] != 0) return false; /* Indices */
     Window w;

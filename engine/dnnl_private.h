@@ -6,7 +6,6 @@
 #include "engine/dnnl_glue.h"
 #include "engine/dnnl_version.h"
 
-
 struct Layout {
     dnnl_memory_desc_t md;
 };

@@ -20,7 +20,7 @@ static bool rounding_accept(const KernelSite *s)
     const Tensor *scale = s->constant[1], *zero = s->input_count > 2 ? s->constant[2] : NULL;
     if (!site_is_float(s, 0) || scale == NULL || scale->type != DT_FLOAT || tensor_count(scale) != 1 || scale->shape.rank > 1) return false;
     if (s->input_count > 2 && s->value[2] != 0 && zero == NULL) return false;
-    return (s->out[0].type == DT_UINT8 || s->out[0].type == DT_INT8) && tensor_get(scale, 0) > 0;
+    return dtype_is_byte(s->out[0].type) && tensor_get(scale, 0) > 0;
 }
 
 static bool same_constant(const Tensor *a, const Tensor *b)

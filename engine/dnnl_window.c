@@ -67,7 +67,7 @@ static Status planes_prepare(KernelSite *s, const Planes *found, void **state)
 static bool pool_of(const KernelSite *s, Planes *l)
 {
     Window w;
-    bool bytes = s->in[0].type == DT_UINT8 || s->in[0].type == DT_INT8;
+    bool bytes = dtype_is_byte(s->in[0].type);
     if ((!bytes && !site_is_float(s, 0)) || (s->output_count > 1 && s->node->outputs[1] != 0) || !orders(s, l)) return false;
     if (window_init(&w, s->graph, s->node, &s->in[0].shape, NULL, NULL) != OK) return false;
     for (int i = 0; i < 2; i++) {

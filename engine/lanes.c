@@ -13,7 +13,6 @@
 #define LEAST_PIECES 4        /* so that many threads share a large batch */
 #define PIECE_WORK 8000000    /* multiply-adds: fewer pieces where they would be smaller; calls of kernels count there */
 
-
 /* --- how large a piece */
 
 static size_t bytes_of(const TypeInfo *t)

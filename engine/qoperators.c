@@ -22,11 +22,6 @@ static bool is_list(const Tensor *t, DType type, int64_t count)
     return t != NULL && t->type == type && t->data != NULL && t->shape.rank <= 1 && (tensor_count(t) == 1 || tensor_count(t) == count);
 }
 
-static bool is_byte(DType t)
-{
-    return t == DT_UINT8 || t == DT_INT8;
-}
-
 /* Zero point i of integers of this type: left out, for which *v becomes a constant 0, or constant. */
 static bool zero_fits(Graph *g, const Node *n, int i, DType type, int64_t count, ValueId *v, Err *err)
 {
@@ -81,15 +76,16 @@ static Status qgemm(Graph *g, NodeId id, int *made, Err *err)
     const Tensor *b = constant(g, n, 3), *y_scale = constant(g, n, 7);
     bool turned = node_int(n, "transB", 0) != 0;
     DType x = graph_value(g, n->inputs[0])->type;
-    if (node_int(n, "transA", 0) != 0 || node_float(n, "alpha", 1) != 1 || b == NULL || b->data == NULL || !is_byte(b->type)) return OK;
-    if (!is_byte(x) || b->shape.rank != 2 || graph_value(g, n->inputs[0])->shape.rank != 2) return OK;
+    if (node_int(n, "transA", 0) != 0 || node_float(n, "alpha", 1) != 1 || b == NULL || b->data == NULL ||
+        !dtype_is_byte(b->type)) return OK;
+    if (!dtype_is_byte(x) || b->shape.rank != 2 || graph_value(g, n->inputs[0])->shape.rank != 2) return OK;
     int64_t filters = b->shape.dims[turned ? 0 : 1];
     if (!is_list(constant(g, n, 1), DT_FLOAT, 1) || !is_list(constant(g, n, 4), DT_FLOAT, filters) || !bias_fits(g, n, filters)) return OK;
     if (node_input(n, 7) != 0 && !is_list(y_scale, DT_FLOAT, 1)) return OK;
     ValueId in[INPUTS] = { n->inputs[0], n->inputs[1], 0, 0, n->inputs[4], 0, node_input(n, 7), 0, node_input(n, 6) };
     if (!zero_fits(g, n, 2, x, 1, &in[2], err) || !zero_fits(g, n, 5, b->type, filters, &in[5], err)) return OK;
     DType y = node_input(n, 8) != 0 && constant(g, n, 8) != NULL ? constant(g, n, 8)->type : x;
-    if (in[6] != 0 && (!is_byte(y) || !zero_fits(g, n, 8, y, 1, &in[7], err))) return OK;
+    if (in[6] != 0 && (!dtype_is_byte(y) || !zero_fits(g, n, 8, y, 1, &in[7], err))) return OK;
     TRY(matrix(g, n, turned, &in[3], err));
     (*made)++;
     return replace(g, id, "QLinearMatMul", in, in[8] != 0 ? INPUTS : INPUTS - 1, err);
@@ -101,7 +97,8 @@ static Status qadd(Graph *g, NodeId id, int *made, Err *err)
 {
     const Node *n = graph_node(g, id);
     const Value *a = graph_value(g, n->inputs[0]), *b = graph_value(g, n->inputs[3]);
-    if (!is_byte(a->type) || b->type != a->type || a->tensor != NULL || b->tensor != NULL || !shape_eq(&a->shape, &b->shape)) return OK;
+    if (!dtype_is_byte(a->type) || b->type != a->type || a->tensor != NULL || b->tensor != NULL ||
+        !shape_eq(&a->shape, &b->shape)) return OK;
     DType type = a->type; /* a zero point that is added moves the values */
     ValueId in[8];
     for (int i = 0; i < 8; i++) in[i] = node_input(n, i);

@@ -18,7 +18,6 @@
 #define FOLD_BYTES ((uint64_t)1 << 30) /* results of constant nodes above this are made anew in each run */
 #define NAMED_OPS 5                    /* unsupported operators named in one message */
 
-
 int engine_set_threads(int threads)
 {
     if (threads <= 0) threads = omp_get_num_procs();

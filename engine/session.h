@@ -40,7 +40,6 @@ typedef struct Step {
     bool alias;    /* nothing to compute: the output is the input's memory */
 } Step;
 
-
 typedef struct Plan {
     Shape *shapes; /* the inputs this plan is for */
     TypeInfo *types;

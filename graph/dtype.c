@@ -40,6 +40,11 @@ bool dtype_is_float(DType t)
     return t == DT_FLOAT || t == DT_FLOAT16 || t == DT_BFLOAT16 || t == DT_DOUBLE;
 }
 
+bool dtype_is_byte(DType t)
+{
+    return t == DT_INT8 || t == DT_UINT8;
+}
+
 bool dtype_is_integer(DType t)
 {
     switch (t) {

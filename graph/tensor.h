@@ -50,6 +50,7 @@ const char *dtype_name(DType t);       /* "float32"; "unknown" outside the list 
 int dtype_bits(DType t);               /* 0 for string and undefined */
 const char *dtype_numpy(DType t);
 bool dtype_is_float(DType t);          /* float32, float16, bfloat16, float64 */
+bool dtype_is_byte(DType t);           /* int8 or uint8 */
 bool dtype_is_integer(DType t);        /* signed and unsigned integers of any width, not bool */
 
 #define MAX_RANK 16

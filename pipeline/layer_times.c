@@ -37,7 +37,7 @@ static Status add_row(ReportState *s, const TimingRow *row, int64_t batch, Arena
     bool reorder = row->node == 0;
     if (layer == NULL || reorder) {
         layer = &s->by_layer[s->by_layer_count++];
-        *layer = (ReportLayer){ .name = name, .type = op, .mac_type = row->dtype == DT_INT8 || row->dtype == DT_UINT8 ? "int8" : "float32",
+        *layer = (ReportLayer){ .name = name, .type = op, .mac_type = dtype_is_byte(row->dtype) ? "int8" : "float32",
                                 .macs = row->cost.macs / batch, .bytes = -1, .milliseconds = NAN };
     }
     layer->bytes = (layer->bytes > 0 ? layer->bytes : 0) + (row->bytes + batch / 2) / batch;

@@ -23,11 +23,6 @@ static bool is_narrow(DType t)
     return t == DT_INT4 || t == DT_UINT4 || t == DT_INT2 || t == DT_UINT2;
 }
 
-static bool is_byte(DType t)
-{
-    return t == DT_INT8 || t == DT_UINT8;
-}
-
 /* ---- weights alone: DequantizeLinear -> MatMul becomes MatMulNBits ---- */
 
 static bool gemm_is_matmul(Group *g)
@@ -56,7 +51,7 @@ bool lint_weights_alone(Group *g)
     SimGrid grid = sim_grid(g->s, dq);
     const Tensor *w = sim_tensor(g->s, g->s->nodes[dq].inputs[0]);
     if (w == NULL || !grid.constant || grid.scales == NULL) return group_fail(g, "its weights or their scales are not constant");
-    if (!is_byte(grid.type) && !is_narrow(grid.type)) return group_fail(g, "its weights are %s", dtype_name(grid.type));
+    if (!dtype_is_byte(grid.type) && !is_narrow(grid.type)) return group_fail(g, "its weights are %s", dtype_name(grid.type));
     if (w->shape.rank != 2) return group_fail(g, "its weights are no matrix");
     const Node *origin = graph_node(g->s->g, g->s->nodes[dq].origin);
     int64_t block = node_int(origin, "block_size", 0), axis = node_int(origin, "axis", 1);

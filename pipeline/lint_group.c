@@ -36,14 +36,9 @@ DType group_q_type(const Group *g, int i)
     return sim_grid(g->s, g->qs[i]).type;
 }
 
-static bool is_byte(DType t)
-{
-    return t == DT_INT8 || t == DT_UINT8;
-}
-
 bool group_width_runs(Group *g, DType t, bool wide)
 {
-    if (is_byte(t) || (wide && (t == DT_INT16 || t == DT_UINT16))) return true;
+    if (dtype_is_byte(t) || (wide && (t == DT_INT16 || t == DT_UINT16))) return true;
     return group_fail(g, "it is quantized to %s, and the kernel is for 8 bits; use uint8 or int8", dtype_name(t));
 }
 

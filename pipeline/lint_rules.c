@@ -91,7 +91,7 @@ static bool signs_fit(Group *g, const RuleSet *rules)
 static bool weight_type_runs(Group *g)
 {
     DType t = group_dq_type(g, 1);
-    if (t == DT_INT8 || t == DT_UINT8) return true;
+    if (dtype_is_byte(t)) return true;
     return group_fail(g, "its weights are %s, and the kernel is for 8 bits; use int8 or uint8", dtype_name(t));
 }
 

@@ -23,11 +23,6 @@ static bool is_plain(const Node *n, const char *type)
     return n->domain.len == 0 && str_is(n->type, type);
 }
 
-static bool is_byte(DType t)
-{
-    return t == DT_UINT8 || t == DT_INT8;
-}
-
 static const Tensor *contents(const Graph *g, ValueId v)
 {
     return v != 0 ? graph_value(g, v)->tensor : NULL;
@@ -59,7 +54,7 @@ static bool dequantized(const Graph *g, ValueId v, Operand *o)
 /* An activation: bytes on one grid. */
 static bool activation(const Graph *g, ValueId v, Operand *o)
 {
-    return dequantized(g, v, o) && is_byte(o->type) && is_single(g, o->scale);
+    return dequantized(g, v, o) && dtype_is_byte(o->type) && is_single(g, o->scale);
 }
 
 /* The QuantizeLinear that alone reads v. A Relu between goes when the grid starts at 0: *relu. */
@@ -74,7 +69,7 @@ static bool requantized(const Graph *g, ValueId v, Operand *o, NodeId *relu)
     if (id == 0 || !is_plain(graph_node(g, id), "QuantizeLinear")) return false;
     if (!read_grid(g, id, graph_node(g, id)->outputs[0], o) || !is_single(g, o->scale)) return false;
     if (o->zero == 0) o->type = DT_UINT8;
-    if (!is_byte(o->type)) return false;
+    if (!dtype_is_byte(o->type)) return false;
     int64_t zero = o->zero != 0 ? tensor_get_int(contents(g, o->zero), 0) : 0;
     return *relu == 0 || zero == (o->type == DT_INT8 ? -128 : 0);
 }
@@ -139,7 +134,7 @@ static const char *bias_reason(const Graph *g, ValueId v, const Operand *x, cons
 static const char *product_reason(const Graph *g, const Node *n, int axis, Operand *x, Operand *w)
 {
     if (!activation(g, node_input(n, 0), x)) return "its input is not on one 8-bit grid";
-    if (!dequantized(g, node_input(n, 1), w) || !is_byte(w->type)) return "its weights are not 8-bit integers";
+    if (!dequantized(g, node_input(n, 1), w) || !dtype_is_byte(w->type)) return "its weights are not 8-bit integers";
     if (x->type == DT_INT8 && w->type == DT_UINT8) return "runtimes have no product of int8 with uint8 weights";
     const Tensor *scale = contents(g, w->scale);
     int rank = graph_value(g, w->q)->shape.rank;

@@ -82,7 +82,7 @@ Status ms_check_count(const OpCall *c, int i, int64_t count, bool or_one)
 Status ms_check_byte(const OpCall *c, int i)
 {
     const Tensor *t = ms_input(c, i);
-    if (t == NULL || t->type == DT_UINT8 || t->type == DT_INT8) return OK;
+    if (t == NULL || dtype_is_byte(t->type)) return OK;
     return op_fail(c, ERR_UNSUPPORTED, "input %d is %s, expected uint8 or int8", i, dtype_name(t->type));
 }
 

@@ -4,7 +4,6 @@
 #include "quantize_net.h"
 #include "stats/left_out.h"
 
-
 /* ---- networks ---- */
 
 static Graph *recurrent(const char *type, int gates)
