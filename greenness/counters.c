@@ -34,7 +34,8 @@ void *counters_rapl(Source *s, size_t size)
 void counters_psys(Source *s, const CounterSet *c)
 {
     const Counter *k = &c->items[0];
-    if (c->count == 0 || k->part != COUNTER_PSYS || k->last % (uint64_t)llround(PSYS_STEP / k->unit) != 0) return;
+    double units = c->count > 0 ? round(PSYS_STEP / k->unit) : 0; /* in a step */
+    if (k->part != COUNTER_PSYS || !(units >= 1 && units < 1e15) || k->last % (uint64_t)units != 0) return;
     s->step_joules = PSYS_STEP;
     s->update_seconds = PSYS_STEP / PSYS_WATTS;
     s->least_window = PSYS_WINDOW;

@@ -8,7 +8,7 @@ void report_state_compared(ReportState *s, const Comparison *c, int k)
     const Compared *n = &c->networks[k];
     s->compared = k;
     s->latency_ms = (Interval){ n->seconds.median * 1e3, n->seconds.low * 1e3, n->seconds.high * 1e3 };
-    s->cpu_seconds = n->cpu_seconds;
+    s->call_cpu_seconds = n->cpu_seconds;
     s->net_j = n->net_j;
     s->latency_runs = n->calls * c->rounds;
     s->energy_j.value = n->energy_j.median;

@@ -37,7 +37,7 @@ static HistoryPoint sourced(const Sourced *s)
 static void points_of(const ReportState *s, HistoryPoint points[HISTORY_COUNT])
 {
     points[HISTORY_TIME] = (HistoryPoint){ s->latency_ms.median * 1e-3, s->latency_ms.low * 1e-3, s->latency_ms.high * 1e-3, false };
-    points[HISTORY_CPU] = (HistoryPoint){ s->cpu_seconds.median, s->cpu_seconds.low, s->cpu_seconds.high, false };
+    points[HISTORY_CPU] = (HistoryPoint){ s->call_cpu_seconds.median, s->call_cpu_seconds.low, s->call_cpu_seconds.high, false };
     points[HISTORY_SIZE] = exact(s->file_bytes);
     points[HISTORY_OPERATIONS] = exact(s->macs.total);
     points[HISTORY_POWER] = sourced(&s->power_w);

@@ -86,12 +86,11 @@ typedef struct HistoryTrend {
     char note[96];       /* why nothing can be said, or why a change is none */
 } HistoryTrend;
 
-/* The rule, in words of the documentation: counted numbers (size, operations) are worse by any growth over 0.5 % of the build before; time
-, CPU time
- * and measured energy where the last interval and that of the build before do not overlap, and the last is further from the median of the
- * earlier ones than three times their spread and 2 %, run time on a busy machine only where CPU
- * time says the same; modelled energy follows time and is not judged; accuracy where the intervals of the
- * last build and the best one before it do not overlap. */
+/* The rule, in words of the documentation: counted numbers (size, operations) are worse by any growth over 0.5 % of the build before;
+ * time, CPU time and measured energy where the last interval and that of the build before do not overlap, and the last is further from
+ * the median of the earlier ones than three times their spread and 2 %, run time on a busy machine only where CPU time says the same;
+ * modelled energy follows time and is not judged; accuracy where the intervals of the last build and the best one before it do not
+ * overlap. */
 void history_trend(const History *h, HistoryId id, HistoryTrend *out);
 
 void history_print(const History *h, const char *path, bool color, bool utf8, StrBuf *b);

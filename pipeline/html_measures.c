@@ -18,7 +18,7 @@ typedef struct SubRow {
 } SubRow;
 
 static const SubRow sub_rows[] = {
-    { MEASURE_TIME, "CPU time, all threads", "s", "cpu_seconds", NULL, 1, false, "measured.cpu", NULL },
+    { MEASURE_TIME, "CPU time, all threads", "s", "call_cpu_seconds", NULL, 1, false, "measured.cpu", NULL },
     { MEASURE_SIZE, "deflated", "B", "deflated_bytes", NULL, 1, false, NULL, NULL },
     { MEASURE_SIZE, "parameters", "", "parameters", NULL, 1, true, NULL, NULL },
     { MEASURE_SIZE, "of them non-zero", "", "nonzeros", NULL, 1, true, NULL, NULL },

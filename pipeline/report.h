@@ -42,7 +42,7 @@ typedef struct ReportState {
     ReportMacs macs;
     int64_t elementwise, transcendental, weight_bytes, activation_bytes;
     char uncounted[256];
-    Interval latency_ms, cpu_seconds, net_j; /* of one inference; net: above the idle machine */
+    Interval latency_ms, call_cpu_seconds, net_j; /* of one inference; net: above the idle machine */
     int64_t latency_runs;
     char latency_note[256]; /* why there is no latency */
     Sourced energy_j, power_w, carbon_g;

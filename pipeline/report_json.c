@@ -57,7 +57,7 @@ const Field report_state_fields[] = {
     F(ReportState, FIELD_INT, undecided, "If nodes whose branch depends on the data: the larger one is counted"),
     F(ReportState, FIELD_CHARS, uncounted, "ops that the counts leave out"),
     FO(ReportState, latency_ms, report_interval_fields, "one call at batch 1, before and after interleaved"),
-    FO(ReportState, cpu_seconds, report_interval_fields, "CPU time of one inference, all threads"),
+    FO(ReportState, call_cpu_seconds, report_interval_fields, "CPU time of one inference, all threads"),
     FO(ReportState, net_j, report_interval_fields, "joules of one inference above the idle machine; null where a source knows none"),
     F(ReportState, FIELD_INT, latency_runs, "calls timed"),
     F(ReportState, FIELD_CHARS, latency_note, "why there is no latency"),

@@ -46,7 +46,7 @@ static void number_row(TextTable *t, const char *name, double before, double aft
     percent_change(t, before, after);
 }
 
-/* The change that the pairs of windows show, where they show one. */
+/* The change that pairs of windows show; without pairs, that of the columns. */
 static void ratio_cell(TextTable *t, const Ratio *ratio, double before, double after)
 {
     if (ratio == NULL || ratio->pairs == 0) percent_change(t, before, after);
@@ -147,11 +147,12 @@ static void fill_table(TextTable *t, const Report *r)
     count_row(t, "  in float32", b->macs.float32, a->macs.float32);
     if (b->macs.int8 > 0 || a->macs.int8 > 0) count_row(t, "  in int8", b->macs.int8, a->macs.int8);
     latency_row(t, r);
-    if (isfinite(b->cpu_seconds.median)) {
+    if (isfinite(b->call_cpu_seconds.median)) {
         table_cell(t, "%s", "CPU time, ms, all threads");
-        number_cell(t, "%s", b->cpu_seconds.median * 1e3);
-        number_cell(t, "%s", a->cpu_seconds.median * 1e3);
-        ratio_cell(t, a->compared > 0 ? &r->measured.networks[a->compared].cpu : NULL, b->cpu_seconds.median, a->cpu_seconds.median);
+        number_cell(t, "%s", b->call_cpu_seconds.median * 1e3);
+        number_cell(t, "%s", a->call_cpu_seconds.median * 1e3);
+        ratio_cell(t, a->compared > 0 ? &r->measured.networks[a->compared].cpu : NULL,
+                   b->call_cpu_seconds.median, a->call_cpu_seconds.median);
     }
     power_row(t, r);
     call_row(t, r, "energy, J a call", b->energy_j.value, a->energy_j.value);

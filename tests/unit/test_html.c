@@ -209,9 +209,9 @@ static const struct {
     { "CPU time by its own pairs, SCI by those of energy",
       "{\"networks\":[{\"name\":\"a\",\"latency_ms\":{\"median\":4,\"low\":3.9,\"high\":4.1},"
       "\"carbon_g\":{\"value\":4,\"source\":\"modelled: x\"},"
-      "\"cpu_seconds\":{\"median\":4},\"measured\":{\"sci\":{\"energy_g\":4,\"embodied_g\":0,\"total_g\":4}}},"
+      "\"call_cpu_seconds\":{\"median\":4},\"measured\":{\"sci\":{\"energy_g\":4,\"embodied_g\":0,\"total_g\":4}}},"
       "{\"name\":\"b\",\"latency_ms\":{\"median\":3,\"low\":2.9,\"high\":3.1},\"carbon_g\":{\"value\":3,\"source\":\"modelled: x\"},"
-      "\"cpu_seconds\":{\"median\":3},\"measured\":{\"cpu\":{\"median\":0.8,\"verdict\":\"lower\"},"
+      "\"call_cpu_seconds\":{\"median\":3},\"measured\":{\"cpu\":{\"median\":0.8,\"verdict\":\"lower\"},"
       "\"sci\":{\"energy_g\":3,\"embodied_g\":0,\"total_g\":3}}}],\"comparisons\":["
       "{\"measure\":\"latency\",\"network\":1,\"ratio\":{\"median\":0.8},\"verdict\":\"lower\"},"
       "{\"measure\":\"energy\",\"network\":1,\"ratio\":{\"median\":0.8},\"verdict\":\"lower\"}]}",
@@ -230,9 +230,9 @@ static const struct {
       "{\"name\":\"c\",\"file_bytes\":7}],\"goals\":[{\"network\":2,\"name\":\"max-size\",\"limit\":\"50%\",\"found\":7,\"met\":false}]}",
       ">c: goal max-size 50%: missed", ">goal" },
     { "a run's CPU time and energy above idle",
-      "{\"before\":{\"latency_ms\":{\"median\":4,\"low\":3.9,\"high\":4.1},\"cpu_seconds\":{\"median\":0.008},"
+      "{\"before\":{\"latency_ms\":{\"median\":4,\"low\":3.9,\"high\":4.1},\"call_cpu_seconds\":{\"median\":0.008},"
       "\"energy_j\":{\"value\":4,\"source\":\"measured: x\"},\"net_j\":{\"median\":3}},\"after\":{\"file_bytes\":9,"
-      "\"latency_ms\":{\"median\":2,\"low\":1.9,\"high\":2.1},\"cpu_seconds\":{\"median\":0.004},"
+      "\"latency_ms\":{\"median\":2,\"low\":1.9,\"high\":2.1},\"call_cpu_seconds\":{\"median\":0.004},"
       "\"energy_j\":{\"value\":2,\"source\":\"measured: x\"},\"net_j\":{\"median\":1.5}}}",
       "<th>above idle</th><td class=\"num\">3\xC2\xA0J</td>"
       "<td class=\"num\">1.5\xC2\xA0J</td><td class=\"num\">2\xC3\x97 less</td>", "NaN" },
