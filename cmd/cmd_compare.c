@@ -29,6 +29,9 @@ const Command command_compare = {
                "The others are compared with the first one: their outputs first, then windows of all in random order, the first one twice\n"
                "in every round. A saving is claimed only where the 95 % interval of the ratio excludes 1 and lies outside of what the\n"
                "first network against itself reads; else the verdict is 'inconclusive'.\n\n"
+               "Data are found by the names of each network's inputs; a network that they do not name is given, input by input in their\n"
+               "order, what one of the others is, and that is said. Without data, networks whose inputs differ in shape are measured, but\n"
+               "their outputs are not compared. What cannot be run or does not fit is refused before anything is measured.\n\n"
                "A missed goal gives exit code 5. A ratio misses its goal when the whole 95 % interval lies above the limit by more than\n"
                "the noise of this machine, and meets it when the interval ends at or below the limit; between the two the goal is\n"
                "inconclusive: a warning, 'skipped' in JUnit, exit code 0, or 5 with --strict-goals.\n",

@@ -1,71 +1,28 @@
 /* Loads networks of any maker, compares their outputs, measures them side by side, judges them. */
-#include "pipeline/comparison.h"
+#include "pipeline/comparison_private.h"
 
+#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "pipeline/layer_times.h"
-#include "pipeline/timed.h"
 #include "pipeline/version.h"
 
-/* One network while it is measured. */
-typedef struct Side {
-    Model model;
-    Dataset *data;     /* opened with this network's names; NULL: random, or the first one's */
-    Gauge gauge;
-    Tensor *inputs;    /* of one call at the batch asked for */
-    Session *session;
-    Timed timed;
-    int64_t batch;
-    bool unfit;        /* its inputs or outputs are not the first one's */
-} Side;
-
-typedef struct Contest {
-    const ComparisonOptions *options;
-    ComparisonReport *report;
-    Side *sides;
-    int threads;
-} Contest;
-
-/* ---- inputs ---- */
-
-/* Data by this network's own names, else, by position, the first one's. */
-static Status open_data(Contest *c, int i, Err *err)
-{
-    Side *s = &c->sides[i], *first = &c->sides[0];
-    const ComparisonOptions *o = c->options;
-    s->gauge = (Gauge){ .threads = c->threads, .plain = o->plain, .int8 = o->int8, .seed = o->measure.seed, .max_mem = o->max_mem,
-                         .log = o->log, .samples = o->batch };
-    if (o->data != NULL) {
-        DataOptions options = { .max_mem = o->max_mem, .want_labels = true, .log = i == 0 ? o->log : NULL };
-        Err why;
-        Status status = dataset_open(o->data, s->model.graph, &options, &s->data, &why);
-        int feeds = graph_feeds(s->model.graph, &(ValueId){ 0 }, 0);
-        bool stands_in = i > 0 && status == ERR_DATA && feeds == first->gauge.input_count;
-        if (status != OK && !stands_in) return err_set(err, status, "%s", why.text);
-        s->gauge.evaluation = s->data != NULL ? s->data : first->data;
-    }
-    return gauge_init(&s->gauge, s->model.graph, NULL, err);
-}
-
-static Status read_batch(Contest *c, int i, Err *err)
-{
-    Side *s = &c->sides[i];
-    int64_t want = c->options->batch > 0 ? c->options->batch : 1;
-    if (s->gauge.fidelity == NULL) return OK;
-    bool batched = dataset_batched(s->gauge.fidelity);
-    s->batch = batched ? dataset_batch(s->gauge.fidelity, want) : 1;
-    if (c->options->batch > 0 && s->batch != want)
-        return err_set(err, ERR_USAGE, "%s: a batch of %lld is asked for, and %s takes %lld", c->report->files[i].path, (long long)want,
-                       s->data != NULL && dataset_samples(s->data) < want ? "the data" : "the network", (long long)s->batch);
-    s->inputs = calloc((size_t)s->gauge.input_count + 1, sizeof *s->inputs);
-    if (s->inputs == NULL) return err_no_memory(err, "the inputs");
-    return dataset_read(s->gauge.fidelity, 0, batched ? s->batch : dataset_samples(s->gauge.fidelity), s->inputs, NULL, err);
-}
-
 /* ---- what is counted, and how far apart the outputs are ---- */
+
+/* Outputs that are given other inputs are held against those that were kept of the first network: it cannot run on these. */
+static bool has_reference(const Contest *c, int i)
+{
+    ComparisonFile *f = &c->report->files[i];
+    if (i == 0 || !side_comparable(c, i)) return false;
+    if (!c->sides[i].apart || kept_usable(&c->sides[0].gauge.original)) return true;
+    snprintf(f->inputs, sizeof f->inputs, "takes other inputs than %.60s, whose outputs were too many to keep: they are not compared",
+             c->report->files[0].name);
+    return false;
+}
 
 static Status evaluate_side(Contest *c, int i, Err *err)
 {
@@ -73,14 +30,15 @@ static Status evaluate_side(Contest *c, int i, Err *err)
     ComparisonFile *f = &c->report->files[i];
     Dataset *data = s->gauge.fidelity;
     Evaluation e = { 0 };
-    bool alone = c->report->file_count == 1 && (s->gauge.evaluation == NULL || !dataset_has_labels(s->gauge.evaluation));
-    if (data == NULL || alone) return OK;
-    EvaluateOptions options = { .threads = c->threads, .plain = c->options->plain, .int8 = c->options->int8,
+    bool labelled = s->gauge.evaluation != NULL && dataset_has_labels(s->gauge.evaluation), reference = has_reference(c, i);
+    bool serves = i == 0 && c->report->file_count > 1; /* others are compared with it */
+    if (data == NULL || !(labelled || reference || serves)) return OK;
+    EvaluateOptions options = { .threads = c->threads, .plain = c->options->plain, .int8 = c->options->int8, .batch = sides_batch(c),
                                 .max_mem = c->options->max_mem, .log = c->options->log };
     if (i == 0) options.keep = &first->gauge.original;
-    else options.reference_outputs = &first->gauge.original;
+    else if (reference) options.reference_outputs = &first->gauge.original;
     Err why;
-    Status status = evaluate(s->model.graph, i > 0 ? first->model.graph : NULL, data, &options, &e, &why);
+    Status status = evaluate(s->model.graph, reference ? first->model.graph : NULL, data, &options, &e, &why);
     if (status != OK && !s->gauge.given && status != ERR_INTERRUPTED && status != ERR_MEMORY) {
         snprintf(f->state.latency_note, sizeof f->state.latency_note, "%.250s", why.text);
         s->unfit = status == ERR_DATA;
@@ -96,14 +54,9 @@ static Status load_side(Contest *c, int i, Err *err)
 {
     Side *s = &c->sides[i];
     ComparisonFile *f = &c->report->files[i];
-    TRY(model_open(f->path, c->options->max_mem, &s->model, err));
-    Status status = open_data(c, i, err);
-    if (status == OK) TRY(places_apart_inputs(c->options->places, &s->model, s->data, err));
-    if (status == OK) status = state_sizes(&f->state, &s->model, &s->gauge, true, c->report->arena, err);
-    if (status != OK) return err_prefix(err, "%s", f->path);
+    if (state_sizes(&f->state, &s->model, &s->gauge, true, c->report->arena, err) != OK) return err_prefix(err, "%s", f->path);
     f->bytes_moved = (double)(f->state.weight_bytes + f->state.activation_bytes);
     f->intensity = f->bytes_moved > 0 ? (2.0 * (double)f->state.macs.total + (double)f->state.elementwise) / f->bytes_moved : NAN;
-    TRY(read_batch(c, i, err));
     TRY(evaluate_side(c, i, err));
     if (s->gauge.fidelity == NULL) {
         snprintf(f->state.latency_note, sizeof f->state.latency_note, "%s", s->gauge.note);
@@ -290,10 +243,41 @@ static Status describe_data(Contest *c, Err *err)
     const Side *s = &c->sides[0];
     d->fidelity = s->gauge.fidelity_name;
     c->report->batch = s->batch;
-    if (s->data == NULL) return OK;
+    if (s->gauge.evaluation == NULL) return OK;
     d->evaluation = c->options->data;
-    d->evaluation_samples = dataset_samples(s->data);
-    return dataset_hash(s->data, d->evaluation_sha256, err);
+    d->evaluation_samples = dataset_samples(s->gauge.evaluation);
+    return dataset_hash(s->gauge.evaluation, d->evaluation_sha256, err);
+}
+
+/* All can be read, before the first of them is run. */
+static Status check_files(const ComparisonOptions *o, Err *err)
+{
+    for (int i = 0; i < o->count; i++)
+        if (access(o->paths[i], R_OK) != 0) return err_set(err, ERR_IO, "%s: %s", o->paths[i], strerror(errno));
+    return o->data == NULL || access(o->data, R_OK) == 0 ? OK : err_set(err, ERR_IO, "%s: %s", o->data, strerror(errno));
+}
+
+/* Networks that could not be run on the first one's inputs, or whose outputs do not fit its own, are said whatever the verbosity. Where
+ * that leaves none to compare with, the comparison has failed before anything is measured. */
+static Status check_compared(const Contest *c, Err *err)
+{
+    const ComparisonReport *r = c->report;
+    int left_out = 0, unfit = -1;
+    if (r->file_count < 2) return OK;
+    for (int i = 0; i < r->file_count; i++) {
+        if (c->sides[i].session != NULL || r->files[i].state.latency_note[0] == '\0') continue;
+        left_out += i > 0;
+        if (unfit < 0 && c->sides[i].unfit) unfit = i;
+    }
+    if (unfit >= 0 && left_out == r->file_count - 1)
+        return err_set(err, ERR_DATA, "nothing could be compared with %s: %s: %s", r->files[0].path, r->files[unfit].path,
+                       r->files[unfit].state.latency_note);
+    for (int i = 0; i < r->file_count; i++) {
+        const ReportState *s = &r->files[i].state;
+        if (c->sides[i].session == NULL && s->latency_note[0] != '\0')
+            log_warn(c->options->log, "%s is not compared: %s", r->files[i].path, s->latency_note);
+    }
+    return OK;
 }
 
 static Status run(Contest *c, Err *err)
@@ -304,52 +288,18 @@ static Status run(Contest *c, Err *err)
     TRY(describe(c, err));
     c->sides = calloc(COMPARE_MOST, sizeof *c->sides);
     if (c->sides == NULL) return err_no_memory(err, "the networks");
+    TRY(check_files(o, err));
     for (int i = 0; i < o->count && !o->no_fork; i++) c->report->files[i].peak_memory = comparison_peak_memory(o->paths[i], o);
     c->threads = c->report->machine.threads = engine_set_threads(o->threads); /* after the forks */
-    for (int i = 0; i < o->count; i++) {
-        TRY(load_side(c, i, err));
-        if (i == 0) TRY(check_goals(c, err));
-    }
+    TRY(sides_open(c, err));
+    TRY(check_goals(c, err));
+    for (int i = 0; i < o->count; i++) TRY(load_side(c, i, err));
+    TRY(check_compared(c, err));
     TRY(describe_data(c, err));
     TRY(measure(c, err));
     TRY(time_layers(c, err));
     TRY(add_carbon(c, err));
     return judge(c, err);
-}
-
-/* Networks that could not be run on the first one's inputs, or whose outputs do not fit its own, are said whatever the verbosity. Where
- * that leaves none to compare with, the comparison has failed: ERR_DATA, unless something else is wrong already. */
-static Status check_compared(const Contest *c, Status status, Err *err)
-{
-    const ComparisonReport *r = c->report;
-    int left_out = 0, unfit = -1;
-    if (r->file_count < 2) return status;
-    for (int i = 0; i < r->file_count; i++) {
-        const ReportState *s = &r->files[i].state;
-        if (s->compared >= 0 || s->latency_note[0] == '\0') continue;
-        left_out += i > 0;
-        if (unfit < 0 && c->sides[i].unfit) unfit = i;
-    }
-    bool failed = status == OK && unfit >= 0 && left_out == r->file_count - 1;
-    for (int i = 0; i < r->file_count; i++) {
-        const ReportState *s = &r->files[i].state;
-        if (s->compared < 0 && s->latency_note[0] != '\0' && !(failed && i == unfit))
-            log_warn(c->options->log, "%s is not compared: %s", r->files[i].path, s->latency_note);
-    }
-    if (!failed) return status;
-    return err_set(err, ERR_DATA, "nothing could be compared with %s: %s: %s", r->files[0].path, r->files[unfit].path,
-                   r->files[unfit].state.latency_note);
-}
-
-static void side_release(Side *s)
-{
-    for (int i = 0; s->inputs != NULL && i < s->gauge.input_count; i++) tensor_release(&s->inputs[i]);
-    free(s->inputs);
-    timed_release(&s->timed);
-    session_free(s->session);
-    gauge_release(&s->gauge);
-    dataset_free(s->data);
-    model_release(&s->model);
 }
 
 Status compare_files(const ComparisonOptions *options, ComparisonReport **out, Err *err)
@@ -359,7 +309,6 @@ Status compare_files(const ComparisonOptions *options, ComparisonReport **out, E
     if (c.report == NULL) return err_no_memory(err, "the report");
     Status status = run(&c, err);
     bool whole = status == OK || status == ERR_GOAL; /* the report stands, whatever it says */
-    if (whole) status = check_compared(&c, status, err);
     for (int i = 0; c.sides != NULL && i < options->count; i++) side_release(&c.sides[i]);
     free(c.sides);
     if (whole) *out = c.report;

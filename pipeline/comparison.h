@@ -14,6 +14,7 @@ typedef struct ComparisonFile {
     Compared measured;     /* intervals and ratios; its pairs belong to the report's `measured` */
     int64_t peak_memory;   /* bytes of a process of its own that loads it and runs it once; -1: not told */
     double bytes_moved;    /* of one inference, at least: weights and activations once */
+    char inputs[400];      /* how its inputs are not the first one's; empty: they are */
     double intensity;      /* operations a byte: (2 MACs + elementwise) / bytes_moved */
 } ComparisonFile;
 

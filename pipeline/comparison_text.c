@@ -297,6 +297,7 @@ static void print_rest(const ComparisonReport *r, const char *bullet, StrBuf *b)
 {
     for (int i = 0; i < r->file_count; i++) {
         const ComparisonFile *f = &r->files[i];
+        if (f->inputs[0] != '\0') strbuf_printf(b, "%s%s: %s\n", bullet, f->name, f->inputs);
         if (f->state.counted_at[0] != '\0') strbuf_printf(b, "%s%s: MACs: %s\n", bullet, f->name, f->state.counted_at);
         if (f->state.undecided > 0) {
             strbuf_printf(b, "%s%s: ", bullet, f->name);

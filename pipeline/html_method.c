@@ -17,14 +17,21 @@ static void list_item(StrBuf *b, const char *what, const char *text)
     strbuf_add(b, "</li>\n");
 }
 
-static void uncounted_item(const View *v, StrBuf *b)
+/* What a text of each network says. */
+static void network_items(const View *v, const char *what, const char *key, StrBuf *b)
 {
     for (int k = 0; k < v->count; k++) {
-        const char *uncounted = view_text(v->networks[k], "uncounted");
-        char what[256];
-        snprintf(what, sizeof what, "Not counted in %.200s", v->names[k]);
-        list_item(b, what, uncounted);
+        char title[256];
+        snprintf(title, sizeof title, "%.40s %.200s", what, v->names[k]);
+        list_item(b, title, view_text(v->networks[k], key));
     }
+}
+
+static bool other_inputs(const View *v)
+{
+    for (int k = 0; k < v->count; k++)
+        if (view_text(v->networks[k], "inputs") != NULL) return true;
+    return false;
 }
 
 /* The rounds, where the measuring protocol was followed. */
@@ -86,15 +93,17 @@ void html_method(const View *v, StrBuf *b)
     if (isfinite(measure_of(last, MEASURE_TIME).value)) {
         html_number(runs, 6, number);
         snprintf(text, sizeof text,
-                 "median and 95 %% bootstrap interval%s%s%s, the networks in turns, on the same inputs, up to %.0f threads",
+                 "median and 95 %% bootstrap interval%s%s%s, the networks in turns, on %s inputs, up to %.0f threads",
                  isfinite(runs) ? " of " : "", isfinite(runs) ? number : "", isfinite(runs) ? " calls" : "",
+                 other_inputs(v) ? "their" : "the same",
                  view_number(v->root, "machine.threads"));
         list_item(b, "Run time", text);
     }
+    network_items(v, "Inputs of", "inputs", b);
     protocol_items(v, b);
     list_item(b, "Size", "bytes of all files of the network, read back after writing; deflated: each through zlib at level 9");
     list_item(b, "Operations", view_text(v->root, "convention"));
-    uncounted_item(v, b);
+    network_items(v, "Not counted in", "uncounted", b);
     list_item(b, "Energy", measure_source(last, MEASURE_ENERGY));
     const char *power = measure_source(last, MEASURE_POWER), *energy = measure_source(last, MEASURE_ENERGY);
     if (power != NULL && (energy == NULL || strcmp(power, energy) != 0)) list_item(b, "Power", power);

@@ -205,6 +205,13 @@ static void lead(const View *v, int k, StrBuf *b)
     } else {
         strbuf_add(b, "Accuracy was not measured: no labelled data was given. ");
     }
+    const char *inputs = view_text(v->networks[k], "inputs");
+    if (inputs != NULL) {
+        html_text(b, v->names[k]);
+        strbuf_add(b, " ");
+        html_text(b, inputs);
+        strbuf_add(b, ". ");
+    }
     Claim time = measure_claim(v, k, MEASURE_TIME);
     if (time == CLAIM_NONE) {
         const char *why = view_text(v->networks[k], "latency_note");

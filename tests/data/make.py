@@ -210,3 +210,8 @@ at = w.node("Transpose", [w.node("MatMul", [shares, at], "mix")], "across", perm
 w.node("MatMul", [w.pair("across8", at, 0.01, np.uint8(128)), w.frozen("head_w", np.full((4, 3), 7, np.int8), 0.01)], "head", "y")
 w.node("MatMul", ["across8", w.constant("tail_w", np.ones((4, 2), np.float32))], "tail", "z")
 save("words.onnx", w.nodes, [value("tokens", ["N", 4], TensorProto.INT64)], [value("y", ["N", 8, 3]), value("z", ["N", 8, 2])], w.weights)
+
+# the same network as another maker would write it: its input has another name and takes one sample; and one with other outputs
+image_nodes = [helper.make_node("Conv", ["image", "conv.weight", "conv.bias"], ["c"], name="conv", pads=[1, 1, 1, 1])] + tiny_nodes[1:]
+save("image.onnx", image_nodes, [value("image", [1, 1, 4, 4])], [value("y", [1, 3])], weights)
+save("wide.onnx", [helper.make_node("Flatten", ["x"], ["y"], name="flatten")], [value("x", ["N", 1, 4, 4])], [value("y", ["N", 16])], {})
