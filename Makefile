@@ -18,9 +18,9 @@ endif
 
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wpointer-arith -Wwrite-strings
 override CFLAGS += -std=c11 -D_GNU_SOURCE $(OPT) -g -fopenmp -fvisibility=hidden -fPIC -ffp-contract=off -I. -I$(BUILD) $(WARN) $(SANITIZE)
-HEADERS := dnnl.h cblas.h lapacke.h protobuf-c/protobuf-c.h cjson/cJSON.h zlib.h sha256.h
+HEADERS := dnnl.h cblas.h lapacke.h protobuf-c/protobuf-c.h cjson/cJSON.h zlib.h nettle/sha2.h
 # OpenBLAS and LAPACKE are opened when they are first called (engine/blas_library.c)
-LIBS := -ldnnl -lprotobuf-c -lcjson -lz -lmd -lm -ldl
+LIBS := -ldnnl -lprotobuf-c -lcjson -lz -lnettle -lm -ldl
 override LDFLAGS += -fopenmp $(SANITIZE)
 # clang's OpenMP is libomp; oneDNN of Debian uses libgomp, and one process must not have both
 ifneq ($(findstring clang,$(CC)),)

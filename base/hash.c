@@ -1,43 +1,48 @@
 #include "base/hash.h"
 
 #include <errno.h>
-#include <sha256.h>
+#include <nettle/sha2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 struct Hash {
-    SHA2_CTX context;
+    struct sha256_ctx context;
 };
+
+void hash_hex(const uint8_t *digest, size_t count, char *text)
+{
+    for (size_t i = 0; i < count; i++) snprintf(text + 2 * i, 3, "%02x", digest[i]);
+}
 
 Hash *hash_new(void)
 {
     Hash *h = malloc(sizeof *h);
-    if (h != NULL) SHA256Init(&h->context);
+    if (h != NULL) sha256_init(&h->context);
     return h;
 }
 
 void hash_add(Hash *h, const void *data, size_t size)
 {
-    if (size > 0) SHA256Update(&h->context, data, size);
+    if (size > 0) sha256_update(&h->context, size, data);
 }
 
 void hash_finish(Hash *h, char text[HASH_TEXT])
 {
-    uint8_t digest[SHA256_DIGEST_LENGTH];
-    SHA256Final(digest, &h->context);
-    for (int i = 0; i < SHA256_DIGEST_LENGTH; i++) snprintf(text + 2 * i, 3, "%02x", digest[i]);
+    uint8_t digest[SHA256_DIGEST_SIZE];
+    sha256_digest(&h->context, sizeof digest, digest);
+    hash_hex(digest, sizeof digest, text);
     free(h);
 }
 
 void hash_bytes(const void *data, size_t size, char text[HASH_TEXT])
 {
-    SHA2_CTX context;
-    SHA256Init(&context);
-    if (size > 0) SHA256Update(&context, data, size);
-    uint8_t digest[SHA256_DIGEST_LENGTH];
-    SHA256Final(digest, &context);
-    for (int i = 0; i < SHA256_DIGEST_LENGTH; i++) snprintf(text + 2 * i, 3, "%02x", digest[i]);
+    struct sha256_ctx context;
+    sha256_init(&context);
+    if (size > 0) sha256_update(&context, size, data);
+    uint8_t digest[SHA256_DIGEST_SIZE];
+    sha256_digest(&context, sizeof digest, digest);
+    hash_hex(digest, sizeof digest, text);
 }
 
 Status hash_file(const char *path, char text[HASH_TEXT], Err *err)

@@ -1,4 +1,4 @@
-/* SHA-256 (FIPS 180-4, by libmd) of bytes, files and running input. */
+/* SHA-256 (FIPS 180-4, by nettle) of bytes, files and running input. */
 #ifndef PARE_BASE_HASH_H
 #define PARE_BASE_HASH_H
 
@@ -8,6 +8,9 @@
 #include <stdint.h>
 
 #define HASH_TEXT 65 /* 64 hex digits and NUL */
+
+/* Lower-case hex and NUL: text holds 2 * count + 1. */
+void hash_hex(const uint8_t *digest, size_t count, char *text);
 
 typedef struct Hash Hash; /* running SHA-256 */
 

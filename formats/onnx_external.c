@@ -2,12 +2,13 @@
 #include "formats/onnx_file.h"
 
 #include "base/bytes.h"
+#include "base/hash.h"
 #include "formats/visit.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
-#include <sha1.h>
+#include <nettle/sha1.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -18,7 +19,7 @@ typedef struct DataFile {
     char *location; /* as the model spells it */
     Buffer *bytes;
     bool hashed;
-    char sha1[SHA1_DIGEST_STRING_LENGTH];
+    char sha1[2 * SHA1_DIGEST_SIZE + 1];
 } DataFile;
 
 typedef struct Resolver {
@@ -132,14 +133,16 @@ static Status check_sha1(Resolver *r, Str tensor, DataFile *f, Str expected)
 {
     enum { BLOCK = 4 << 20 };
     if (!f->hashed) {
-        SHA1_CTX context;
-        SHA1Init(&context);
+        struct sha1_ctx context;
+        uint8_t digest[SHA1_DIGEST_SIZE];
+        sha1_init(&context);
         for (size_t at = 0; at < f->bytes->size; at += BLOCK) {
             size_t n = f->bytes->size - at < BLOCK ? f->bytes->size - at : BLOCK;
-            SHA1Update(&context, f->bytes->data + at, n);
+            sha1_update(&context, n, f->bytes->data + at);
             mapping_drop(f->bytes->mapping, f->bytes->data + at, n);
         }
-        SHA1End(&context, f->sha1);
+        sha1_digest(&context, sizeof digest, digest);
+        hash_hex(digest, sizeof digest, f->sha1);
         f->hashed = true;
     }
     if (expected.len == strlen(f->sha1) && strncasecmp(expected.data, f->sha1, expected.len) == 0) return OK;

@@ -3,7 +3,7 @@
 set -euo pipefail
 packages=(
     gcc clang make pkg-config git ca-certificates
-    libdnnl-dev libopenblas-dev liblapacke-dev libprotobuf-c-dev protobuf-c-compiler libcjson-dev zlib1g-dev libmd-dev
+    libdnnl-dev libopenblas-dev liblapacke-dev libprotobuf-c-dev protobuf-c-compiler libcjson-dev zlib1g-dev nettle-dev
     libcmocka-dev libonnx-testdata libclang-rt-14-dev cppcheck valgrind
     python3 python3-venv
 )
