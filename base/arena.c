@@ -2,6 +2,7 @@
 
 #include "base/bytes.h"
 
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,6 +24,7 @@ typedef struct Deferred {
 
 struct Arena {
     int refs;
+    pthread_mutex_t lock; /* of what follows */
     Deferred *deferred; /* latest first; lives in the blocks */
     Block *blocks; /* the one in use first */
 };
@@ -30,25 +32,28 @@ struct Arena {
 Arena *arena_new(void)
 {
     Arena *a = calloc(1, sizeof *a);
-    if (a != NULL) a->refs = 1;
+    if (a == NULL) return NULL;
+    a->refs = 1;
+    pthread_mutex_init(&a->lock, NULL);
     return a;
 }
 
 Arena *arena_ref(Arena *a)
 {
-    a->refs++;
+    __atomic_add_fetch(&a->refs, 1, __ATOMIC_RELAXED);
     return a;
 }
 
 void arena_unref(Arena *a)
 {
-    if (a == NULL || --a->refs > 0) return;
+    if (a == NULL || __atomic_sub_fetch(&a->refs, 1, __ATOMIC_ACQ_REL) > 0) return;
     for (const Deferred *d = a->deferred; d != NULL; d = d->next) d->release(d->object);
     for (Block *b = a->blocks; b != NULL;) {
         Block *next = b->next;
         free(b);
         b = next;
     }
+    pthread_mutex_destroy(&a->lock);
     free(a);
 }
 
@@ -61,12 +66,8 @@ static Block *block_new(size_t size)
     return b;
 }
 
-void *arena_alloc(Arena *a, size_t size)
+static void *bump(Arena *a, size_t padded)
 {
-    size_t padded;
-    if (!add_size(size, ALIGN - 1, &padded)) return NULL;
-    padded &= ~(size_t)(ALIGN - 1);
-    if (padded == 0) padded = ALIGN;
     Block *b = a->blocks;
     if (b == NULL || b->size - b->used < padded) {
         size_t block = b == NULL ? FIRST_BLOCK : b->size * 2;
@@ -79,7 +80,19 @@ void *arena_alloc(Arena *a, size_t size)
     }
     void *at = b->data + b->used;
     b->used += padded;
-    memset(at, 0, padded);
+    return at;
+}
+
+void *arena_alloc(Arena *a, size_t size)
+{
+    size_t padded;
+    if (!add_size(size, ALIGN - 1, &padded)) return NULL;
+    padded &= ~(size_t)(ALIGN - 1);
+    if (padded == 0) padded = ALIGN;
+    pthread_mutex_lock(&a->lock);
+    void *at = bump(a, padded);
+    pthread_mutex_unlock(&a->lock);
+    if (at != NULL) memset(at, 0, padded);
     return at;
 }
 
@@ -121,7 +134,9 @@ bool arena_defer(Arena *a, void (*release)(void *object), void *object)
 {
     Deferred *d = arena_alloc(a, sizeof *d);
     if (d == NULL) return false;
+    pthread_mutex_lock(&a->lock);
     *d = (Deferred){ a->deferred, release, object };
     a->deferred = d;
+    pthread_mutex_unlock(&a->lock);
     return true;
 }

@@ -1,5 +1,5 @@
 /* A counted bump allocator: many small objects with one lifetime (a graph and its clones share one).
- * Not for weights: those live in Buffers. Not thread-safe. */
+ * Not for weights: those live in Buffers. Threads may use one at the same time. */
 #ifndef PARE_BASE_ARENA_H
 #define PARE_BASE_ARENA_H
 

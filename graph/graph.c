@@ -37,7 +37,7 @@ void graph_free(Graph *g)
         if (g->values[v].tensor != NULL) buffer_unref(g->values[v].tensor->buffer);
     }
     for (uint32_t n = 1; n <= g->node_count; n++) free_subgraphs(&g->nodes[n]);
-    if (g->origin != NULL && --g->origin->refs == 0) {
+    if (g->origin != NULL && __atomic_sub_fetch(&g->origin->refs, 1, __ATOMIC_ACQ_REL) == 0) {
         g->origin->release(g->origin->message);
         free(g->origin);
     }
@@ -106,7 +106,7 @@ Status graph_clone(const Graph *g, Graph **out, Err *err)
     if (copy == NULL) return err_no_memory(err, "a copy of a graph");
     *copy = *g;
     copy->arena = arena_ref(g->arena);
-    if (copy->origin != NULL) copy->origin->refs++;
+    if (copy->origin != NULL) __atomic_add_fetch(&copy->origin->refs, 1, __ATOMIC_RELAXED);
     copy->value_count = copy->node_count = 0; /* nothing to free yet */
     copy->value_capacity = g->value_count + 1;
     copy->node_capacity = g->node_count + 1;

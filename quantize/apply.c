@@ -179,7 +179,7 @@ out:
     return status;
 }
 
-Status apply_here(Plan *p, const WeightJobs *w, Err *err)
+Status apply_here(Plan *p, WeightJobs *w, Err *err)
 {
     if (w != NULL) TRY(weights_attach(p, w, err));
     TRY(apply_nodes(p, err));
@@ -187,7 +187,7 @@ Status apply_here(Plan *p, const WeightJobs *w, Err *err)
     return engine_refresh(p->g, err);
 }
 
-Status apply_plan(const Plan *p, const Graph *g, const WeightJobs *w, Graph **out, Err *err)
+Status apply_plan(const Plan *p, const Graph *g, WeightJobs *w, Graph **out, Err *err)
 {
     Plan own = *p; /* its tables are read only */
     TRY(graph_clone(g, out, err));

@@ -78,7 +78,7 @@ static Status restore_biases(const Static *s, const bool *keep, Graph *g, Err *e
 }
 
 /* The network in integers but for the layers to keep. */
-static Status make_candidate(const Static *s, const bool *keep, Graph **out, Err *err)
+static Status make_candidate(Static *s, const bool *keep, Graph **out, Err *err)
 {
     Plan plan = { 0 };
     Graph *g = NULL;

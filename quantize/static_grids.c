@@ -75,25 +75,23 @@ out:
     return status;
 }
 
-typedef Status (*Judge)(Trial *t, const Graph *candidate, double *error, Err *err);
-
-static Status judge(Static *s, const Graph *g, const WeightJobs *w, Judge by, double *error, Err *err)
+static Status judge(Static *s, const Graph *g, WeightJobs *w, double *error, Err *err)
 {
     Graph *candidate;
     TRY(apply_plan(&s->plan, g, w, &candidate, err));
-    Status status = by(s->trial, candidate, error, err);
+    Status status = trial_error(s->trial, candidate, error, err);
     graph_free(candidate);
     return status;
 }
 
 Status static_error(Static *s, const Graph *g, double *error, Err *err)
 {
-    return judge(s, g, &s->weights, trial_error, error, err);
+    return judge(s, g, &s->weights, error, err);
 }
 
 Status static_floor(Static *s, const Graph *g, double *error, Err *err)
 {
-    return judge(s, g, NULL, trial_error, error, err);
+    return judge(s, g, NULL, error, err);
 }
 
 /* ---- auto ---- */
@@ -102,12 +100,40 @@ static const Calibration tried[] = { CALIBRATE_MINMAX, CALIBRATE_MSE, CALIBRATE_
 #define TRIED ((int)(sizeof tried / sizeof *tried))
 #define QUICK_TRIED 2 /* minmax and mse */
 
-static void set_methods(Static *s, Calibration method)
+static void search_all(Static *s, Calibration method)
 {
     if (s->root_count == 0) return;
 #pragma omp parallel for schedule(dynamic) num_threads(s->c->threads < 1 ? 1 : s->c->threads)
     for (int i = 0; i < s->root_count; i++) searched(s, i, method);
-    for (int i = 0; i < s->root_count; i++) set_method(s, i, method);
+}
+
+static void set_methods(Static *s, const Calibration *methods)
+{
+    for (int i = 0; i < s->root_count; i++) set_method(s, i, methods[i]);
+}
+
+/* [count][root]: so many choices of a method for each tensor. NULL: no memory. */
+static Calibration *sets_new(const Static *s, int count)
+{
+    return alloc_zeroed((size_t)(count * s->root_count) + 1, sizeof(Calibration));
+}
+
+/* What becomes of the network with each of the sets; the grids in force stay. */
+static Status judge_sets(Static *s, const Calibration *sets, int count, double limit, Judgement *out, Err *err)
+{
+    Graph *candidates[TRIED] = { NULL };
+    Calibration *own = sets_new(s, 1);
+    Status status = own != NULL ? OK : err_no_memory(err, "calibration");
+    if (own != NULL) memcpy(own, s->methods, (size_t)s->root_count * sizeof *own);
+    for (int k = 0; k < count && status == OK; k++) {
+        set_methods(s, sets + k * s->root_count);
+        status = apply_plan(&s->plan, s->c->graph, &s->weights, &candidates[k], err);
+    }
+    if (own != NULL) set_methods(s, own);
+    if (status == OK) status = trial_judge(s->trial, candidates, count, limit, out, err);
+    for (int k = 0; k < count; k++) graph_free(candidates[k]);
+    free(own);
+    return status;
 }
 
 static bool apart(const Static *s, int i, Calibration a, Calibration b)
@@ -117,79 +143,81 @@ static bool apart(const Static *s, int i, Calibration a, Calibration b)
     return fabs(x.low - y.low) > APART * width || fabs(x.high - y.high) > APART * width;
 }
 
-/* The tensors of one group that another method would treat differently take it; false: none would. */
-static bool switch_group(Static *s, int group, Calibration method, Calibration *before)
+/* The methods in force, but for the tensors of one group that another would treat differently; false: none would. */
+static bool switch_group(const Static *s, int group, Calibration method, Calibration *out)
 {
     int first = group * s->root_count / TRIAL_GROUPS, end = (group + 1) * s->root_count / TRIAL_GROUPS;
     bool any = false;
+    memcpy(out, s->methods, (size_t)s->root_count * sizeof *out);
     for (int i = first; i < end; i++) {
-        before[i] = s->methods[i];
         if (!apart(s, i, s->methods[i], method)) continue;
-        set_method(s, i, method);
+        out[i] = method;
         any = true;
     }
     return any;
 }
 
-static void switch_back(Static *s, int group, const Calibration *before)
+/* One group after another takes the method where the error falls. Several are judged at a time; what one that is kept has outdated is
+ * judged again. Whatever loses more at a glance is not looked at closely. */
+static Status try_groups(Static *s, Calibration method, double *glanced, Calibration *sets, Err *err)
 {
-    int first = group * s->root_count / TRIAL_GROUPS, end = (group + 1) * s->root_count / TRIAL_GROUPS;
-    for (int i = first; i < end; i++) set_method(s, i, before[i]);
-}
-
-/* What loses more at a glance is not looked at closely. */
-static Status try_group(Static *s, int group, Calibration method, double *glanced, Calibration *before, Err *err)
-{
-    double error = INFINITY, glance;
-    if (!switch_group(s, group, method, before)) return OK;
-    TRY(judge(s, s->c->graph, &s->weights, trial_glance, &glance, err));
-    if (glance < *glanced) TRY(static_error(s, s->c->graph, &error, err));
-    if (error < WORTH * s->error) {
-        s->error = error;
-        *glanced = glance;
-    } else {
-        switch_back(s, group, before);
+    int groups[TRIED], together = trial_together(s->trial), next = 0;
+    Judgement found[TRIED];
+    if (together > TRIED) together = TRIED;
+    while (next < TRIAL_GROUPS) {
+        int count = 0;
+        for (; next < TRIAL_GROUPS && count < together; next++)
+            if (switch_group(s, next, method, sets + count * s->root_count)) groups[count++] = next;
+        TRY(judge_sets(s, sets, count, *glanced, found, err));
+        for (int k = 0; k < count; k++) {
+            if (!(found[k].error < WORTH * s->error)) continue;
+            set_methods(s, sets + k * s->root_count);
+            s->error = found[k].error;
+            *glanced = found[k].glance;
+            next = groups[k] + 1;
+            break;
+        }
     }
     return OK;
 }
 
-static Status try_groups(Static *s, const double *errors, int best, Err *err)
-{
-    double glanced;
-    Calibration *before = alloc_zeroed((size_t)s->root_count + 1, sizeof *before);
-    if (before == NULL) return err_no_memory(err, "calibration");
-    Status status = judge(s, s->c->graph, &s->weights, trial_glance, &glanced, err);
-    for (int m = 0; m < TRIED && status == OK; m++) {
-        if (m == best || errors[m] > 4.0 * errors[best]) continue; /* far worse as a whole: no part of it is likely to be better */
-        for (int group = 0; group < TRIAL_GROUPS && status == OK; group++) status = try_group(s, group, tried[m], &glanced, before, err);
-    }
-    free(before);
-    return status;
-}
-
 static Status choose(Static *s, Err *err)
 {
-    double errors[TRIED] = { 0.0 };
-    int best = 0;
-    int count = s->quick ? QUICK_TRIED : TRIED;
+    Judgement found[TRIED];
+    int best = 0, count = s->quick ? QUICK_TRIED : TRIED;
+    bool bounded = s->quick && s->bound > 0.0;
     double worth = s->quick ? 1.0 : WORTH;
+    Calibration *sets = sets_new(s, TRIED);
+    Status status;
+    TRY_OUT(sets != NULL ? OK : err_no_memory(err, "calibration"));
     for (int m = 0; m < count; m++) {
-        set_methods(s, tried[m]);
-        TRY(static_error(s, s->c->graph, &errors[m], err));
-        if (errors[m] < worth * errors[best]) best = m;
-        if (s->quick && m == 0 && s->bound > 0.0 && errors[0] > s->bound) count = 1;
+        search_all(s, tried[m]);
+        for (int i = 0; i < s->root_count; i++) sets[m * s->root_count + i] = tried[m];
     }
-    s->first_error = errors[0];
-    set_methods(s, tried[best]);
-    s->error = errors[best];
-    return s->root_count > 1 && !s->quick ? try_groups(s, errors, best, err) : OK;
+    if (bounded) TRY_OUT(judge_sets(s, sets, 1, INFINITY, found, err));
+    if (bounded && found[0].error > s->bound) count = 1;
+    int judged = bounded ? 1 : 0;
+    TRY_OUT(judge_sets(s, sets + judged * s->root_count, count - judged, INFINITY, found + judged, err));
+    for (int m = 1; m < count; m++)
+        if (found[m].error < worth * found[best].error) best = m;
+    s->first_error = found[0].error;
+    s->error = found[best].error;
+    set_methods(s, sets + best * s->root_count);
+    double glanced = found[best].glance, most = 4.0 * s->error; /* far worse as a whole: no part of it is likely to be better */
+    for (int m = 0; m < TRIED && s->root_count > 1 && !s->quick; m++)
+        if (m != best && found[m].error <= most) TRY_OUT(try_groups(s, tried[m], &glanced, sets, err));
+out:
+    free(sets);
+    return status;
 }
 
 Status static_calibrate(Static *s, Err *err)
 {
     const QuantizeOptions *o = s->c->options;
     TRY(gather(s, err));
-    set_methods(s, o->calibration == CALIBRATE_AUTO ? CALIBRATE_MINMAX : (Calibration)o->calibration);
+    Calibration method = o->calibration == CALIBRATE_AUTO ? CALIBRATE_MINMAX : (Calibration)o->calibration;
+    search_all(s, method);
+    for (int i = 0; i < s->root_count; i++) set_method(s, i, method);
     TRY(weight_jobs_make(&s->plan, &s->weights, err));
     TRY(layers_round_plain(s->c->graph, &s->weights.jobs, s->c->threads, err));
     return o->calibration == CALIBRATE_AUTO ? choose(s, err) : static_error(s, s->c->graph, &s->error, err);

@@ -31,9 +31,13 @@ struct Trial {
     int threads;
     uint64_t max_mem;
     const Log *log;
-    double *row, *other; /* scratch: one position's scores */
-    size_t row_capacity, other_capacity;
 };
+
+/* One position's scores, of the original and of a candidate. */
+typedef struct Scratch {
+    double *row, *other;
+    size_t row_capacity, other_capacity;
+} Scratch;
 
 #define CHUNK 1024
 
@@ -160,18 +164,24 @@ static void read_logits(ScoreKind kind, const Tensor *a, const ScoreView *v, int
     for (int64_t k = 0; k < v->classes; k++) row[k] -= mean;
 }
 
-static Status add_scores(Trial *t, ScoreKind kind, const Tensor *a, const Tensor *b, double *sum, Err *err)
+static void scratch_free(Scratch *s)
+{
+    free(s->row);
+    free(s->other);
+}
+
+static Status add_scores(const Trial *t, ScoreKind kind, const Tensor *a, const Tensor *b, Scratch *s, double *sum, Err *err)
 {
     ScoreView v;
     if (!scores_view(&a->shape, t->class_axis, &v)) return OK; /* it has no element */
-    if (!array_grow((void **)&t->row, &t->row_capacity, (size_t)v.classes, sizeof *t->row) ||
-        !array_grow((void **)&t->other, &t->other_capacity, (size_t)v.classes, sizeof *t->other))
+    if (!array_grow((void **)&s->row, &s->row_capacity, (size_t)v.classes, sizeof *s->row) ||
+        !array_grow((void **)&s->other, &s->other_capacity, (size_t)v.classes, sizeof *s->other))
         return err_no_memory(err, "a row of scores");
     for (int64_t p = 0; p < scores_positions(&v); p++) {
-        read_logits(kind, a, &v, p, t->row);
-        if (b != NULL) read_logits(kind, b, &v, p, t->other);
+        read_logits(kind, a, &v, p, s->row);
+        if (b != NULL) read_logits(kind, b, &v, p, s->other);
         for (int64_t k = 0; k < v.classes; k++) {
-            double d = t->row[k] - (b != NULL ? t->other[k] : 0.0);
+            double d = s->row[k] - (b != NULL ? s->other[k] : 0.0);
             *sum += d * d;
         }
     }
@@ -205,6 +215,8 @@ static Status describe(Trial *t, const Graph *g, int output, Err *err)
 {
     Reference *r = &t->references[output];
     double sum = 0.0, count = 0.0, squares = 0.0;
+    Scratch scratch = { 0 };
+    Status status = OK;
     *r = (Reference){ .compared = dtype_is_float(t->calls[0].outputs[output].type), .kind = scores_kind(g, g->outputs[output]),
                       .spans = live_spans(&t->live, g, g->outputs[output]) };
     if (!r->compared) return OK;
@@ -220,18 +232,20 @@ static Status describe(Trial *t, const Graph *g, int output, Err *err)
     }
     for (int i = 0; i < t->count; i++) {
         const Tensor *a = &t->calls[i].outputs[output];
-        if (as_scores(t, r, a)) TRY(add_scores(t, r->kind, a, NULL, &r->spread, err));
+        if (as_scores(t, r, a)) status = add_scores(t, r->kind, a, NULL, &scratch, &r->spread, err);
         else add_plain(a, NULL, sum / fmax(count, 1.0), &r->spread);
+        if (status != OK) break;
     }
+    scratch_free(&scratch);
     if (!(r->spread > DBL_EPSILON * DBL_EPSILON * squares)) r->spread = squares > 0.0 ? squares : 1.0; /* a constant */
-    return OK;
+    return status;
 }
 
 /* --- the trial */
 
-static Status run(const Trial *t, const Graph *g, Session **session, Err *err)
+static Status open_session(const Trial *t, const Graph *g, int threads, Session **session, Err *err)
 {
-    SessionOptions options = { .threads = t->threads, .max_mem = t->max_mem, .log = t->log };
+    SessionOptions options = { .threads = threads, .max_mem = t->max_mem, .log = t->log };
     return session_new(g, &options, session, err);
 }
 
@@ -257,7 +271,7 @@ Status trial_new(const Graph *original, Dataset *data, int64_t samples, int64_t 
     }
     TRY_OUT(live_find(original, data, &(LiveOptions){ .threads = threads, .max_mem = max_mem, .samples = 1, .log = log }, &t->live, err));
     TRY_OUT(read_samples(t, data, samples, within, err));
-    TRY_OUT(run(t, original, &session, err));
+    TRY_OUT(open_session(t, original, threads, &session, err));
     for (int i = 0; i < t->count; i++) {
         TRY_OUT(stopped(t) ? err_set(err, ERR_INTERRUPTED, "interrupted") : OK);
         TRY_OUT(session_run(session, t->calls[i].inputs, t->calls[i].outputs, err));
@@ -282,13 +296,11 @@ void trial_free(Trial *t)
     free(t->calls);
     free(t->references);
     live_release(&t->live);
-    free(t->row);
-    free(t->other);
     free(t);
 }
 
 /* What one call adds to each output's sum; infinite for what is no number or has another shape. */
-static Status add_call(Trial *t, const Call *c, Tensor *found, double *sums, Err *err)
+static Status add_call(const Trial *t, const Call *c, Tensor *found, Scratch *scratch, double *sums, Err *err)
 {
     for (int k = 0; k < t->outputs; k++) {
         const Tensor *a = &c->outputs[k], *b = &found[k];
@@ -296,55 +308,96 @@ static Status add_call(Trial *t, const Call *c, Tensor *found, double *sums, Err
         bool alike = dtype_is_float(b->type) && shape_eq(&a->shape, &b->shape);
         if (alike && a->type == b->type) TRY(drop_dead(t, c, k, a, &found[k], err));
         if (!alike || !finite_numbers(b)) sums[k] = INFINITY;
-        else if (as_scores(t, &t->references[k], a)) TRY(add_scores(t, t->references[k].kind, a, b, &sums[k], err));
+        else if (as_scores(t, &t->references[k], a)) TRY(add_scores(t, t->references[k].kind, a, b, scratch, &sums[k], err));
         else add_plain(a, b, 0.0, &sums[k]);
     }
     return OK;
 }
 
-static Status error_of(Trial *t, const Graph *candidate, int step, double *error, Err *err)
+static double mean_error(const Trial *t, const double *sums)
+{
+    double error = 0.0;
+    int compared = 0;
+    for (int k = 0; k < t->outputs; k++) {
+        if (!t->references[k].compared) continue;
+        error += sums[k] / t->references[k].spread;
+        compared++;
+    }
+    return compared > 0 ? error / compared : 0.0;
+}
+
+/* Every TRIAL_SHARE-th call, or all the others. */
+static Status add_calls(const Trial *t, Session *session, bool glance, double *sums, Err *err)
+{
+    Tensor *found = alloc_zeroed((size_t)t->outputs + 1, sizeof *found);
+    Scratch scratch = { 0 };
+    Status status = found != NULL ? OK : err_no_memory(err, "a trial");
+    for (int i = 0; i < t->count && status == OK; i++) {
+        if ((i % TRIAL_SHARE == 0) != glance) continue;
+        TRY_OUT(stopped(t) ? err_set(err, ERR_INTERRUPTED, "interrupted") : OK);
+        TRY_OUT(session_run(session, t->calls[i].inputs, found, err));
+        status = add_call(t, &t->calls[i], found, &scratch, sums, err);
+        for (int k = 0; k < t->outputs; k++) tensor_release(&found[k]);
+    }
+out:
+    free(found);
+    scratch_free(&scratch);
+    return status;
+}
+
+static Status judge(const Trial *t, const Graph *candidate, int threads, double limit, Judgement *out, Err *err)
 {
     Session *session = NULL;
-    Status status;
     double *sums = alloc_zeroed((size_t)t->outputs + 1, sizeof *sums);
-    Tensor *found = alloc_zeroed((size_t)t->outputs + 1, sizeof *found);
-    int compared = 0;
-    *error = 0.0;
-    if (sums == NULL || found == NULL) {
-        status = err_no_memory(err, "a trial");
-        goto out;
-    }
+    Status status;
+    TRY_OUT(sums != NULL ? OK : err_no_memory(err, "a trial"));
     if (candidate->output_count != t->outputs || graph_feeds(candidate, NULL, 0) != t->feeds) {
         status = err_set(err, ERR_BUG, "a trial: the candidate has other inputs or outputs than the original");
         goto out;
     }
-    TRY_OUT(run(t, candidate, &session, err));
-    for (int i = 0; i < t->count; i += step) {
-        TRY_OUT(stopped(t) ? err_set(err, ERR_INTERRUPTED, "interrupted") : OK);
-        TRY_OUT(session_run(session, t->calls[i].inputs, found, err));
-        status = add_call(t, &t->calls[i], found, sums, err);
-        for (int k = 0; k < t->outputs; k++) tensor_release(&found[k]);
-        if (status != OK) goto out;
-    }
-    for (int k = 0; k < t->outputs; k++) {
-        if (!t->references[k].compared) continue;
-        *error += sums[k] / t->references[k].spread;
-        compared++;
-    }
-    if (compared > 0) *error /= compared;
+    TRY_OUT(open_session(t, candidate, threads, &session, err));
+    TRY_OUT(add_calls(t, session, true, sums, err));
+    *out = (Judgement){ mean_error(t, sums), INFINITY };
+    if (!(out->glance < limit)) goto out;
+    TRY_OUT(add_calls(t, session, false, sums, err));
+    out->error = mean_error(t, sums);
 out:
     session_free(session);
     free(sums);
-    free(found);
     return status;
 }
 
-Status trial_error(Trial *t, const Graph *candidate, double *error, Err *err)
+int trial_together(const Trial *t)
 {
-    return error_of(t, candidate, 1, error, err);
+    return t->max_mem != 0 ? 1 : t->threads < TRIAL_TOGETHER ? t->threads : TRIAL_TOGETHER;
 }
 
-Status trial_glance(Trial *t, const Graph *candidate, double *error, Err *err)
+Status trial_judge(const Trial *t, Graph *const *candidates, int count, double limit, Judgement *out, Err *err)
 {
-    return error_of(t, candidate, TRIAL_SHARE, error, err);
+    Status status = OK;
+    int at_once = trial_together(t) < count ? trial_together(t) : count, failed = count;
+    if (at_once <= 1) {
+        for (int i = 0; i < count && status == OK; i++) status = judge(t, candidates[i], t->threads, limit, &out[i], err);
+        return status;
+    }
+#pragma omp parallel for num_threads(at_once) schedule(dynamic, 1)
+    for (int i = 0; i < count; i++) {
+        Err own = { 0 };
+        Status found = judge(t, candidates[i], 1, limit, &out[i], &own);
+#pragma omp critical(trial_judged)
+        if (found != OK && i < failed) {
+            failed = i; /* the first, whoever came first */
+            status = found;
+            *err = own;
+        }
+    }
+    return status;
+}
+
+Status trial_error(const Trial *t, const Graph *candidate, double *error, Err *err)
+{
+    Judgement j;
+    TRY(judge(t, candidate, t->threads, INFINITY, &j, err));
+    *error = j.error;
+    return OK;
 }

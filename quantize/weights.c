@@ -60,10 +60,11 @@ Status weight_jobs_make(const Plan *p, WeightJobs *w, Err *err)
 {
     size_t count = (size_t)p->layer_count + 1;
     *w = (WeightJobs){ .forms = alloc_zeroed(count, sizeof *w->forms), .of_layer = alloc_zeroed(count, sizeof *w->of_layer),
-                       .first = alloc_zeroed(count, sizeof *w->first) };
+                       .first = alloc_zeroed(count, sizeof *w->first), .integers = alloc_zeroed(count, sizeof *w->integers) };
     w->jobs = (RoundJobs){ .items = alloc_zeroed(count, sizeof *w->jobs.items), .forms = w->forms, .of_layer = w->of_layer,
                            .layers = p->layer_count };
-    if (w->forms == NULL || w->of_layer == NULL || w->first == NULL || w->jobs.items == NULL) return err_no_memory(err, "the weights");
+    if (w->forms == NULL || w->of_layer == NULL || w->first == NULL || w->integers == NULL || w->jobs.items == NULL)
+        return err_no_memory(err, "the weights");
     for (int i = 0; i < p->layer_count; i++) {
         const PlannedLayer *l = &p->layers[i];
         int job = 0;
@@ -83,10 +84,12 @@ Status weight_jobs_make(const Plan *p, WeightJobs *w, Err *err)
 void weight_jobs_release(WeightJobs *w)
 {
     for (int i = 0; w->jobs.items != NULL && i < w->jobs.count; i++) round_job_release(&w->jobs.items[i]);
+    for (int i = 0; w->integers != NULL && i < w->jobs.count; i++) tensor_release(&w->integers[i]);
     free(w->jobs.items);
     free(w->forms);
     free(w->of_layer);
     free(w->first);
+    free(w->integers);
     *w = (WeightJobs){ 0 };
 }
 
@@ -155,29 +158,43 @@ static float scale_of(const Attached *a, int64_t row)
     return a->rounded->scales[a->scale_count == 1 ? 0 : row];
 }
 
-static Status store_integers(Plan *p, const PlannedLayer *l, Attached *a, Err *err)
+static Status store_job(const Plan *p, const PlannedLayer *l, const Rounded *rounded, Tensor *out, Err *err)
 {
-    Graph *g = p->g;
-    const Value *weight = graph_value(g, l->layer.weight);
-    Str name = weight->name;
-    Shape shape = weight->tensor->shape, scale_shape = shape_of(a->scale_count > 1 ? 1 : 0, &a->scale_count);
-    int64_t width = a->rounded->width, shift = a->shifted ? 128 : 0;
-    Tensor integers = { 0 }, scales = { 0 };
-    ValueId inputs[3];
-    TRY(tensor_new(&integers, a->shifted ? DT_UINT8 : DT_INT8, &shape, err));
     const Rows *r = &l->rows;
+    int64_t shift = l->shifted ? 128 : 0;
+    TRY(tensor_new(out, l->shifted ? DT_UINT8 : DT_INT8, &graph_value(p->g, l->layer.weight)->tensor->shape, err));
     for (int64_t k = 0; k < r->rows; k++)
         for (int64_t c = 0; c < r->channels; c++)
             for (int64_t t = 0; t < r->taps; t++)
-                integers.data[k * r->row_stride + t * r->tap_stride + c * r->channel_stride] =
-                    (uint8_t)(a->rounded->q[k * width + c * r->taps + t] + shift);
+                out->data[k * r->row_stride + t * r->tap_stride + c * r->channel_stride] =
+                    (uint8_t)(rounded->q[k * rounded->width + c * r->taps + t] + shift);
+    return OK;
+}
+
+Status weights_store(const Plan *p, WeightJobs *w, Err *err)
+{
+    for (int i = 0; i < p->layer_count; i++) {
+        int job = w->of_layer[i];
+        if (p->layers[i].reason == NULL && w->integers[job].data == NULL)
+            TRY(store_job(p, &p->layers[i], &w->jobs.items[job].rounded, &w->integers[job], err));
+    }
+    return OK;
+}
+
+static Status add_integers(Plan *p, const PlannedLayer *l, const Tensor *stored, Attached *a, Err *err)
+{
+    Graph *g = p->g;
+    Str name = graph_value(g, l->layer.weight)->name;
+    Shape scale_shape = shape_of(a->scale_count > 1 ? 1 : 0, &a->scale_count);
+    Tensor integers = tensor_share(stored), scales = { 0 };
+    ValueId inputs[3];
     inputs[0] = graph_add_constant(g, arena_printf(g->arena, "%.*s_%s", STR_ARG(name), a->shifted ? "uint8" : "int8"), &integers);
     TRY(tensor_new(&scales, DT_FLOAT, &scale_shape, err));
     for (int64_t k = 0; k < a->scale_count; k++) tensor_set(&scales, k, (double)a->rounded->scales[k]);
     inputs[1] = graph_add_constant(g, arena_printf(g->arena, "%.*s_scale", STR_ARG(name)), &scales);
     if (inputs[0] == 0 || inputs[1] == 0) return err_no_memory(err, "an integer weight");
     TRY(zero_point(g, a, &scale_shape, &inputs[2], err));
-    return add_dequantize(g, name, inputs, 3, a->scale_count > 1 ? l->layer.out_axis : -1, &shape, &a->dequantized, err);
+    return add_dequantize(g, name, inputs, 3, a->scale_count > 1 ? l->layer.out_axis : -1, &stored->shape, &a->dequantized, err);
 }
 
 /* int32 bias in units of input scale x weight scale, the numbers an integer kernel adds to its sums. */
@@ -206,8 +223,9 @@ static Status attach_bias(Plan *p, const PlannedLayer *l, const Attached *a, Err
     return graph_set_input(g, l->layer.node, 2, dequantized, err);
 }
 
-static Status attach_all(Plan *p, const WeightJobs *w, Attached *attached, Err *err)
+static Status attach_all(Plan *p, WeightJobs *w, Attached *attached, Err *err)
 {
+    TRY(weights_store(p, w, err));
     for (int i = 0; i < p->layer_count; i++) {
         const PlannedLayer *l = &p->layers[i];
         if (l->reason != NULL) continue;
@@ -215,7 +233,7 @@ static Status attach_all(Plan *p, const WeightJobs *w, Attached *attached, Err *
         if (a->dequantized == 0) {
             *a = (Attached){ .rounded = &w->jobs.items[w->of_layer[i]].rounded, .shifted = l->shifted };
             a->scale_count = options_block(&l->options) < 0 ? 1 : l->rows.rows;
-            TRY(store_integers(p, l, a, err));
+            TRY(add_integers(p, l, &w->integers[w->of_layer[i]], a, err));
         }
         const Node *n = graph_node(p->g, l->layer.node);
         if (!str_is(n->type, "MatMul") && node_input(n, 2) != 0) TRY(attach_bias(p, l, a, err));
@@ -224,7 +242,7 @@ static Status attach_all(Plan *p, const WeightJobs *w, Attached *attached, Err *
     return OK;
 }
 
-Status weights_attach(Plan *p, const WeightJobs *w, Err *err)
+Status weights_attach(Plan *p, WeightJobs *w, Err *err)
 {
     Attached *attached = alloc_zeroed((size_t)w->jobs.count + 1, sizeof *attached);
     if (attached == NULL) return err_no_memory(err, "the weights");

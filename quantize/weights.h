@@ -10,14 +10,18 @@ typedef struct WeightJobs {
     LayerForm *forms;   /* [layer] */
     int *of_layer;      /* [layer]: -1 where it stays float */
     int *first;         /* [job]: layer that it was made for */
+    Tensor *integers;   /* [job]: as the graph stores them, made when they are first wanted; graphs share them */
 } WeightJobs;
 
 /* The grids of the layers' inputs must be known: biases in int32 set the smallest scales. */
 Status weight_jobs_make(const Plan *p, WeightJobs *out, Err *err);
 void weight_jobs_release(WeightJobs *w);
 
-/* Adds the integers of every job and their DequantizeLinear nodes to p->g and points the layers at them; biases become int32. */
-Status weights_attach(Plan *p, const WeightJobs *w, Err *err);
+/* Makes the integers of every job that a layer of the plan wants; what has them is left alone. The jobs are rounded, once for all. */
+Status weights_store(const Plan *p, WeightJobs *w, Err *err);
+/* Adds the integers of every job and their DequantizeLinear nodes to p->g and points the layers at them; biases become int32. Several
+ * threads at a time may do so, each for a graph of its own, after weights_store. */
+Status weights_attach(Plan *p, WeightJobs *w, Err *err);
 /* 10 log10(sum w^2 / sum (w - w')^2), w the layer's weights in g. */
 double weights_sqnr(const Graph *g, const LayerForm *f, const Rounded *r);
 

@@ -143,20 +143,59 @@ static void glances(void **state)
     (void)state;
     Err err;
     Trial *t;
-    double whole, part;
+    Judgement j;
+    double whole;
     Graph *a = net(1.0, 0.0, "Identity", -1, false), *shifted = net(1.0, 0.25, "Identity", -1, false);
     Dataset *d = noise(a, 8);
     assert_ok(trial_new(a, d, 8, 0, 1, 0, NULL, &t, &err), &err);
     assert_ok(trial_error(t, shifted, &whole, &err), &err);
-    assert_ok(trial_glance(t, shifted, &part, &err), &err);
+    assert_ok(trial_judge(t, &shifted, 1, INFINITY, &j, &err), &err);
     assert_true(whole > 0.0);
-    assert_near(part, whole / TRIAL_SHARE, 1e-6 * whole);
-    assert_ok(trial_glance(t, a, &part, &err), &err);
-    assert_true(part == 0.0);
+    assert_near(j.error, whole, 1e-12 * whole);
+    assert_near(j.glance, whole / TRIAL_SHARE, 1e-6 * whole);
+    assert_ok(trial_judge(t, &shifted, 1, j.glance, &j, &err), &err); /* no better than that */
+    assert_true(isinf(j.error));
+    assert_ok(trial_judge(t, &a, 1, 1.0, &j, &err), &err);
+    assert_true(j.glance == 0.0 && j.error == 0.0);
     trial_free(t);
     dataset_free(d);
     graph_free(a);
     graph_free(shifted);
+}
+
+/* Side by side or one after another: the same numbers. Clones share an arena. */
+static void side_by_side(void **state)
+{
+    (void)state;
+    enum { COUNT = 9 };
+    Err err;
+    Graph *a = net(1.0, 0.0, "Identity", -1, false), *b = net(1.1, 0.2, "Identity", -1, false), *two = net(1.0, 0.0, "Identity", -1, true);
+    Graph *candidates[COUNT];
+    Dataset *d = noise(a, 16);
+    Judgement found[2][COUNT];
+    for (int i = 0; i < COUNT; i++) assert_ok(graph_clone(i % 3 == 0 ? a : b, &candidates[i], &err), &err);
+    for (int together = 0; together < 2; together++) {
+        Trial *t;
+        int threads = together ? 3 : 1;
+        assert_ok(trial_new(a, d, 16, 0, threads, 0, NULL, &t, &err), &err);
+        assert_int_equal(trial_together(t), threads);
+        assert_ok(trial_judge(t, candidates, COUNT, INFINITY, found[together], &err), &err);
+        assert_status(trial_judge(t, (Graph *[]){ a, two, b, two }, 4, INFINITY, (Judgement[4]){ { 0 } }, &err), ERR_BUG, &err);
+        trial_free(t);
+    }
+    for (int i = 0; i < COUNT; i++) {
+        assert_true(found[0][i].error == found[1][i].error && found[0][i].glance == found[1][i].glance);
+        assert_true((found[0][i].error == 0.0) == (i % 3 == 0));
+        graph_free(candidates[i]);
+    }
+    Trial *t;
+    assert_ok(trial_new(a, d, 16, 0, 3, 1 << 30, NULL, &t, &err), &err);
+    assert_int_equal(trial_together(t), 1); /* each would want the limit of memory for itself */
+    trial_free(t);
+    dataset_free(d);
+    graph_free(a);
+    graph_free(b);
+    graph_free(two);
 }
 
 static void refusals(void **state)
@@ -189,6 +228,6 @@ static void refusals(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(plain), cmocka_unit_test(outputs), cmocka_unit_test(fixed_batch),
-                                        cmocka_unit_test(glances), cmocka_unit_test(refusals) };
+                                        cmocka_unit_test(glances), cmocka_unit_test(side_by_side), cmocka_unit_test(refusals) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
