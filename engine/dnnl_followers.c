@@ -1,5 +1,7 @@
 /* What a convolution or a product computes along with itself, as the library's post-operations: activations, and the addition of another
  * tensor of the same shape. */
+#include <math.h>
+
 #include "engine/dnnl_private.h"
 #include "engine/ops/common.h"
 
@@ -39,6 +41,16 @@ static bool activation_of(const KernelSite *s, const Node *n, dnnl_alg_kind_t *k
     else return false;
     if (str_is(n->type, "LeakyRelu")) *alpha = node_float(n, "alpha", 0.01F);
     if (str_is(n->type, "Swish")) *alpha = node_float(n, "alpha", 1);
+    return true;
+}
+
+bool site_bounds(const KernelSite *s, const Node *n, float *low, float *high)
+{
+    if (n->domain.len != 0 || (n->op != NULL && n->op->until != 0 && n->op->until < 7)) return false;
+    if (str_is(n->type, "Clip")) return clip_bounds(s, n, low, high);
+    if (!str_is(n->type, "Relu")) return false;
+    *low = 0;
+    *high = INFINITY;
     return true;
 }
 

@@ -102,6 +102,8 @@ Status conv_fold_norm(const KernelSite *s, const Node *n, float **weights, float
 bool conv_unfolds(const KernelSite *s);
 /* Whether `next` may be computed along as a post-operation: an activation, or one addition of a tensor that is made. */
 bool site_follows(const KernelSite *s, const Node *next);
+/* Whether `n` is an activation that keeps its operand between two bounds, Relu or Clip. */
+bool site_bounds(const KernelSite *s, const Node *n, float *low, float *high);
 /* Whether an addition is among the followers: its operand is the last input. */
 bool site_adds(const KernelSite *s);
 /* Attributes for the followers from `from` on; NULL where there are none. An addition becomes a binary operation at place *add_at (-1:

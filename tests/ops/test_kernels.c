@@ -4,6 +4,7 @@
 #include <ctype.h>
 
 #include "build_graph.h"
+#include "engine/direct.h"
 #include "engine/kernel.h"
 
 #define MAX_DIMS 6
@@ -139,6 +140,19 @@ static const Row rows[] = {
     { "LeakyRelu behind", "Conv", X(1, 8, 6, 6), W(8, 8, 3, 3), .behind = "LeakyRelu" },
     { "pooling behind", "Conv", X(1, 8, 6, 6), W(9, 8, 3, 3), .behind = "Relu+GlobalAveragePool" },
     { "Softmax behind", "Conv", X(1, 8, 6, 6), W(9, 8, 3, 3), .behind = "Softmax" },
+    { "blocks", "Conv", X(3, 8, 7, 9), W(16, 8, 3, 3), B(16), A("pads=1,1,1,1") },
+    { "blocks, no padding, one row", "Conv", X(2, 16, 3, 13), W(32, 16, 3, 3) },
+    { "blocks, uneven padding", "Conv", X(2, 16, 11, 12), W(16, 16, 3, 4), B(16), A("pads=2,3,0,1") },
+    { "blocks, stride 2", "Conv", X(2, 16, 13, 14), W(32, 16, 3, 3), B(32), A("strides=2,2", "pads=1,1,1,1") },
+    { "blocks, stride of rows", "Conv", X(1, 16, 13, 14), W(16, 16, 3, 3), A("strides=2,1", "pads=1,0,1,0") },
+    { "blocks, stride of columns that leaves a rest", "Conv", X(1, 8, 6, 10), W(16, 8, 2, 3), A("strides=1,2") },
+    { "blocks, 5x5 in several strips", "Conv", X(2, 16, 40, 21), W(16, 16, 5, 5), B(16), A("pads=2,2,2,2") },
+    { "blocks, rows too long for strips", "Conv", X(1, 16, 6, 600), W(16, 16, 3, 3), A("pads=1,1,1,1") },
+    { "blocks, more channels than at once", "Conv", X(2, 72, 8, 8), W(48, 72, 3, 3), B(48), A("pads=1,1,1,1"), .behind = "Relu" },
+    { "blocks, all behind", "Conv", X(2, 40, 5, 7), W(16, 40, 3, 3), B(16), A("pads=1,1,1,1"), .behind = "BatchNormalization+Add+Relu" },
+    { "blocks, shortcut behind Relu", "Conv", X(2, 16, 5, 7), W(16, 16, 3, 3), A("pads=1,1,1,1"), .behind = "Relu+Add+Clip" },
+    { "blocks, shortcut, Sigmoid", "Conv", X(2, 16, 5, 7), W(16, 16, 3, 3), A("pads=1,1,1,1"), .behind = "Add+Sigmoid" },
+    { "blocks, 1x3", "Conv", X(1, 16, 1, 37), W(16, 16, 1, 3), A("pads=0,1,0,1"), .behind = "BatchNormalization+Clip" },
     { "transposed", "ConvTranspose", X(1, 3, 5, 6), W(3, 4, 3, 3), B(4) },
     { "transposed, stride, padding", "ConvTranspose", X(3, 8, 5, 6), W(8, 6, 3, 3), B(6), A("strides=2,2", "pads=1,1,1,1",
                                                                                             "output_padding=1,1") },
@@ -206,6 +220,36 @@ static void test_rows(void **state)
         if (!(distance <= 1e-5)) fail_msg("%s '%s': kernels differ from the plain forward by %g", rows[i].op, rows[i].name, distance);
         tensor_release(&plain);
         tensor_release(&fast);
+        graph_free(g);
+    }
+}
+
+static void count_direct(void *user, const StepTrace *step)
+{
+    *(int *)user += strcmp(step->kernel, "direct") == 0;
+}
+
+/* Rows named for blocks reach the kernel for them, but for the one whose rows are too long. */
+static void test_blocks_are_taken(void **state)
+{
+    (void)state;
+    if (!direct_serves()) skip();
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        if (strncmp(rows[i].name, "blocks", 6) != 0) continue;
+        Graph *g = make(&rows[i]);
+        Session *s;
+        Tensor y, x;
+        Err err;
+        int count = 0;
+        assert_ok(tensor_new(&x, DT_FLOAT, &graph_value(g, g->inputs[0])->shape, &err), &err);
+        memset(x.data, 0, x.bytes);
+        assert_ok(session_new(g, &(SessionOptions){ .threads = 1 }, &s, &err), &err);
+        session_trace(s, count_direct, &count);
+        assert_ok(session_run(s, &x, &y, &err), &err);
+        assert_int_equal(count > 0, strstr(rows[i].name, "too long") == NULL);
+        session_free(s);
+        tensor_release(&x);
+        tensor_release(&y);
         graph_free(g);
     }
 }
@@ -411,6 +455,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rows),
+        cmocka_unit_test(test_blocks_are_taken),
         cmocka_unit_test(test_every_kernel_has_rows),
         cmocka_unit_test(test_blocked_elementwise),
         cmocka_unit_test(test_rounding),

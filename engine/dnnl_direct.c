@@ -1,0 +1,123 @@
+/* Conv by engine/direct.c where the library has AVX2 only and fewer channels than its kernel wants: source and result in the library's
+ * order of eight channels, constant weights in its order for that, packed once; normalisation, addition, Relu and Clip along with it. */
+#include <math.h>
+#include <stdlib.h>
+
+#include "base/bytes.h"
+#include "engine/direct.h"
+#include "engine/dnnl_private.h"
+#include "engine/ops/common.h"
+#include "engine/ops/window.h"
+
+#define MOST_FILTERS 64
+
+typedef struct Direct {
+    DirectConv conv;
+    Device *device;
+    float *bias; /* that of a normalisation; else NULL */
+    int addend;  /* its place among the inputs, or -1 */
+    Layout take, make;
+} Direct;
+
+static bool geometry(const KernelSite *s, DirectConv *c)
+{
+    const Shape *x = &s->in[0].shape, *k = &s->in[1].shape;
+    Window w;
+    Err ignored;
+    int64_t count;
+    if (x->rank != 4 || k->rank != 4 || node_int(s->node, "group", 1) != 1) return false;
+    if (x->dims[1] % DIRECT_CHANNELS != 0 || k->dims[0] % DIRECT_FILTERS != 0 || k->dims[0] > MOST_FILTERS) return false;
+    if (!shape_count(x, &count) || count < 1 || !shape_count(&s->out[0].shape, &count) || count < 1 || !shape_count(k, &count) || count < 1)
+        return false;
+    if (window_init(&w, s->graph, s->node, x, k, &ignored) != OK || w.dilation[1] != 1 || w.dilation[2] != 1) return false;
+    *c = (DirectConv){ .images = x->dims[0], .channels = x->dims[1], .filters = k->dims[0], .h = w.in[1], .w = w.in[2], .p = w.out[1],
+                       .q = w.out[2], .r = w.kernel[1], .s = w.kernel[2], .top = w.begin[1], .left = w.begin[2],
+                       .stride = { w.stride[1], w.stride[2] }, .low = -INFINITY, .high = INFINITY, .threads = omp_get_max_threads() };
+    return c->r * c->s > 1 && c->top >= 0 && c->top < c->r && c->left >= 0 && c->left < c->s && c->stride[0] <= 2 && c->stride[1] <= 2 &&
+           direct_init(c);
+}
+
+static bool direct_accept(const KernelSite *s)
+{
+    DirectConv c;
+    bool bias = s->input_count > 2 && s->value[2] != 0;
+    return direct_serves() && s->node->domain.len == 0 && site_is_float(s, 0) && site_is_float(s, 1) && s->out[0].type == DT_FLOAT &&
+           s->constant[1] != NULL && (!bias || (site_is_float(s, 2) && s->constant[2] != NULL)) && geometry(s, &c);
+}
+
+static bool direct_fuse(const KernelSite *s, const Node *n)
+{
+    float low, high;
+    if (n->domain.len == 0 && str_is(n->type, "BatchNormalization")) return conv_norm_fits(s, n);
+    for (int i = 0; i < s->follower_count; i++)
+        if (site_bounds(s, s->follower[i], &low, &high)) return false; /* that was the last */
+    return site_follows(s, n) && (str_is(n->type, "Add") || site_bounds(s, n, &low, &high));
+}
+
+static void direct_release(void *state)
+{
+    Direct *d = state;
+    if (d == NULL) return;
+    free(d->bias);
+    free(d);
+}
+
+/* Weights and biases, those of a normalisation multiplied in. */
+static Status take_weights(KernelSite *s, Direct *d)
+{
+    const Node *norm = conv_norm(s);
+    const float *from = tensor_floats(s->constant[1]);
+    float *scaled = NULL;
+    dnnl_memory_desc_t plain, packed;
+    const void *weights;
+    Status status;
+    if (s->input_count > 2 && s->constant[2] != NULL) d->conv.bias = tensor_floats(s->constant[2]);
+    if (norm != NULL) {
+        TRY_OUT(conv_fold_norm(s, norm, &scaled, &d->bias));
+        from = scaled;
+        d->conv.bias = d->bias;
+    }
+    if (!md_plain(&plain, dnnl_f32, 4, s->in[1].shape.dims)) TRY_OUT(err_set(s->err, ERR_UNSUPPORTED, "empty weights"));
+    TRY_OUT(dnnl_check(dnnl_memory_desc_init_by_tag(&packed, 4, s->in[1].shape.dims, dnnl_f32, dnnl_OIhw8i8o), "order", s->err));
+    TRY_OUT(device_pack(s->device, s->value[1], norm != NULL ? norm->outputs[0] : 0, from, &plain, &packed, &weights, s->err));
+    d->conv.weights = weights;
+out:
+    free(scaled);
+    return status;
+}
+
+static Status direct_prepare(KernelSite *s, void **state)
+{
+    Status status;
+    Direct *d = alloc_zeroed(1, sizeof *d);
+    if (d == NULL) return err_no_memory(s->err, "kernel state");
+    d->device = s->device;
+    if (!geometry(s, &d->conv)) TRY_OUT(err_set(s->err, ERR_UNSUPPORTED, "a convolution for the library"));
+    for (int i = 0; i < s->follower_count; i++) site_bounds(s, s->follower[i], &d->conv.low, &d->conv.high);
+    TRY_OUT(dnnl_check(dnnl_memory_desc_init_by_tag(&d->take.md, 4, s->in[0].shape.dims, dnnl_f32, dnnl_nChw8c), "order", s->err));
+    TRY_OUT(dnnl_check(dnnl_memory_desc_init_by_tag(&d->make.md, 4, s->out[0].shape.dims, dnnl_f32, dnnl_nChw8c), "order", s->err));
+    TRY_OUT(take_weights(s, d));
+    TRY_OUT(device_scratch(s->device, d->conv.scratch * (size_t)d->conv.threads * sizeof(float), s->err));
+    for (int i = 1; i < s->node->input_count; i++) s->unused[i] = true;
+    d->addend = site_adds(s) ? s->input_count - 1 : -1;
+    s->take[0] = &d->take;
+    s->make[0] = &d->make;
+    if (d->addend > 0) s->take[d->addend] = &d->make;
+out:
+    if (status != OK) direct_release(d);
+    else *state = d;
+    return status;
+}
+
+static Status direct_run_kernel(void *state, const void *const *in, void *const *out, Err *err)
+{
+    (void)err;
+    const Direct *d = state;
+    direct_run(&d->conv, in[0], d->addend > 0 ? in[d->addend] : NULL, d->device->scratch, out[0]);
+    return OK;
+}
+
+const Kernel kernels_direct[] = {
+    { "direct", "Conv", direct_accept, direct_prepare, direct_run_kernel, direct_release, direct_fuse, false },
+    { .name = NULL },
+};

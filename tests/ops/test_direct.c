@@ -1,0 +1,136 @@
+/* engine/direct.c by itself: against sums in double, the same bytes for any number of threads, NaN where it belongs. The row that uses it
+ * is among those of test_kernels.c. */
+#include "test.h"
+
+#include <math.h>
+
+#include "build_graph.h"
+#include "engine/direct.h"
+
+typedef struct Row {
+    const char *name;
+    DirectConv c; /* without pointers, bounds and threads */
+    bool fits;
+} Row;
+
+#define SHAPE(n, ch, f, H, W, P, Q) .images = (n), .channels = (ch), .filters = (f), .h = (H), .w = (W), .p = (P), .q = (Q)
+#define KERNEL(R, S, t, l, v, u) .r = (R), .s = (S), .top = (t), .left = (l), .stride = { (v), (u) }
+
+static const Row rows[] = {
+    { "3x3", { SHAPE(2, 8, 16, 7, 9, 7, 9), KERNEL(3, 3, 1, 1, 1, 1) }, true },
+    { "one pixel", { SHAPE(1, 16, 16, 1, 1, 1, 1), KERNEL(3, 3, 1, 1, 1, 1) }, true },
+    { "pieces of all widths", { SHAPE(1, 8, 16, 3, 31, 3, 31), KERNEL(3, 3, 1, 1, 1, 1) }, true },
+    { "strips, the last one shorter", { SHAPE(1, 16, 32, 41, 33, 41, 33), KERNEL(3, 3, 1, 1, 1, 1) }, true },
+    { "channels in turns", { SHAPE(3, 72, 16, 6, 5, 6, 5), KERNEL(3, 3, 1, 1, 1, 1) }, true },
+    { "stride 2", { SHAPE(2, 16, 16, 12, 13, 6, 7), KERNEL(3, 3, 1, 1, 2, 2) }, true },
+    { "stride that leaves a column", { SHAPE(1, 8, 16, 6, 10, 5, 4), KERNEL(2, 3, 0, 0, 1, 2) }, true },
+    { "padding before alone", { SHAPE(1, 8, 16, 8, 8, 7, 6), KERNEL(4, 5, 2, 2, 1, 1) }, true },
+    { "padding behind alone", { SHAPE(1, 8, 16, 5, 5, 5, 5), KERNEL(3, 3, 0, 0, 1, 1) }, true },
+    { "rows too long", { SHAPE(1, 16, 16, 8, 900, 8, 900), KERNEL(3, 3, 1, 1, 1, 1) }, false },
+};
+
+static float *noise(uint64_t seed, int64_t count)
+{
+    float *x = aligned_alloc(64, ((size_t)count * sizeof *x + 63) / 64 * 64);
+    assert_non_null(x);
+    for (int64_t i = 0; i < count; i++) x[i] = (float)build_noise(seed, i);
+    return x;
+}
+
+/* One element in double. */
+static double expected(const DirectConv *c, const float *x, const float *addend, int64_t n, int64_t k, int64_t p, int64_t q)
+{
+    double sum = c->bias != NULL ? (double)c->bias[k] : 0;
+    for (int64_t ch = 0; ch < c->channels; ch++)
+        for (int64_t r = 0; r < c->r; r++)
+            for (int64_t s = 0; s < c->s; s++) {
+                int64_t h = p * c->stride[0] - c->top + r, w = q * c->stride[1] - c->left + s;
+                if (h < 0 || h >= c->h || w < 0 || w >= c->w) continue;
+                int64_t at = (((k / 8 * (c->channels / 8) + ch / 8) * c->r + r) * c->s + s) * 64 + ch % 8 * 8 + k % 8;
+                sum += (double)x[(((n * c->channels + ch - ch % 8) / 8 * c->h + h) * c->w + w) * 8 + ch % 8] * (double)c->weights[at];
+            }
+    if (addend != NULL) sum += (double)addend[(((n * c->filters + k - k % 8) / 8 * c->p + p) * c->q + q) * 8 + k % 8];
+    return fmin(fmax(sum, (double)c->low), (double)c->high);
+}
+
+static void check(const Row *row, const DirectConv *c, const float *x, const float *addend, const float *y)
+{
+    for (int64_t n = 0; n < c->images; n++)
+        for (int64_t k = 0; k < c->filters; k++)
+            for (int64_t p = 0; p < c->p; p++)
+                for (int64_t q = 0; q < c->q; q++) {
+                    double found = (double)y[(((n * c->filters + k - k % 8) / 8 * c->p + p) * c->q + q) * 8 + k % 8];
+                    double want = expected(c, x, addend, n, k, p, q);
+                    if (!(fabs(found - want) <= 1e-5 * (1 + fabs(want))))
+                        fail_msg("%s: [%lld, %lld, %lld, %lld] is %g, expected %g", row->name, (long long)n, (long long)k, (long long)p,
+                                 (long long)q, found, want);
+                }
+}
+
+static void run(DirectConv c, int threads, const float *x, const float *addend, float *y)
+{
+    c.threads = threads;
+    assert_true(direct_init(&c));
+    float *scratch = noise(5, (int64_t)c.scratch * threads);
+    direct_run(&c, x, addend, scratch, y);
+    free(scratch);
+}
+
+static void test_rows(void **state)
+{
+    (void)state;
+    if (!direct_serves()) skip();
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        DirectConv c = rows[i].c;
+        c.threads = 1;
+        assert_int_equal(direct_init(&c), rows[i].fits);
+        if (!rows[i].fits) continue;
+        int64_t made = c.images * c.filters * c.p * c.q;
+        float *x = noise(1, c.images * c.channels * c.h * c.w), *w = noise(2, c.filters * c.channels * c.r * c.s), *b = noise(3, c.filters);
+        float *addend = noise(4, made), *y = noise(6, made), *z = noise(7, made);
+        c.weights = w;
+        c.low = -INFINITY;
+        c.high = INFINITY;
+        run(c, 1, x, NULL, y);
+        check(&rows[i], &c, x, NULL, y);
+        c.bias = b;
+        c.low = -0.5F;
+        c.high = 0.75F;
+        run(c, 1, x, addend, y);
+        check(&rows[i], &c, x, addend, y);
+        for (int threads = 2; threads <= 3; threads++) {
+            run(c, threads, x, addend, z);
+            assert_memory_equal(y, z, (size_t)made * sizeof *y);
+        }
+        free(x);
+        free(w);
+        free(b);
+        free(addend);
+        free(y);
+        free(z);
+    }
+}
+
+/* NaN reaches the pixels whose windows hold it, through bounds too, and no others. */
+static void test_nan(void **state)
+{
+    (void)state;
+    if (!direct_serves()) skip();
+    float *x = noise(1, 8 * 9 * 9), *w = noise(2, 16 * 8 * 9), *y = noise(3, 16 * 9 * 9);
+    DirectConv c = { SHAPE(1, 8, 16, 9, 9, 9, 9), KERNEL(3, 3, 1, 1, 1, 1), .weights = w, .low = 0, .high = 6 };
+    x[(4 * 9 + 6) * 8 + 3] = NAN;
+    run(c, 1, x, NULL, y);
+    for (int64_t i = 0; i < 16 * 9 * 9; i++) {
+        int64_t p = i / 8 % 81 / 9, q = i / 8 % 9;
+        assert_int_equal(isnan(y[i]) != 0, p >= 3 && p <= 5 && q >= 5 && q <= 7);
+    }
+    free(x);
+    free(w);
+    free(y);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_rows), cmocka_unit_test(test_nan) };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
