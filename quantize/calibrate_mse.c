@@ -5,11 +5,15 @@
  *   outside   the distance to the end:      int (x - e)^2 dx = (x - e)^3 / 3
  * A Relu's zeros, as far as they stand out in their bin, cost nothing: every grid has 0.
  * Each end is cut to 0, 1 ... 100 hundredths of itself. A rough error, s^2 / 12 for every value inside, is taken for all pairs; from its
- * best pair first one end then the other is searched by the exact one until nothing changes; the whole range stays where it is as good. */
+ * best pair first one end then the other is searched by the exact one until nothing changes; the whole range stays where it is as good.
+ * Ends beyond which alone more would be lost than the best pair loses are passed over. */
 #include "quantize/calibrate_internal.h"
 
 #include <math.h>
 
+#include "base/vectors.h"
+
+#define LANES 4 /* sums side by side, the same on every processor */
 #define FACTORS 100
 #define ROUNDS 8 /* each strictly better than the one before; two or three are usual */
 #define WINDOW 8 /* factors to each side that later rounds look at */
@@ -17,13 +21,15 @@
 typedef struct Mass {
     int count;                       /* bins that are not empty, from the first to the last */
     double edge[HISTOGRAM_BINS + 1]; /* the outer two are the least and the largest value */
-    double density[HISTOGRAM_BINS];  /* values for a unit of width; 0 where a bin has no width */
+    double density[HISTOGRAM_BINS + LANES]; /* values for a unit of width; 0 where a bin has no width, and beyond the last */
     double n[HISTOGRAM_BINS];
+    int point[HISTOGRAM_BINS], points; /* bins of no width that hold values */
 } Mass;
 
 typedef struct Search {
     const Mass *m;
     double low, high; /* not above and not below 0 */
+    double below[FACTORS + 1], above[FACTORS + 1]; /* squared error of what lies beyond each factor of the ends, bins taken at their middle */
 } Search;
 
 static void mass_of(const Histogram *h, double low, double high, Mass *m)
@@ -31,12 +37,13 @@ static void mass_of(const Histogram *h, double low, double high, Mass *m)
     int first = 0, last = HISTOGRAM_BINS - 1;
     while (first < last && h->bins[first] == 0) first++;
     while (last > first && h->bins[last] == 0) last--;
-    m->count = last - first + 1;
+    *m = (Mass){ .count = last - first + 1 };
     for (int i = 0; i <= m->count; i++) m->edge[i] = fmin(fmax(histogram_edge(h, first + i), low), high);
     for (int i = 0; i < m->count; i++) {
         double width = m->edge[i + 1] - m->edge[i];
         m->n[i] = histogram_without_zeros(h, first + i);
-        m->density[i] = width > 0.0 ? m->n[i] / width : 0.0;
+        if (width > 0.0) m->density[i] = m->n[i] / width;
+        else if (m->n[i] > 0.0) m->point[m->points++] = i;
     }
 }
 
@@ -55,52 +62,81 @@ static inline double integral(double x, double bottom, double top, double s, dou
     return s * s * s * (whole / 12.0 + r * r * r / 3.0) + beyond * beyond * beyond / 3.0;
 }
 
+VECTOR_BODY double spread_error(const Mass *m, double s, double bottom, double top)
+{
+    double values[HISTOGRAM_BINS + LANES + 1] = { 0.0 }, inverse = 1.0 / s, part[LANES] = { 0.0 };
+#pragma omp simd
+    for (int i = 0; i <= m->count; i++) values[i] = integral(m->edge[i], bottom, top, s, inverse);
+    for (int i = 0; i < m->count; i += LANES) {
+#pragma omp simd
+        for (int k = 0; k < LANES; k++) part[k] += m->density[i + k] * (values[i + k + 1] - values[i + k]);
+    }
+    return (part[0] + part[1]) + (part[2] + part[3]);
+}
+
+static double spread_any(const Mass *m, double s, double bottom, double top)
+{
+    return spread_error(m, s, bottom, top);
+}
+
+VECTOR_AVX2 static double spread_avx2(const Mass *m, double s, double bottom, double top)
+{
+    return spread_error(m, s, bottom, top);
+}
+
 static double exact_error(const Mass *m, double low, double high)
 {
     Grid g = grid_activation(low, high);
-    double s = (double)g.scale, inverse = 1.0 / s, bottom = grid_low(g), top = grid_high(g), sum = 0.0;
-    double values[HISTOGRAM_BINS + 1];
-#pragma omp simd
-    for (int i = 0; i <= m->count; i++) values[i] = integral(m->edge[i], bottom, top, s, inverse);
-    for (int i = 0; i < m->count; i++) sum += m->density[i] * (values[i + 1] - values[i]);
-    for (int i = 0; i < m->count; i++) {
-        double x = m->edge[i];
-        if (m->density[i] > 0.0) continue;
-        double inside = fmin(fmax(x, bottom), top), d = x - s * near(inside * inverse);
-        sum += m->n[i] * d * d;
+    double s = (double)g.scale, bottom = grid_low(g), top = grid_high(g), sum = VECTOR_PICK(spread)(m, s, bottom, top);
+    for (int i = 0; i < m->points; i++) {
+        double x = m->edge[m->point[i]], inside = fmin(fmax(x, bottom), top), d = x - s * near(inside / s);
+        sum += m->n[m->point[i]] * d * d;
     }
     return sum;
 }
 
-/* out[k]: the error of what lies beyond factor k of one end. */
+/* out[k]: the error of what lies beyond factor k of one end, by running sums from the end inwards. */
 static void clipped(const Mass *m, double end, double out[FACTORS + 1])
 {
-    for (int k = 0; k <= FACTORS; k++) {
+    double n = 0.0, x = 0.0, squares = 0.0;
+    int side = end > 0.0 ? -1 : 1, i = end > 0.0 ? m->count - 1 : 0;
+    for (int k = FACTORS; k >= 0; k--) {
         double e = end * k / FACTORS;
-        out[k] = 0.0;
-        for (int i = 0; i < m->count; i++) {
-            double d = (m->edge[i] + m->edge[i + 1]) / 2.0 - e;
-            if (end > 0.0 ? d > 0.0 : d < 0.0) out[k] += m->n[i] * d * d;
+        for (; i >= 0 && i < m->count; i += side) {
+            double at = (m->edge[i] + m->edge[i + 1]) / 2.0;
+            if (end > 0.0 ? at <= e : at >= e) break;
+            n += m->n[i];
+            x += m->n[i] * at;
+            squares += m->n[i] * at * at;
         }
+        out[k] = fmax(squares - 2.0 * e * x + e * e * n, 0.0);
     }
 }
 
 /* The pair with the least rough error. An end at 0 has one factor. */
-static void rough_start(const Search *s, int *low, int *high)
+static void rough_start(Search *s, int *low, int *high)
 {
-    double below[FACTORS + 1], above[FACTORS + 1], total = 0.0, best = INFINITY;
-    clipped(s->m, s->low, below);
-    clipped(s->m, s->high, above);
+    double total = 0.0, best = INFINITY;
+    clipped(s->m, s->low, s->below);
+    clipped(s->m, s->high, s->above);
     for (int i = 0; i < s->m->count; i++) total += s->m->n[i];
     for (int i = s->low < 0.0 ? 0 : FACTORS; i <= FACTORS; i++)
         for (int k = s->high > 0.0 ? 0 : FACTORS; k <= FACTORS; k++) {
             double step = (s->high * k - s->low * i) / FACTORS / 255.0;
-            double error = (s->low < 0.0 ? below[i] : 0.0) + (s->high > 0.0 ? above[k] : 0.0) + total * step * step / 12.0;
+            double error = (s->low < 0.0 ? s->below[i] : 0.0) + (s->high > 0.0 ? s->above[k] : 0.0) + total * step * step / 12.0;
             if (step <= 0.0 || error >= best) continue;
             best = error;
             *low = i;
             *high = k;
         }
+}
+
+/* Whether what lies beyond this end alone costs more. A zero point that is a whole number may move the grid outwards by half a step. */
+static bool hopeless(const Search *s, double low, double high, bool upper, double best)
+{
+    double end = upper ? s->high : s->low, reach = fabs(upper ? high : low) + (high - low) / 255.0;
+    double factor = ceil(reach / fabs(end) * FACTORS);
+    return factor <= FACTORS && 0.99 * (upper ? s->above : s->below)[(int)factor] > best;
 }
 
 /* One end over all factors, or those near the one it has, the other held. */
@@ -112,7 +148,7 @@ static bool search_end(const Search *s, int *factor, int other, bool upper, bool
     if ((upper ? s->high : s->low) == 0.0) return false;
     for (int k = from; k <= to; k++) {
         double low = s->low * (upper ? other : k) / FACTORS, high = s->high * (upper ? k : other) / FACTORS;
-        if (high <= low) continue;
+        if (high <= low || hopeless(s, low, high, upper, *best)) continue;
         double error = exact_error(s->m, low, high);
         if (error >= *best) continue;
         *best = error;

@@ -29,6 +29,7 @@ typedef struct RoundSpec {
     const int32_t *partner; /* [2,width]: inputs whose products with i are added in 16 bits (grid.h); -1: none. NULL: no pair rule */
     RoundMethod method;
     int clips;          /* candidates of the scale below the largest magnitude's; 1: that one only */
+    bool coarse;        /* no more of them than the pair rule needs: a quick look */
     int sweeps;         /* of coordinate descent after rounding */
     int learned;        /* iterations of learned rounding after that, ROUND_GPTQ with h only; 0: none */
     bool keep_grid;     /* weights that lie on an integer grid already keep it (grid_find) */

@@ -24,7 +24,7 @@ static int zero_count(const RoundSpec *spec)
 
 int scales_count(const RoundSpec *spec, bool paired, bool plain)
 {
-    int least = !paired ? 1 : plain ? PAIR_CHOICES_PLAIN : PAIR_CHOICES;
+    int least = !paired ? 1 : plain && !spec->coarse ? PAIR_CHOICES_PLAIN : PAIR_CHOICES;
     return (spec->clips < least ? least : spec->clips) * zero_count(spec);
 }
 

@@ -219,6 +219,7 @@ Status static_calibrate(Static *s, Err *err)
     search_all(s, method);
     for (int i = 0; i < s->root_count; i++) set_method(s, i, method);
     TRY(weight_jobs_make(&s->plan, &s->weights, err));
+    for (int i = 0; i < s->weights.jobs.count; i++) s->weights.jobs.items[i].spec.coarse = s->quick;
     TRY(layers_round_plain(s->c->graph, &s->weights.jobs, s->c->threads, err));
     return o->calibration == CALIBRATE_AUTO ? choose(s, err) : static_error(s, s->c->graph, &s->error, err);
 }

@@ -151,11 +151,13 @@ static inline uint64_t fingerprint(const Graph *g)
     return h;
 }
 
+/* What became of a layer: the last entry, repairs are listed before. */
 static inline const RecordEntry *listed_layer(const PassRecord *r, const char *object)
 {
+    const RecordEntry *found = NULL;
     for (size_t i = 0; i < r->count; i++)
-        if (strcmp(r->entries[i].object, object) == 0 && r->entries[i].kind != RECORD_NOTE) return &r->entries[i];
-    return NULL;
+        if (strcmp(r->entries[i].object, object) == 0 && r->entries[i].kind != RECORD_NOTE) found = &r->entries[i];
+    return found;
 }
 
 #define LIST(...) (const char *const[]){ __VA_ARGS__, NULL }
