@@ -32,7 +32,8 @@ static Status find_array(Dataset *d, const Graph *g, int feed, const ArraySpec *
     bool lone = npz_count(d->file) == 1 && d->feed_count == 1 && memcmp(npz_mapping(d->file)->data, "\x93NUMPY", 6) == 0;
     if (*out < 0 && lone && (given == NULL || given->array == NULL)) *out = 0;
     if (*out < 0 && given != NULL && given->array != NULL)
-        return err_set(err, ERR_DATA, "%s: no array '%s', which the data section names for input '%s'", d->file_path, wanted, given->input);
+        return npz_missing(d->file, err, "%s: no array '%s', which the data section names for input '%s'", d->file_path, wanted,
+                           given->input);
     if (*out < 0 || (given == NULL && !feed_takes(&d->feeds[feed], npz_array(d->file, *out))))
         return suggest_section(d, g, feed, *out, err);
     return OK;
@@ -179,7 +180,7 @@ static Status open_label(Dataset *d, const DataOptions *options, Err *err)
     int array = npz_find(d->file, spec->array);
     if (array >= 0 && !d->section.has_label && options->labels_if_fit && !may_be_labels(d, array)) return OK;
     if (array < 0 && !d->section.has_label) return OK;
-    if (array < 0) return err_set(err, ERR_DATA, "no array '%s', which the data section names as labels", spec->array);
+    if (array < 0) return npz_missing(d->file, err, "no array '%s', which the data section names as labels", spec->array);
     const NpzArray *a = npz_array(d->file, array);
     if (!dtype_is_integer(a->type) && a->type != DT_BOOL) {
         char shape[128];

@@ -9,7 +9,7 @@
 static Status read_rows(const char *name, int64_t total, Npz *file, const char *what, int64_t **out, int64_t *count, Err *err)
 {
     int i = npz_find(file, name);
-    if (i < 0) return err_set(err, ERR_DATA, "%s: 'rows' names array '%s', which the file does not have", what, name);
+    if (i < 0) return npz_missing(file, err, "%s: 'rows' names array '%s', which the file does not have", what, name);
     const NpzArray *a = npz_array(file, i);
     if (!dtype_is_integer(a->type) || a->shape.rank != 1) {
         char shape[128];

@@ -151,14 +151,6 @@ static bool print_section(const Dataset *d, StrBuf *b)
     return true;
 }
 
-static void print_array(const Dataset *d, int array, StrBuf *b)
-{
-    const NpzArray *a = npz_array(d->file, array);
-    char shape[200];
-    shape_print(&a->shape, shape, sizeof shape);
-    strbuf_printf(b, "%s %s", a->type != DT_NONE ? dtype_name(a->type) : npz_descr(d->file, array), shape);
-}
-
 Status suggest_section(const Dataset *d, const Graph *g, int feed, int array, Err *err)
 {
     StrBuf b = { 0 }, section = { 0 };
@@ -170,26 +162,17 @@ Status suggest_section(const Dataset *d, const Graph *g, int feed, int array, Er
     if (array < 0) strbuf_printf(&b, "no array '%s'; ", d->feeds[feed].name);
     if (shown >= 0) {
         strbuf_printf(&b, "array '%s' is ", npz_array(d->file, shown)->name.data);
-        print_array(d, shown, &b);
+        npz_print_array(d->file, shown, &b);
     } else {
-        strbuf_add(&b, "there are ");
-        for (int i = 0; i < npz_count(d->file) && i < 8; i++) {
-            strbuf_printf(&b, "%s'%s' ", i > 0 ? ", " : "", npz_array(d->file, i)->name.data);
-            print_array(d, i, &b);
-        }
-        if (npz_count(d->file) == 0) strbuf_add(&b, "none in it");
-        if (npz_count(d->file) > 8) strbuf_printf(&b, " and %d more", npz_count(d->file) - 8);
+        npz_print_list(d->file, &b);
     }
-    strbuf_printf(&b, ", input '%s' wants %s; ", d->feeds[feed].name, wanted);
-    if (npz_count(d->file) == 0) {
-        strbuf_add(&b, "the file holds no arrays");
-    } else if (print_section(d, &section)) {
-        strbuf_printf(&b, "write a data section: %s", section.data != NULL ? section.data : "");
-    } else {
-        strbuf_printf(&b, "no simple change makes it fit; a data section with \"array\", \"transpose\" or \"expand\" for input '%s' "
+    strbuf_printf(&b, ", input '%s' wants %s", d->feeds[feed].name, wanted);
+    if (npz_count(d->file) > 0 && print_section(d, &section))
+        strbuf_printf(&b, "; write a data section: %s", section.data != NULL ? section.data : "");
+    else if (npz_count(d->file) > 0)
+        strbuf_printf(&b, "; no simple change makes it fit; a data section with \"array\", \"transpose\" or \"expand\" for input '%s' "
                           "says how",
                       d->feeds[feed].name);
-    }
     Status status = b.failed || section.failed ? err_no_memory(err, "a message") : err_set(err, ERR_DATA, "%s", b.data);
     strbuf_release(&b);
     strbuf_release(&section);

@@ -3,7 +3,10 @@
 
 #include "base/bytes.h"
 
+#include <stdarg.h>
 #include <stdlib.h>
+
+#define LISTED 8 /* arrays of a file in a message */
 
 static Status member_header(const Npz *z, NpzMember *m, Err *err)
 {
@@ -147,6 +150,38 @@ int npz_count(const Npz *z) { return z->count; }
 const NpzArray *npz_array(const Npz *z, int i) { return &z->members[i].array; }
 const char *npz_descr(const Npz *z, int i) { return z->members[i].header.descr; }
 const Mapping *npz_mapping(const Npz *z) { return z->file; }
+
+void npz_print_array(const Npz *z, int i, StrBuf *b)
+{
+    const NpzArray *a = npz_array(z, i);
+    char shape[200];
+    shape_print(&a->shape, shape, sizeof shape);
+    strbuf_printf(b, "%s %s", a->type != DT_NONE ? dtype_name(a->type) : npz_descr(z, i), shape);
+}
+
+void npz_print_list(const Npz *z, StrBuf *b)
+{
+    strbuf_add(b, z->count > 0 ? "there are " : "it holds no arrays");
+    for (int i = 0; i < z->count && i < LISTED; i++) {
+        strbuf_printf(b, "%s'%s' ", i > 0 ? ", " : "", npz_array(z, i)->name.data);
+        npz_print_array(z, i, b);
+    }
+    if (z->count > LISTED) strbuf_printf(b, " and %d more", z->count - LISTED);
+}
+
+Status npz_missing(const Npz *z, Err *err, const char *format, ...)
+{
+    StrBuf b = { 0 };
+    char text[512];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    npz_print_list(z, &b);
+    Status status = b.failed ? err_no_memory(err, "a message") : err_set(err, ERR_DATA, "%s; %s", text, b.data);
+    strbuf_release(&b);
+    return status;
+}
 
 int npz_find(const Npz *z, const char *name)
 {

@@ -30,6 +30,12 @@ Status npz_tensor(Npz *z, int i, Tensor *out, Err *err);
 Status npz_slice(Npz *z, int i, int axis, int64_t first, int64_t count, void *out, Err *err);
 /* The dtype as the file spells it ("<f4"), for messages about arrays whose type is DT_NONE: strings, objects, records. */
 const char *npz_descr(const Npz *z, int i);
+/* "float32 [4,3]" */
+void npz_print_array(const Npz *z, int i, StrBuf *b);
+/* "there are 'x' float32 [4,3], 'y' int64 [4]", at most 8 of them; "it holds no arrays". */
+void npz_print_list(const Npz *z, StrBuf *b);
+/* ERR_DATA: the message, and which arrays there are. */
+Status npz_missing(const Npz *z, Err *err, const char *format, ...) __attribute__((format(printf, 3, 4)));
 const Mapping *npz_mapping(const Npz *z); /* the file's bytes, for hashing */
 
 /* Writing: arrays grow by rows, each spooled to an unlinked temporary file, and are put together on commit. Members are stored

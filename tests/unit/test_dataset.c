@@ -101,6 +101,9 @@ typedef struct ErrorRow {
     const char *message; /* exact; %s is the folder */
 } ErrorRow;
 
+#define ARRAYS "; there are 'x' float32 [4,3], 'image' uint8 [4,2,2,3], 'gray' uint8 [4,2,2], 'seq' int64 [5,4], 'tall' float32 [10,1], " \
+    "'ten' int32 [10], 'hundred' float32 [100,1], 'nan' float32 [2,3] and 10 more"
+
 static const ErrorRow error_rows[] = {
     { "images for a float input", "image:1:N,3,2,2", "\"t.npz\"", ERR_DATA,
       "%s/t.npz: array 'image' is uint8 [4,2,2,3], input 'image' wants float32 [N,3,2,2]; write a data section: {\"file\": \"t.npz\", "
@@ -125,9 +128,9 @@ static const ErrorRow error_rows[] = {
     { "section does not make it fit", "i:1:N,3,2,2", FILE_KEY "\"inputs\": {\"i\": {\"array\": \"image\"}}}", ERR_DATA,
       "%s/t.npz: array 'image' for input 'i' becomes [4,2,2,3], the input wants float32 [N,3,2,2]" },
     { "no such array", "i:1:N,3", FILE_KEY "\"inputs\": {\"i\": {\"array\": \"gone\"}}}", ERR_DATA,
-      "%s/t.npz: no array 'gone', which the data section names for input 'i'" },
+      "%s/t.npz: no array 'gone', which the data section names for input 'i'" ARRAYS },
     { "no such label", "x:1:N,3", FILE_KEY "\"label\": \"gone\"}", ERR_DATA,
-      "%s/t.npz: no array 'gone', which the data section names as labels" },
+      "%s/t.npz: no array 'gone', which the data section names as labels" ARRAYS },
     { "float labels", "x:1:N,3", FILE_KEY "\"label\": \"x\"}", ERR_DATA, "%s/t.npz: label array 'x' is float32 [4,3], expected integers" },
     { "fewer labels", "x:1:N,3", FILE_KEY "\"label\": \"short_label\"}", ERR_DATA,
       "%s/t.npz: array 'x' for input 'x' has 4 samples, label array 'short_label' has 3" },
@@ -136,7 +139,7 @@ static const ErrorRow error_rows[] = {
     { "rows out of range", "x:1:N,3", FILE_KEY "\"rows\": \"far\"}", ERR_DATA,
       "%s/t.npz: array 'x' for input 'x': rows 'far' [1] is 10, there are 4 samples (0 to 3)" },
     { "rows missing", "x:1:N,3", FILE_KEY "\"rows\": \"gone\"}", ERR_DATA,
-      "%s/t.npz: array 'x' for input 'x': 'rows' names array 'gone', which the file does not have" },
+      "%s/t.npz: array 'x' for input 'x': 'rows' names array 'gone', which the file does not have" ARRAYS },
     { "rows of floats", "x:1:N,3", FILE_KEY "\"rows\": \"x\"}", ERR_DATA,
       "%s/t.npz: array 'x' for input 'x': rows 'x' are float32 [4,3], expected one axis of integer indices" },
     { "unknown key", "x:1:N,3", FILE_KEY "\"frist\": 3}", ERR_USAGE, "data section: unknown key 'frist'; did you mean 'first'?" },
