@@ -90,7 +90,7 @@ Status run_for_command(Call *c, Recipe *recipe, const char *model, Err *err)
         .log = c->log,
     };
     c->out_to_stderr = o->output != NULL && outfile_is_stdout(o->output);
-    if (!o->dry_run) TRY(check_places(c, model, &places, err));
+    TRY(check_places(c, model, &places, err));
     TRY(footprint_parse(&o->footprint, &footprint, err));
     options.footprint = &footprint;
     options.budget = o->budget;

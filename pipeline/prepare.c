@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -37,7 +38,7 @@ static Status check_goals(const Run *run, Err *err)
 static Status check_output(const Run *run, Err *err)
 {
     const RunOptions *o = run->options;
-    if (o->dry_run) return OK;
+    if (o->output == NULL && o->dry_run) return OK;
     if (o->output == NULL) {
         for (int i = 0; i < run->pass_count; i++) {
             if ((run->recipe->passes[i].pass->flags & PASS_KEEPS_MODEL) == 0) {
@@ -47,6 +48,9 @@ static Status check_output(const Run *run, Err *err)
         return run->pass_count > 0 ? OK : err_set(err, ERR_USAGE, "-o FILE is missing: the network to write");
     }
     if (outfile_is_stream(o->output)) return OK;
+    struct stat info;
+    if (stat(o->output, &info) == 0 && S_ISDIR(info.st_mode))
+        return err_set(err, ERR_IO, "%s is a folder, expected a file name", o->output);
     char *folder = path_folder(o->output);
     if (folder == NULL) return err_no_memory(err, "a path");
     Status status = access(folder, W_OK | X_OK) == 0 ? OK : err_set(err, ERR_IO, "%s: cannot write into folder %s: %s", o->output, folder,
@@ -143,13 +147,13 @@ static Status check_once(const Run *run, const char *path, int at, const Pass *p
     return OK;
 }
 
-/* No file that is read is written over, by the network or by what a pass writes, unless --force; none is written twice. */
+/* No file that is read is written over, by the network or by what a pass writes, unless --force; none is written twice. A dry run would
+ * write none of them, and says of each what the run will. */
 static Status check_targets(const Run *run, Err *err)
 {
     const RunOptions *o = run->options;
     const Pass *pass;
     const char *file;
-    if (o->dry_run) return OK;
     if (o->places != NULL) TRY(check_target(run, NULL, err));
     if (!o->force && o->output != NULL && !outfile_is_stream(o->output)) TRY(check_target(run, o->output, err));
     for (int i = 0; (file = written_file(run, i, &pass)) != NULL; i++) {

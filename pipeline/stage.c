@@ -56,14 +56,26 @@ static Status open_models(Stages *s, Stage *stage, const StrList *list, const ch
     return OK;
 }
 
+/* That a file can be written is better known before the work than after. */
+static Status check_folder(const char *path, Err *err)
+{
+    if (outfile_is_stream(path)) return OK;
+    char *parent = path_folder(path);
+    if (parent == NULL) return err_no_memory(err, "a path");
+    Status status = access(parent, W_OK | X_OK) == 0 ? OK : err_set(err, ERR_IO, "%s: cannot write into folder %s: %s", path, parent,
+                                                                   strerror(errno));
+    free(parent);
+    return status;
+}
+
 static Status open_targets(Stages *s, Stage *stage, const char *file, const char *folder, Err *err)
 {
     if (stage->targets != NULL) return err_set(err, ERR_BUG, "pass '%s' has two options of type file", stage->recipe->pass->name);
-    if (s->options.dry_run) return OK;
-    stage->target_path = file;
     char *path = path_join(folder != NULL ? folder : ".", file);
     if (path == NULL) return err_no_memory(err, "a path");
-    Status status = targets_open(folder != NULL ? path : file, true, &stage->targets, err);
+    const char *where = folder != NULL ? path : file;
+    Status status = s->options.dry_run ? check_folder(where, err) : targets_open(where, true, &stage->targets, err);
+    if (!s->options.dry_run) stage->target_path = file;
     free(path);
     return status;
 }
@@ -90,19 +102,11 @@ static Status open_text(Stage *stage, const char *file, const char *folder, Err 
     return OK;
 }
 
-/* That it can be written is better known before the work than after. */
-static Status plan_text(const Stages *s, Stage *stage, const char *file, const char *folder, Err *err)
+static Status plan_text(Stage *stage, const char *file, const char *folder, Err *err)
 {
     if (stage->save_path != NULL) return err_set(err, ERR_BUG, "pass '%s' has two options of type save", stage->recipe->pass->name);
     stage->save_path = file_path(folder, file);
-    if (stage->save_path == NULL) return err_no_memory(err, "a path");
-    if (s->options.dry_run || outfile_is_stream(stage->save_path)) return OK;
-    char *parent = path_folder(stage->save_path);
-    if (parent == NULL) return err_no_memory(err, "a path");
-    Status status = access(parent, W_OK | X_OK) == 0 ? OK : err_set(err, ERR_IO, "%s: cannot write into folder %s: %s", stage->save_path,
-                                                                   parent, strerror(errno));
-    free(parent);
-    return status;
+    return stage->save_path != NULL ? check_folder(stage->save_path, err) : err_no_memory(err, "a path");
 }
 
 static Status open_options(Stages *s, Stage *stage, const char *folder, Err *err)
@@ -114,7 +118,7 @@ static Status open_options(Stages *s, Stage *stage, const char *folder, Err *err
         if (file != NULL) TRY(open_targets(s, stage, file, folder, err));
         const char *text = o->type == OPT_TEXT || o->type == OPT_SAVE ? *(const char *const *)field : NULL;
         if (text != NULL && o->type == OPT_TEXT) TRY(open_text(stage, text, folder, err));
-        if (text != NULL && o->type == OPT_SAVE) TRY(plan_text(s, stage, text, folder, err));
+        if (text != NULL && o->type == OPT_SAVE) TRY(plan_text(stage, text, folder, err));
     }
     return OK;
 }

@@ -34,6 +34,12 @@ q compare tiny.onnx before.onnx --max-size=100% --junit=no/such/goals.xml
 q history runs.jsonl --html=runs.jsonl
 md5sum -c --quiet sums && echo untouched
 ls
-# nothing is written by a dry run, and streams are nobody's file
+# a dry run writes nothing, and refuses what the run would
 run --dry-run --junit=tiny.onnx
+run --dry-run -o tiny.onnx
+run --dry-run -o .
+run --dry-run -o no/such.onnx
+run --dry-run -o small.onnx --report=tiny.onnx
+run --dry-run -o small.onnx --junit=goals.xml
+# streams are nobody's file
 run -o small.onnx --junit=/dev/null --history=/dev/null
