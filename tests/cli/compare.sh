@@ -29,6 +29,7 @@ grep -cE '^\| (run time|CPU time|energy|carbon of 1,000|accuracy)' out/report.md
 # random inputs stand in for data, and it says so
 "$PARE" compare before.onnx before.onnx --sysroot=fs --budget=0.5 --threads=1 --report=none | rows | grep '^outputs'
 grep -o "as the original's, random inputs" none/report.html
+grep -h 'medians of pairs' none/report.md
 # gates
 q compare before.onnx before.onnx --data "$DATA/tiny.npz" --sysroot=fs --budget=0.5 --max-size=50% --max-macs=100% --max-accuracy-drop=0 --max-latency-ratio=1000 --junit=goals.xml
 cat goals.xml
