@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 
 const Opt *opts_find(const Opt *table, const char *name, const char **nearest)
@@ -41,8 +42,12 @@ static Status set_number(const Opt *o, void *field, const char *text, const char
     bool whole = o->type != OPT_INT || (value == floor(value) && fabs(value) <= 9007199254740992.0);
     if (end == text || *end != '\0' || !isfinite(value) || !whole)
         return err_set(err, ERR_USAGE, "%s: %s is '%s', expected %s", who, o->name, text, o->type == OPT_INT ? "an integer" : "a number");
-    if ((o->min != 0 || o->max != 0) && (value < o->min || value > o->max))
-        return err_set(err, ERR_USAGE, "%s: %s is %s, expected %.15g to %.15g", who, o->name, text, o->min, o->max);
+    if ((o->min != 0 || o->max != 0) && (value < o->min || value > o->max)) {
+        char low[OPTS_BOUND], high[OPTS_BOUND];
+        opts_bound(o->min, low);
+        opts_bound(o->max, high);
+        return err_set(err, ERR_USAGE, "%s: %s is %s, expected %s to %s", who, o->name, text, low, high);
+    }
     if (o->type == OPT_INT) *(int64_t *)field = (int64_t)value;
     else *(double *)field = value;
     return OK;
@@ -171,6 +176,12 @@ static const char *type_word(const Opt *o)
     return "";
 }
 
+void opts_bound(double value, char text[OPTS_BOUND])
+{
+    if (value == 9007199254740992.0) snprintf(text, OPTS_BOUND, "2^53"); /* the last of which doubles hold every whole number */
+    else snprintf(text, OPTS_BOUND, "%.15g", value);
+}
+
 void opts_help(const Opt *table, StrBuf *b)
 {
     for (const Opt *o = table; o->name != NULL; o++) {
@@ -182,9 +193,12 @@ void opts_help(const Opt *table, StrBuf *b)
         bool fallback = o->fallback != NULL && o->fallback[0] != '\0';
         if (range || fallback || o->unit != NULL) {
             const char *separator = "";
+            char low[OPTS_BOUND], high[OPTS_BOUND];
+            opts_bound(o->min, low);
+            opts_bound(o->max, high);
             strbuf_add(b, " (");
             if (o->unit != NULL) strbuf_printf(b, "%s", o->unit), separator = "; ";
-            if (range) strbuf_printf(b, "%s%.15g to %.15g", separator, o->min, o->max), separator = "; ";
+            if (range) strbuf_printf(b, "%s%s to %s", separator, low, high), separator = "; ";
             if (fallback) strbuf_printf(b, "%sdefault %s", separator, o->fallback);
             strbuf_add(b, ")");
         }

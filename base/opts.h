@@ -53,5 +53,8 @@ const Opt *opts_find(const Opt *table, const char *name, const char **nearest);
 void opts_print(const Opt *opt, const void *values, StrBuf *b);
 /* Help lines: "  --sparsity=NUMBER   share of weights set to zero (0..1, default 0.5)". */
 void opts_help(const Opt *table, StrBuf *b);
+/* An end of a range: "0", "0.5", "2^53". */
+#define OPTS_BOUND 32
+void opts_bound(double value, char text[OPTS_BOUND]);
 
 #endif

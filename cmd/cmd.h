@@ -19,7 +19,7 @@ typedef struct CommonOptions {
     { .name = "threads", .type = OPT_INT, .field = offsetof(Type, common.threads), .fallback = "0", .min = 0, .max = 1024, \
       .help = "threads to compute with; 0: as many as cores may be used" }, \
     { .name = "max-mem", .type = OPT_STRING, .field = offsetof(Type, common.max_mem), .unit = "bytes", \
-      .help = "refuse what would need more memory: 500M, 2G" }, \
+      .help = "refuse what would take more for arrays, activations, packed weights; the program and mapped files come on top: 500M, 2G" }, \
     { .name = "quiet", .type = OPT_FLAG, .field = offsetof(Type, common.quiet), .help = "errors and warnings only; also -q" }, \
     { .name = "help", .type = OPT_FLAG, .field = offsetof(Type, common.help), .help = "this text; also -h" }
 

@@ -83,16 +83,14 @@ static Status run(Call *c, Err *err)
     Profile profile;
     SourceSettings settings;
     TRY(source_settings(&o->source, &profile, &settings, err));
-    if (o->calibrate) {
-        TRY(source_check_named(&settings, err));
-        return calibrate(c, &settings, err);
-    }
+    TRY(source_check_named(&settings, err)); /* what is wrong with what was given, before a page about the rest */
+    if (o->calibrate) return calibrate(c, &settings, err);
     if (o->output != NULL) return err_set(err, ERR_USAGE, "probe: --output is for --calibrate");
     Probe probe;
     probe_machine(&settings, LOOK_SECONDS, &probe);
     if (o->json) TRY(cli_print_json(probe_json(&probe), &c->out, err));
     else probe_print(&probe, &c->out);
-    return source_check_named(&settings, err);
+    return OK;
 }
 
 const Command command_probe = {

@@ -36,7 +36,7 @@ Sourced estimate_time_tdp(double seconds, double tdp_watts, int threads)
         snprintf(out.source, sizeof out.source, "modelled: time x %g x %g W (thermal design power); adds nothing to time",
                  TDP_SHARE, watts);
     else
-        snprintf(out.source, sizeof out.source, "modelled: time x %g x %d threads x %g W (processor not known); adds nothing to time",
+        snprintf(out.source, sizeof out.source, "modelled: time x %g x %d threads x %g W (no wattage was given); adds nothing to time",
                  TDP_SHARE, threads, WATTS_PER_THREAD);
     return out;
 }

@@ -120,9 +120,12 @@ static void option_rows(const Opt *options, TextTable *t)
     };
     for (const Opt *o = options; o->name != NULL; o++) {
         bool number = o->type == OPT_INT || o->type == OPT_FLOAT;
+        char low[OPTS_BOUND], high[OPTS_BOUND];
+        opts_bound(o->min, low);
+        opts_bound(o->max, high);
         table_cell(t, "`%s`", o->name);
         if (o->type == OPT_CHOICE) table_cell(t, "%s", o->choices);
-        else if (number && (o->min != 0 || o->max != 0)) table_cell(t, "%s, %.15g to %.15g", types[o->type], o->min, o->max);
+        else if (number && (o->min != 0 || o->max != 0)) table_cell(t, "%s, %s to %s", types[o->type], low, high);
         else table_cell(t, "%s", types[o->type]);
         table_cell(t, "%s", o->fallback != NULL && o->fallback[0] != '\0' ? o->fallback : "");
         table_cell(t, "%s", o->per_layer ? "yes" : "");

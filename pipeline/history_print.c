@@ -20,16 +20,17 @@ static void value_text(HistoryId id, double value, char text[HTML_NUMBER])
     else html_quantity(value, history_infos[id].unit, text);
 }
 
-/* Plain words for what the terminal may not show. */
+/* Plain words for what the terminal may not show; units as in all other text. */
 static void to_ascii(const char *text, bool utf8, char *out, size_t size)
 {
     static const struct {
         const char *from, *to;
     } words[] = { { "\xC2\xA0", " " }, { "\xC2\xB5", "u" }, { "\xE2\x80\x93", "-" }, { "\xE2\x88\x92", "-" }, { "\xC3\x97", "x" } };
+    enum { UNITS = 2 };
     size_t at = 0;
     while (*text != '\0' && at + 4 < size) {
         bool done = false;
-        for (size_t i = 0; i < sizeof words / sizeof *words && (!utf8 || i == 0) && !done; i++) {
+        for (size_t i = 0; i < sizeof words / sizeof *words && (!utf8 || i < UNITS) && !done; i++) {
             size_t n = strlen(words[i].from);
             if (strncmp(text, words[i].from, n) != 0) continue;
             out[at++] = words[i].to[0];
@@ -78,15 +79,17 @@ static void change_text(const HistoryTrend *t, HistoryId id, char text[HTML_NUMB
 
 static void verdict_cell(const HistoryTrend *t, HistoryId id, char text[160])
 {
-    char judged[HTML_NUMBER], from[64] = "";
+    char judged[HTML_NUMBER], from[64] = "", noise[32];
+    if (id == HISTORY_ACCURACY) snprintf(noise, sizeof noise, "%.2f points", 100 * t->noise * t->base);
+    else snprintf(noise, sizeof noise, "%.1f %%", 100 * t->noise);
     difference(t->base, t->last, id, judged);
     if (t->against[0] != '\0') snprintf(from, sizeof from, "%.24s from %s, ", judged, t->against);
     switch (t->change) {
-    case HISTORY_WORSE: snprintf(text, 160, "WORSE, %snoise %.1f %%", from, 100 * t->noise); break;
-    case HISTORY_BETTER: snprintf(text, 160, "better, %snoise %.1f %%", from, 100 * t->noise); break;
+    case HISTORY_WORSE: snprintf(text, 160, "WORSE, %snoise %s", from, noise); break;
+    case HISTORY_BETTER: snprintf(text, 160, "better, %snoise %s", from, noise); break;
     case HISTORY_SAME:
         if (t->note[0] != '\0') snprintf(text, 160, "%s%.95s", from, t->note);
-        else snprintf(text, 160, "%swithin %.1f %%", from, 100 * t->noise);
+        else snprintf(text, 160, "%swithin %s", from, noise);
         break;
     case HISTORY_UNKNOWN: snprintf(text, 160, "%s", t->note); break;
     }

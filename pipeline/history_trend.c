@@ -25,9 +25,12 @@ static double median_of(double *values, int count)
     return count % 2 != 0 ? values[count / 2] : (values[count / 2 - 1] + values[count / 2]) / 2;
 }
 
+/* Time itself, whatever watts were drawn meanwhile. */
+static bool is_time(HistoryId id) { return id == HISTORY_TIME || id == HISTORY_CPU; }
+
 static bool is_timed(HistoryId id)
 {
-    return id == HISTORY_TIME || id == HISTORY_CPU || id == HISTORY_POWER || id == HISTORY_ENERGY || id == HISTORY_CARBON;
+    return is_time(id) || id == HISTORY_POWER || id == HISTORY_ENERGY || id == HISTORY_CARBON;
 }
 
 static bool has_interval(const HistoryPoint *p)
@@ -42,8 +45,7 @@ static int earlier(const History *h, HistoryId id, const HistoryEntry *last, con
     for (size_t i = h->count - 1; i-- > 0 && count < BASE_MOST;) {
         const HistoryEntry *e = &h->entries[i];
         const HistoryPoint *p = &e->after[id];
-        bool energy = is_timed(id) && id != HISTORY_TIME && id != HISTORY_CPU;
-        if (energy && strcmp(e->meter, last->meter) != 0) continue; /* a package and a plug are two things */
+        if (is_timed(id) && !is_time(id) && strcmp(e->meter, last->meter) != 0) continue; /* a package and a plug are two things */
         bool same = !is_timed(id) || (strcmp(e->machine, last->machine) == 0 && p->modelled == last->after[id].modelled);
         if (isfinite(p->value) && same) found[count++] = e;
     }
@@ -135,9 +137,8 @@ void history_trend(const History *h, HistoryId id, HistoryTrend *out)
     }
     int count = out->base_count = earlier(h, id, last, before);
     if (count == 0) {
-        bool time = id == HISTORY_TIME || id == HISTORY_CPU;
         snprintf(out->note, sizeof out->note, !is_timed(id) || h->count < 2 ? "the first run"
-                 : time ? "no earlier run on the same machine" : "no earlier run on the same machine and meter");
+                 : is_time(id) ? "no earlier run on the same machine" : "no earlier run on the same machine and meter");
         return;
     }
     out->previous = before[0]->after[id].value;

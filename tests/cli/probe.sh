@@ -19,7 +19,7 @@ t probe --sysroot=fs --watts-per-core=4 | machine
 t probe --sysroot=fs --json | machine
 t probe --sysroot=fs --meter-log=plug.csv | machine | head -12
 printf '1767225600,10\n1767225599,12\n' >plug.csv
-t probe --sysroot=fs --meter-log=plug.csv | tail -2
+t probe --sysroot=fs --meter-log=plug.csv # the one line that is wrong, and no page before it
 q probe --sysroot=fs --meter-log=nowhere.csv
 # what is named must be there
 q probe --sysroot=nowhere

@@ -37,3 +37,4 @@ t pass prune tiny.onnx -o out.onnx --max-accuracy-drop=1
 t pass prune tiny.onnx -o out.onnx --keep-last-good
 t pass quantize tiny.onnx -o out.onnx
 ls
+q measure tiny.onnx --seed=-1

@@ -208,13 +208,15 @@ static void test_words(void **state)
         { { 2, 2, 2, 4 }, { 0.9, 0.9, 0.9, 0.9 }, "WORSE, +100.0 % from the median of 3, noise 2.0 %" },
         { { 2, 2, 2, 2 }, { 0.9, 0.9, 0.88, 0.89 }, "+1.00 points  -1.00 points from the best of 3, intervals meet" },
         { { 2, 2, 2, 2 }, { 0.9, 0.9, 0.9, 0.9 }, "+0.0 % from the median of 3, within 2.0 %" },
+        { { 2, 2, 2, 2 }, { 0.9, 0.9, 0.9, 0.9 }, "+0.00 points from the best of 3, within 1.00 points" },
+        { { 0.002, 0.002, 0.002, 0.002 }, { 0.9, 0.9, 0.9, 0.9 }, "2 us" },
     };
     for (size_t k = 0; k < sizeof rows / sizeof *rows; k++) {
         HistoryEntry entries[4];
         StrBuf b = { 0 };
         History h = { .entries = entries, .count = 4 };
         for (int i = 0; i < 4; i++) entries[i] = entry_of(1000, rows[k].ms[i], 0.25, rows[k].accuracy[i]);
-        history_print(&h, "runs", false, false, &b);
+        history_print(&h, "runs", false, k % 2 != 0, &b); /* units are the same in both */
         if (strstr(b.data, rows[k].has) == NULL) print_message("%s\n", b.data);
         assert_non_null(strstr(b.data, rows[k].has));
         strbuf_release(&b);
