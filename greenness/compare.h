@@ -87,7 +87,7 @@ typedef struct Ratio {
 typedef struct NullBand {
     double low, high;               /* ratios within it are noise */
     double median, own_low, own_high; /* of the null pairs; an own interval without 1 makes the whole unstable */
-    int pairs;                      /* 0: no band */
+    int pairs;                      /* 0: no band; below COMPARE_CLAIM_PAIRS nothing is claimed from it */
     bool stable;
 } NullBand;
 

@@ -103,23 +103,25 @@ typedef struct Columns {
     bool *outlier;
 } Columns;
 
+static Ratio *ratio_at(Compared *n, Quantity q)
+{
+    return q == TIME ? &n->time : q == CPU ? &n->cpu : q == ENERGY ? &n->energy : &n->net;
+}
+
 static Status ratios_of(Protocol *p, Quantity q, Columns *c, Err *err)
 {
     Comparison *out = p->out;
     NullBand *null = q == TIME ? &out->null_time : q == CPU ? &out->null_cpu : q == ENERGY ? &out->null_energy : &out->null_net;
     int resamples = p->rounds > LARGE ? RESAMPLES_LARGE : RESAMPLES;
+    int least = p->rounds; /* pairs of a ratio: the fewer, the farther its median comes by chance */
     column(p, 0, q, c->before);
-    column(p, p->count, q, c->after);
-    TRY(null_band_of(c->before, c->after, p->rounds, p->rounds, p->options->seed, null, err));
     for (int slot = 1; slot <= p->count; slot++) {
         Compared *n = &out->networks[slot < p->count ? slot : 0];
         Ratio own = { .pairs = 0 }; /* of the first network against itself only the points are kept */
-        Ratio *ratio = slot == p->count ? &own : q == TIME ? &n->time : q == CPU ? &n->cpu : q == ENERGY ? &n->energy : &n->net;
+        Ratio *ratio = slot == p->count ? &own : ratio_at(n, q);
         column(p, slot, q, c->after);
         TRY(ratio_of(c->before, c->after, p->rounds, resamples, p->options->seed, ratio, c->outlier, err));
-        ratio->verdict = ratio_verdict(ratio, null);
-        bool follows = (q == ENERGY || q == NET) && out->source.proportional;
-        if (follows && n->time.verdict == VERDICT_INCONCLUSIVE && ratio->verdict != VERDICT_NONE) ratio->verdict = VERDICT_INCONCLUSIVE;
+        if (ratio->pairs > 0 && ratio->pairs < least) least = ratio->pairs;
         for (int r = 0; r < p->rounds; r++) {
             PairPoint *point = &n->pairs[r];
             double value = c->before[r] > 0 && c->after[r] > 0 ? c->after[r] / c->before[r] : NAN;
@@ -131,6 +133,15 @@ static Status ratios_of(Protocol *p, Quantity q, Columns *c, Err *err)
                 point->energy_outlier = c->outlier[r];
             }
         }
+    }
+    column(p, p->count, q, c->after);
+    TRY(null_band_of(c->before, c->after, p->rounds, least, p->options->seed, null, err));
+    for (int slot = 1; slot < p->count; slot++) {
+        Compared *n = &out->networks[slot];
+        Ratio *ratio = ratio_at(n, q);
+        ratio->verdict = ratio_verdict(ratio, null);
+        bool follows = (q == ENERGY || q == NET) && out->source.proportional;
+        if (follows && n->time.verdict == VERDICT_INCONCLUSIVE && ratio->verdict != VERDICT_NONE) ratio->verdict = VERDICT_INCONCLUSIVE;
     }
     return OK;
 }

@@ -21,7 +21,7 @@ void report_state_compared(ReportState *s, const Comparison *c, int k)
 static GoalInterval interval_of(const Ratio *r, const NullBand *null)
 {
     return (GoalInterval){ .pairs = r->pairs, .low = r->low, .high = r->high, .noise = null->pairs > 0 ? null->high : 1,
-                           .few = r->pairs < COMPARE_CLAIM_PAIRS || null->pairs == 0 };
+                           .few = r->pairs < COMPARE_CLAIM_PAIRS || null->pairs < COMPARE_CLAIM_PAIRS };
 }
 
 void goal_numbers_compared(GoalNumbers *n, const Comparison *c, int k)

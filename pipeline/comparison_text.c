@@ -280,7 +280,8 @@ static void print_method(const ComparisonReport *r, const char *bullet, StrBuf *
     strbuf_printf(b, "%s%d rounds of a window of %.3g s of each in random order (seed %llu), the first one twice; %.1f of %.1f s, %s\n",
                   bullet, c->rounds, c->window_seconds, (unsigned long long)c->seed, c->spent, c->budget, stop_text(c->stopped));
     strbuf_printf(b, "%sagainst itself the first reads %.3f in time, noise from %.3f to %.3f%s\n", bullet, c->null_time.median,
-                  c->null_time.low, c->null_time.high, c->null_time.stable ? "" : ": UNSTABLE");
+                  c->null_time.low, c->null_time.high,
+                  c->null_time.stable ? "" : ": UNSTABLE");
     if (c->count > 1)
         strbuf_printf(b, "%sratios of run time, CPU time and energy are medians of pairs of windows, not ratios of the columns\n", bullet);
     strbuf_printf(b, "%senergy: %s; covers %s\n", bullet, c->source.text, c->source.boundary);

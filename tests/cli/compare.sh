@@ -9,6 +9,8 @@ rows() { sed -E -e 's/[0-9.]+ \[[^]]*\]/N [I]/g' -e 's/(inconclusive|lower|highe
 "$PARE" compare before.onnx before.onnx --data "$DATA/tiny.npz" --sysroot=fs --budget=0.5 --threads=1 --json >report.json
 echo "exit $?"
 keys <report.json
+grep -cE '"(call_cpu_seconds|cpu_seconds)"' report.json # once a network
+grep -c '"net_j"' report.json
 grep -E '"(id|provenance|proportional|measured|region|batch|boundary|idle_before_w)"' report.json | sort -u | grep -v '{'
 t measure before.onnx --data "$DATA/tiny.npz" --sysroot=fs --budget=0.5 --threads=1 --report=out --quiet
 ls out

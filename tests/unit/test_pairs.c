@@ -115,6 +115,25 @@ static void test_null_band_covers(void **state)
     }
 }
 
+/* From fewer than six null pairs nothing is claimed, however far off a ratio of however many pairs is. */
+static void test_few_null_pairs(void **state)
+{
+    (void)state;
+    double first[20], second[20];
+    Err err;
+    for (int i = 0; i < 20; i++) {
+        first[i] = 1;
+        second[i] = i % 2 == 0 ? 1.01 : 0.99;
+    }
+    for (int n = 1; n <= 20; n++) {
+        NullBand band;
+        Ratio ratio = { .median = 0.5, .low = 0.49, .high = 0.51, .pairs = 20 };
+        assert_ok(null_band_of(first, second, n, 20, 1, &band, &err), &err);
+        Verdict verdict = n < CLAIM_PAIRS ? VERDICT_INCONCLUSIVE : VERDICT_LESS;
+        if (ratio_verdict(&ratio, &band) != verdict) fail_msg("%d null pairs", n);
+    }
+}
+
 /* ---- surroundings ---- */
 
 static void put_surroundings(const char *stat, const char *mhz, const char *temp, const char *throttle, const char *waits)
@@ -182,6 +201,7 @@ int main(void)
         cmocka_unit_test(test_verdict),
         cmocka_unit_test(test_wilcoxon),
         cmocka_unit_test(test_null_band_covers),
+        cmocka_unit_test(test_few_null_pairs),
         ROW(test_surroundings),
         ROW(test_surroundings_of_nothing),
     };
