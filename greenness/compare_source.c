@@ -135,7 +135,7 @@ Status protocol_open_source(Protocol *p, const SourceKind *after, Err *err)
                            "give --budget=%.0f", kind == &source_meter ? "meter" : "sensor", interval, windows, least, budget);
         }
         warn(&p->out->warnings, "%s was not used: its windows of %.3g s need a budget of %.0f s%s%.80s", s->kind->title, least, budget,
-             s->note[0] != '\0' ? "; " : "", s->note);
+             s->step_joules > 0 ? "; " : "", s->step_joules > 0 ? s->note : ""); /* why they are so long; no other note says that */
         after = s->kind;
         source_close(s);
     }

@@ -10,34 +10,38 @@
 /* Rows beneath a measure. */
 typedef struct SubRow {
     MeasureId of;
-    const char *title, *unit, *path, *plus; /* plus: a second number to add */
-    double factor;
-    bool exact; /* written digit by digit */
-    const char *pairs; /* whose pairs tell its change: a comparison, or a ratio of the network's own; NULL: the columns do */
+    const char *title, *unit, *path;
+    const char *plus;   /* a second number to add */
+    double times;       /* 0: once */
+    bool exact;         /* written digit by digit */
+    const char *pairs;  /* whose pairs tell its change: a comparison, or a ratio of the network's own; NULL: the columns do */
     const char *beyond; /* only shown where it is more than this; NULL: always */
 } SubRow;
 
+#define GRAMS "g CO\xE2\x82\x82" "e"
+#define BY_TDP "estimate by time \xC3\x97 TDP"
+
 static const SubRow sub_rows[] = {
-    { MEASURE_TIME, "CPU time, all threads", "s", "call_cpu_seconds", NULL, 1, false, "measured.cpu", NULL },
-    { MEASURE_SIZE, "deflated", "B", "deflated_bytes", NULL, 1, false, NULL, NULL },
-    { MEASURE_SIZE, "parameters", "", "parameters", NULL, 1, true, NULL, NULL },
-    { MEASURE_SIZE, "of them non-zero", "", "nonzeros", NULL, 1, true, NULL, NULL },
-    { MEASURE_SIZE, "bits a weight", "", "weight_bits", NULL, 1, false, NULL, NULL },
-    { MEASURE_SIZE, "with scales", "", "stored_bits", NULL, 1, false, NULL, "weight_bits" },
-    { MEASURE_OPERATIONS, "in float32", "MAC", "macs.float32", NULL, 1, false, NULL, NULL },
-    { MEASURE_OPERATIONS, "in int8", "MAC", "macs.int8", NULL, 1, false, NULL, NULL },
-    { MEASURE_OPERATIONS, "elementwise", "", "elementwise", NULL, 1, true, NULL, NULL },
-    { MEASURE_OPERATIONS, "exp, division \xE2\x80\xA6", "", "transcendental", NULL, 1, true, NULL, NULL },
-    { MEASURE_SIZE, "peak memory", "B", "peak_memory", NULL, 1, false, NULL, NULL },
-    { MEASURE_OPERATIONS, "bytes moved, at least", "B", "weight_bytes", "activation_bytes", 1, false, NULL, NULL },
-    { MEASURE_ENERGY, "above idle", "J", "net_j", NULL, 1, false, "measured.net", NULL },
-    { MEASURE_ENERGY, "of 1,000 inferences", "J", "energy_j", NULL, 1000, false, "energy", NULL },
-    { MEASURE_ENERGY, "estimate of Green Algorithms", "J", "green_algorithms_j", NULL, 1, false, "latency", NULL },
-    { MEASURE_ENERGY, "estimate of Green Algorithms", "J", "measured.green_algorithms_j", NULL, 1, false, "latency", NULL },
-    { MEASURE_ENERGY, "estimate by time \xC3\x97 TDP", "J", "time_tdp_j", NULL, 1, false, "latency", NULL },
-    { MEASURE_ENERGY, "estimate by time \xC3\x97 TDP", "J", "measured.time_tdp_j", NULL, 1, false, "latency", NULL },
-    { MEASURE_CARBON, "of 1,000 inferences", "g CO\xE2\x82\x82" "e", "carbon_g", NULL, 1000, false, "energy", NULL },
-    { MEASURE_CARBON, "SCI, an inference", "g CO\xE2\x82\x82" "e", "measured.sci.total_g", NULL, 1, false, "energy", NULL },
+    { .of = MEASURE_TIME, .title = "CPU time, all threads", .unit = "s", .path = "call_cpu_seconds", .pairs = "measured.cpu" },
+    { .of = MEASURE_SIZE, .title = "deflated", .unit = "B", .path = "deflated_bytes" },
+    { .of = MEASURE_SIZE, .title = "parameters", .unit = "", .path = "parameters", .exact = true },
+    { .of = MEASURE_SIZE, .title = "of them non-zero", .unit = "", .path = "nonzeros", .exact = true },
+    { .of = MEASURE_SIZE, .title = "bits a weight", .unit = "", .path = "weight_bits" },
+    { .of = MEASURE_SIZE, .title = "with scales", .unit = "", .path = "stored_bits", .beyond = "weight_bits" },
+    { .of = MEASURE_OPERATIONS, .title = "in float32", .unit = "MAC", .path = "macs.float32" },
+    { .of = MEASURE_OPERATIONS, .title = "in int8", .unit = "MAC", .path = "macs.int8" },
+    { .of = MEASURE_OPERATIONS, .title = "elementwise", .unit = "", .path = "elementwise", .exact = true },
+    { .of = MEASURE_OPERATIONS, .title = "exp, division \xE2\x80\xA6", .unit = "", .path = "transcendental", .exact = true },
+    { .of = MEASURE_SIZE, .title = "peak memory", .unit = "B", .path = "peak_memory" },
+    { .of = MEASURE_OPERATIONS, .title = "bytes moved, at least", .unit = "B", .path = "weight_bytes", .plus = "activation_bytes" },
+    { .of = MEASURE_ENERGY, .title = "above idle", .unit = "J", .path = "net_j", .pairs = "measured.net" },
+    { .of = MEASURE_ENERGY, .title = "of 1,000 inferences", .unit = "J", .path = "energy_j", .times = 1000, .pairs = "energy" },
+    { .of = MEASURE_ENERGY, .title = "estimate of Green Algorithms", .unit = "J", .path = "green_algorithms_j", .pairs = "latency" },
+    { .of = MEASURE_ENERGY, .title = "estimate of Green Algorithms", .unit = "J", .path = "measured.green_algorithms_j", .pairs = "latency" },
+    { .of = MEASURE_ENERGY, .title = BY_TDP, .unit = "J", .path = "time_tdp_j", .pairs = "latency" },
+    { .of = MEASURE_ENERGY, .title = BY_TDP, .unit = "J", .path = "measured.time_tdp_j", .pairs = "latency" },
+    { .of = MEASURE_CARBON, .title = "of 1,000 inferences", .unit = GRAMS, .path = "carbon_g", .times = 1000, .pairs = "energy" },
+    { .of = MEASURE_CARBON, .title = "SCI, an inference", .unit = GRAMS, .path = "measured.sci.total_g", .pairs = "energy" },
 };
 
 static void number_cell(const Range *r, const char *unit, bool exact, StrBuf *b)
@@ -70,7 +74,8 @@ static Range sub_range(const cJSON *network, const SubRow *row)
 {
     Range r = view_range(network, row->path);
     if (row->plus != NULL) r.value += view_number(network, row->plus);
-    return (Range){ r.value * row->factor, r.low * row->factor, r.high * row->factor };
+    double times = row->times > 0 ? row->times : 1;
+    return (Range){ r.value * times, r.low * times, r.high * times };
 }
 
 /* The pairs behind a row's change; NULL where there are none. */

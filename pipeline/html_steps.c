@@ -155,18 +155,45 @@ static int tradeoff_points(const View *v, const Moments *m, const char *path, do
     return count;
 }
 
-/* Labels step aside of one another and of the marks: the nearest free height beside the point. */
-static double free_height(double x, double y, double placed[][2], int count, const double marks[][2], int mark_count, int own, double top,
-                          double bottom)
+/* What stands in a chart already: marks, and the middles of the names beside them. */
+typedef struct Placed {
+    double marks[STEPS_MOST + VIEW_MOST + 2][2], names[STEPS_MOST + VIEW_MOST + 2][2];
+    int mark_count, name_count;
+    double top, bottom;
+} Placed;
+
+/* Names step aside of one another and of the marks: the nearest free height beside mark `own`. */
+static double free_height(const Placed *p, double x, int own)
 {
+    double y = p->marks[own][1];
     for (int attempt = 0; attempt < 16; attempt++) {
         double shift = (double)((attempt + 1) / 2) * 12 * (attempt % 2 != 0 ? 1 : -1), at = y + shift;
-        bool hit = at < top + 6 || at > bottom - 2;
-        for (int i = 0; i < count && !hit; i++) hit = fabs(placed[i][0] - x) < 76 && fabs(placed[i][1] - at) < 11;
-        for (int i = 0; i < mark_count && !hit; i++) hit = i != own && fabs(marks[i][0] - x) < 50 && fabs(marks[i][1] - at) < 10;
+        bool hit = at < p->top + 6 || at > p->bottom - 2;
+        for (int i = 0; i < p->name_count && !hit; i++) hit = fabs(p->names[i][0] - x) < 76 && fabs(p->names[i][1] - at) < 11;
+        for (int i = 0; i < p->mark_count && !hit; i++) hit = i != own && fabs(p->marks[i][0] - x) < 50 && fabs(p->marks[i][1] - at) < 10;
         if (!hit) return at;
     }
     return y;
+}
+
+static void add_mark(Chart *c, const Point *p, Placed *placed)
+{
+    double x = scale_at(&c->x, p->x), y = scale_at(&c->y, p->y), *mark = placed->marks[placed->mark_count++];
+    mark[0] = x;
+    mark[1] = y;
+    if (isfinite(p->low) && isfinite(p->high) && (p->original || p->result))
+        chart_line(c, p->original ? "s-before" : "s-after", x, scale_at(&c->y, p->low), x, scale_at(&c->y, p->high));
+    chart_dot(c, p->original ? "ring" : p->result ? "f-after" : "dot", x, y, p->original || p->result ? 6 : 4, p->name);
+}
+
+static void add_name(Chart *c, const char *name, int own, Placed *placed)
+{
+    double x = placed->marks[own][0], *at = placed->names[placed->name_count];
+    bool right = x > c->right - 70;
+    at[0] = right ? x - 40 : x + 40;
+    at[1] = free_height(placed, at[0], own);
+    placed->name_count++;
+    chart_text(c, right ? "end" : "", right ? x - 9 : x + 9, at[1] + 4, name);
 }
 
 static void tradeoff_chart(const View *v, const Moments *m, const char *title, const char *path, const char *unit, double factor,
@@ -191,25 +218,9 @@ static void tradeoff_chart(const View *v, const Moments *m, const char *title, c
     if (c.y.high > 100 && most <= 100) c.y.high = 100 + 0.02 * (100 - c.y.low);
     chart_axis_x(&c, unit, label);
     chart_axis_y(&c, "%", "accuracy");
-    double placed[STEPS_MOST + VIEW_MOST + 2][2], marks[STEPS_MOST + VIEW_MOST + 2][2];
-    for (int pass = 0; pass < 2; pass++) { /* marks first, names on top */
-        for (int i = 0; i < count; i++) {
-            const Point *p = &points[i];
-            double x = scale_at(&c.x, p->x), y = scale_at(&c.y, p->y);
-            if (pass == 0) {
-                marks[i][0] = x;
-                marks[i][1] = y;
-                if (isfinite(p->low) && isfinite(p->high) && (p->original || p->result))
-                    chart_line(&c, p->original ? "s-before" : "s-after", x, scale_at(&c.y, p->low), x, scale_at(&c.y, p->high));
-                chart_dot(&c, p->original ? "ring" : p->result ? "f-after" : "dot", x, y, p->original || p->result ? 6 : 4, p->name);
-                continue;
-            }
-            bool right = x > c.right - 70;
-            placed[i][0] = right ? x - 40 : x + 40;
-            placed[i][1] = free_height(placed[i][0], y, placed, i, marks, count, i, c.top, c.bottom);
-            chart_text(&c, right ? "end" : "", right ? x - 9 : x + 9, placed[i][1] + 4, p->name);
-        }
-    }
+    Placed placed = { .top = c.top, .bottom = c.bottom };
+    for (int i = 0; i < count; i++) add_mark(&c, &points[i], &placed); /* names on top of all marks */
+    for (int i = 0; i < count; i++) add_name(&c, points[i].name, i, &placed);
     chart_end(&c, "Up and to the left is better. Whiskers of original and result: 95 % interval of accuracy.");
 }
 

@@ -37,8 +37,8 @@ static void count_item(Lint *l, const LintItem *item)
         l->layers++;
         l->integer_layers += fate == FATE_INTEGER;
         l->weight_layers += fate == FATE_WEIGHTS;
-        l->lost += fate == FATE_LOST && !item->ruling.unpacked;
-        l->unpacked += item->ruling.unpacked;
+        l->lost += fate == FATE_LOST;
+        l->unpacked += fate == FATE_UNPACKED;
     } else {
         l->others++;
         l->integer_others += fate == FATE_INTEGER;

@@ -34,12 +34,12 @@ static void print_layers(const Lint *l, bool all, StrBuf *b)
     table_release(&t);
 }
 
-static void print_reasons(const Lint *l, Fate fate, bool layers, bool unpacked, const char *title, StrBuf *b)
+static void print_reasons(const Lint *l, Fate fate, bool layers, const char *title, StrBuf *b)
 {
     bool first = true;
     for (int i = 0; i < l->count; i++) {
         const LintItem *item = &l->items[i];
-        if (item->ruling.fate != fate || item->layer != layers || item->ruling.unpacked != unpacked) continue;
+        if (item->ruling.fate != fate || item->layer != layers) continue;
         if (fate == FATE_FLOAT && item->ruling.reason.len == 0) continue; /* print_untouched */
         if (first) strbuf_printf(b, "%s\n", title);
         first = false;
@@ -92,12 +92,12 @@ void lint_print(const Lint *l, bool all, StrBuf *b)
     if (l->unpacked > 0) strbuf_printf(b, ", %d in float on weights stored as integers", l->unpacked);
     if (l->others > 0) strbuf_printf(b, "; %d of %d other nodes between them", l->integer_others, l->others);
     strbuf_add(b, "\n");
-    print_reasons(l, FATE_LOST, true, false, "quantized, and runs in float", b);
-    print_reasons(l, FATE_WEIGHTS, true, false, "integer weights only", b);
-    print_reasons(l, FATE_LOST, true, true, "weights stored as integers, which become float", b);
-    print_reasons(l, FATE_FLOAT, true, false, "not quantized, and reads what is", b);
+    print_reasons(l, FATE_LOST, true, "quantized, and runs in float", b);
+    print_reasons(l, FATE_WEIGHTS, true, "integer weights only", b);
+    print_reasons(l, FATE_UNPACKED, true, "weights stored as integers, which become float", b);
+    print_reasons(l, FATE_FLOAT, true, "not quantized, and reads what is", b);
     print_untouched(l, b);
-    print_reasons(l, FATE_LOST, false, false, "other nodes in float between quantized ones", b);
+    print_reasons(l, FATE_LOST, false, "other nodes in float between quantized ones", b);
     bool first = true;
     for (int kind = 0; kind < ADVICE_COUNT; kind++) print_advice(l, (AdviceKind)kind, &first, b);
 }
@@ -113,7 +113,9 @@ static cJSON *string_json(Str s)
 
 static cJSON *item_json(const LintItem *item)
 {
-    static const char *const fates[] = { "float", "lost", "weights", "integer" };
+    static const char *const fates[] = {
+        [FATE_FLOAT] = "float", [FATE_LOST] = "lost", [FATE_UNPACKED] = "lost", [FATE_WEIGHTS] = "weights", [FATE_INTEGER] = "integer",
+    };
     cJSON *json = cJSON_CreateObject();
     cJSON_AddItemToObject(json, "name", string_json(item->name));
     cJSON_AddItemToObject(json, "op", string_json(item->type));

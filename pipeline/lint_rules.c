@@ -288,9 +288,8 @@ Status lint_judge(const Sim *s, int node, const RuleSet *rules, Arena *arena, Ru
     if (found && !weights && !lint_integer_op(s, node, rules, &g, out) && touched) judge_group(&g, rules, out);
     if (out->fate == FATE_LOST && bits == 0 && second_is_float(s, node)) out->fate = FATE_FLOAT;
     if (out->fate == FATE_LOST || (out->fate == FATE_FLOAT && bits > 0)) {
-        out->fate = FATE_LOST;
+        out->fate = bits > 0 && g.q_count == 0 ? FATE_UNPACKED : FATE_LOST;
         out->weight_bits = bits;
-        out->unpacked = bits > 0 && g.q_count == 0;
     }
     if (out->weight_bits > 0 && g.why.data == NULL) lint_weights_alone(&g); /* moved on the way, where no kernel looks for them */
     Status status = found && !g.why.failed ? OK : err_no_memory(err, "a group of nodes");

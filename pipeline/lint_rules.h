@@ -7,6 +7,7 @@
 typedef enum Fate {
     FATE_FLOAT,    /* not quantized; what it reads may be */
     FATE_LOST,     /* quantized, and runs in float all the same */
+    FATE_UNPACKED, /* of that, nothing but the weights is quantized: they become float before they are used */
     FATE_WEIGHTS,  /* reads integer weights, computes in float */
     FATE_INTEGER,
 } Fate;
@@ -14,9 +15,8 @@ typedef enum Fate {
 typedef struct Ruling {
     Fate fate;
     int weight_bits;    /* of a layer whose weights are quantized and whose input is not; else 0 */
-    bool unpacked;      /* FATE_LOST, and nothing but the weights is quantized: they become float before they are used */
     const char *kernel; /* "QLinearConv"; "Reshape" for what only moves integers; NULL in float */
-    Str reason;         /* of FATE_LOST and FATE_WEIGHTS, of FATE_FLOAT where an input is quantized, and what to do about it; else empty */
+    Str reason;         /* of FATE_LOST, FATE_UNPACKED and FATE_WEIGHTS, of FATE_FLOAT where an input is quantized, and what to do about it; else empty */
 } Ruling;
 
 typedef struct RuleSet {

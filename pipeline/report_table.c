@@ -100,6 +100,16 @@ static void call_row(TextTable *t, const Report *r, const char *name, double bef
     pairs_cell(t, r, true, before, after);
 }
 
+/* A number of each network with an interval of its own, which the page shows; its change by the pairs. */
+static void interval_row(TextTable *t, const char *name, const Interval *before, const Interval *after, double times, const Ratio *ratio)
+{
+    if (!isfinite(before->median) && !isfinite(after->median)) return;
+    table_cell(t, "%s", name);
+    number_cell(t, "%s", before->median * times);
+    number_cell(t, "%s", after->median * times);
+    ratio_cell(t, ratio, before->median, after->median);
+}
+
 static void accuracy_cell(TextTable *t, const ReportState *s)
 {
     if (isfinite(s->accuracy)) table_cell(t, "%.2f %% [%.2f, %.2f]", 100 * s->accuracy, 100 * s->accuracy_low, 100 * s->accuracy_high);
@@ -132,6 +142,7 @@ static void accuracy_rows(TextTable *t, const Report *r)
 static void fill_table(TextTable *t, const Report *r)
 {
     const ReportState *b = &r->before, *a = &r->after;
+    const Compared *n = a->compared > 0 ? &r->measured.networks[a->compared] : NULL;
     table_init(t, 4, "lrrr");
     table_cell(t, "%s", "");
     table_cell(t, "%s", "before");
@@ -147,21 +158,10 @@ static void fill_table(TextTable *t, const Report *r)
     count_row(t, "  in float32", b->macs.float32, a->macs.float32);
     if (b->macs.int8 > 0 || a->macs.int8 > 0) count_row(t, "  in int8", b->macs.int8, a->macs.int8);
     latency_row(t, r);
-    if (isfinite(b->call_cpu_seconds.median)) {
-        table_cell(t, "%s", "CPU time, ms, all threads");
-        number_cell(t, "%s", b->call_cpu_seconds.median * 1e3);
-        number_cell(t, "%s", a->call_cpu_seconds.median * 1e3);
-        ratio_cell(t, a->compared > 0 ? &r->measured.networks[a->compared].cpu : NULL,
-                   b->call_cpu_seconds.median, a->call_cpu_seconds.median);
-    }
+    interval_row(t, "CPU time, ms, all threads", &b->call_cpu_seconds, &a->call_cpu_seconds, 1e3, n != NULL ? &n->cpu : NULL);
     power_row(t, r);
     call_row(t, r, "energy, J a call", b->energy_j.value, a->energy_j.value);
-    if (isfinite(b->net_j.median)) {
-        table_cell(t, "%s", "  above idle");
-        number_cell(t, "%s", b->net_j.median);
-        number_cell(t, "%s", a->net_j.median);
-        ratio_cell(t, a->compared > 0 ? &r->measured.networks[a->compared].net : NULL, b->net_j.median, a->net_j.median);
-    }
+    interval_row(t, "  above idle", &b->net_j, &a->net_j, 1, n != NULL ? &n->net : NULL);
     call_row(t, r, "carbon, g CO2e a call", b->carbon_g.value, a->carbon_g.value);
     accuracy_rows(t, r);
 }
