@@ -41,13 +41,31 @@ static Status add_view(Builder *b, NodeId id)
     return OK;
 }
 
-/* A Transpose moves nothing: the same elements in another order, which the readers take as it is or have changed. *done: it was one. */
+/* Identity, and Pad by nothing. */
+static bool hands_on(const Builder *b, const Node *n)
+{
+    if (n->domain.len != 0 || n->inputs[0] == 0 || n->output_count != 1) return false;
+    if (str_is(n->type, "Identity")) return true;
+    if (!str_is(n->type, "Pad")) return false;
+    int64_t count = 0;
+    const int64_t *list = node_ints(n, "pads", &count);
+    const Tensor *pads = node_input(n, 1) != 0 ? session_constant(b->session, b->plan, n->inputs[1]) : NULL;
+    if (pads == NULL && (list == NULL || node_input(n, 1) != 0)) return false;
+    if (pads != NULL) count = tensor_count(pads);
+    for (int64_t i = 0; i < count; i++)
+        if ((pads != NULL ? tensor_get_int(pads, i) : list[i]) != 0) return false;
+    return true;
+}
+
+/* A Transpose moves nothing: the same elements in another order, which the readers take as it is or have changed; and so what hands its
+ * operand on as it is. *done: it was one. */
 static Status add_transpose(Builder *b, NodeId id, bool *done)
 {
     Plan *p = b->plan;
     const Node *n = graph_node(b->session->graph, id);
     *done = false;
-    if (b->session->options.plain || n->domain.len != 0 || !str_is(n->type, "Transpose") || n->inputs[0] == 0) return OK;
+    bool moves = n->domain.len == 0 && str_is(n->type, "Transpose") && n->inputs[0] != 0;
+    if (b->session->options.plain || (!moves && !hands_on(b, n))) return OK;
     const TypeInfo *x = &p->types[n->inputs[0]], *y = &p->types[n->outputs[0]];
     int64_t perm[MAX_RANK], count = 0;
     const int64_t *given = node_ints(n, "perm", &count);
@@ -55,7 +73,7 @@ static Status add_transpose(Builder *b, NodeId id, bool *done)
     int rank = x->shape.rank;
     if (!shape_known(&x->shape) || !shape_known(&y->shape) || (given != NULL && count != rank) || p->slot_of[n->inputs[0]] < 0) return OK;
     for (int i = 0; i < rank; i++) {
-        perm[i] = given != NULL ? given[i] : rank - 1 - i;
+        perm[i] = !moves ? i : given != NULL ? given[i] : rank - 1 - i;
         if (perm[i] < 0 || perm[i] >= rank || seen[perm[i]]) return OK;
         seen[perm[i]] = true;
     }
@@ -136,7 +154,8 @@ static bool hoist(Builder *b, ValueId v, int depth)
     if (n == NULL || depth == HOISTS || b->fused[id] || n->capture_count > 0) return false;
     if (n->op == NULL || (n->op->flags & OP_CONTROL) != 0) return false;
     for (int i = 0; i < n->input_count; i++)
-        if (n->inputs[i] != 0 && !hoist(b, n->inputs[i], depth + 1)) return false;
+        if (n->inputs[i] != 0 && !hoist(b, n->inputs[i], depth + 1)) /* it may have been made along with its input */
+            return b->failed == OK && b->plan->slot_of[v] >= 0;
     b->failed = add_node(b, id);
     if (b->failed == OK) b->failed = add_wanted(b, id);
     if (b->failed != OK) return false;
@@ -171,7 +190,7 @@ static void fuse_followers(Builder *b, const Kernel *kernel, KernelSite *site)
         ValueId extra = extra_operand(b, kernel, next, between);
         if (kernel->reshapes ? !shape_known(&made->shape) : !shape_eq(&made->shape, &site->out[0].shape)) return;
         if (extra != 0) {
-            if (kernel->reshapes && !hoist(b, extra, 0)) return;
+            if (!hoist(b, extra, 0)) return;
             const TypeInfo *other = &b->plan->types[extra];
             if (b->plan->slot_of[extra] < 0 || site->input_count == KERNEL_OPERANDS) return; /* made later than this node */
             if (other->type != made->type || (kernel->reshapes ? !shape_known(&other->shape) : !shape_eq(&other->shape, &made->shape)))
@@ -192,7 +211,7 @@ static Status add_kernel(Builder *b, NodeId id, const Kernel *kernel, KernelSite
     Plan *p = b->plan;
     void *state = NULL;
     *done = false;
-    b->fused[id] = kernel->reshapes; /* nothing that comes of it may be hoisted */
+    b->fused[id] = true; /* nothing that comes of it may be hoisted */
     fuse_followers(b, kernel, site);
     b->fused[id] = false;
     Status status = kernel->prepare(site, &state);
@@ -314,9 +333,9 @@ static Status add_node(Builder *b, NodeId id)
     if (done) return OK;
     for (int i = 0; i < n->input_count; i++) TRY(slot_constant(b, n->inputs[i]));
     for (int i = 0; i < n->capture_count; i++) TRY(slot_constant(b, n->captures[i]));
-    if (can_view(b->plan, n)) return add_view(b, id);
     TRY(add_transpose(b, id, &done));
     if (done) return OK;
+    if (can_view(b->plan, n)) return add_view(b, id);
     KernelSite site;
     const Kernel *kernel = NULL;
     while (!s->options.plain && site_init(b, n, &site) && (kernel = kernel_find(&site, kernel)) != NULL) {
