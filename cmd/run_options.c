@@ -95,6 +95,7 @@ Status run_for_command(Call *c, Recipe *recipe, const char *model, Err *err)
     options.footprint = &footprint;
     options.budget = o->budget;
     options.rest = o->rest;
+    options.peaks = true;
     TRY(source_settings(&o->source, &profile, &options.source, err));
     TRY(source_check_named(&options.source, err)); /* before the work */
     TRY(read_goals(c, recipe, err));

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "pipeline/layer_times.h"
+#include "pipeline/peak.h"
 #include "pipeline/version.h"
 
 /* ---- what is counted, and how far apart the outputs are ---- */
@@ -227,7 +228,6 @@ static Status describe(Contest *c, Err *err)
         ComparisonFile *f = &r->files[i];
         r->file_count = i + 1;
         report_state_init(&f->state);
-        f->peak_memory = -1;
         f->bytes_moved = f->intensity = NAN;
         f->path = arena_str(r->arena, str_of(o->paths[i])).data;
         f->name = arena_str(r->arena, str_of(short_name(o, i))).data;
@@ -289,7 +289,9 @@ static Status run(Contest *c, Err *err)
     c->sides = calloc(COMPARE_MOST, sizeof *c->sides);
     if (c->sides == NULL) return err_no_memory(err, "the networks");
     TRY(check_files(o, err));
-    for (int i = 0; i < o->count && !o->no_fork; i++) c->report->files[i].peak_memory = comparison_peak_memory(o->paths[i], o);
+    const PeakSetup setup = { .data = o->data, .threads = o->threads, .plain = o->plain, .int8 = o->int8, .seed = o->measure.seed,
+                              .max_mem = o->max_mem };
+    for (int i = 0; i < o->count && !o->no_fork; i++) c->report->files[i].state.peak_memory = peak_of(o->paths[i], &setup);
     c->threads = c->report->machine.threads = engine_set_threads(o->threads); /* after the forks */
     TRY(sides_open(c, err));
     TRY(check_goals(c, err));

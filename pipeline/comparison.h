@@ -12,7 +12,6 @@ typedef struct ComparisonFile {
     const char *name, *path; /* name: the last part of the path, made different where two are the same */
     ReportState state;     /* sizes, counts, accuracy; fidelity to the first network; medians and sources of what was measured */
     Compared measured;     /* intervals and ratios; its pairs belong to the report's `measured` */
-    int64_t peak_memory;   /* bytes of a process of its own that loads it and runs it once; -1: not told */
     double bytes_moved;    /* of one inference, at least: weights and activations once */
     char inputs[400];      /* how its inputs are not the first one's; empty: they are */
     double intensity;      /* operations a byte: (2 MACs + elementwise) / bytes_moved */
@@ -92,9 +91,5 @@ void comparison_print_markdown(const ComparisonReport *r, StrBuf *b);
 Status comparison_write(const ComparisonReport *r, const char *folder, Err *err);
 /* The goals as JUnit XML, a suite for each network but the first. */
 Status comparison_write_junit(const ComparisonReport *r, const char *path, Err *err);
-
-/* Peak resident memory of a process of its own that loads the network and runs it once on these data; -1 when it cannot be told. Forks:
- * for programs, before they have threads. */
-int64_t comparison_peak_memory(const char *path, const ComparisonOptions *options);
 
 #endif

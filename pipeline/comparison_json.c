@@ -40,7 +40,6 @@ static const Field file_fields[] = {
     F(ComparisonFile, FIELD_TEXT, name, "last part of the path"),
     F(ComparisonFile, FIELD_TEXT, path, "as given"),
     F(ComparisonFile, FIELD_CHARS, inputs, "how what it is given is not what the first one is given; null: it is the same"),
-    F(ComparisonFile, FIELD_INT, peak_memory, "bytes of a process of its own that loads it and runs it once"),
     F(ComparisonFile, FIELD_NUMBER, bytes_moved, "of one inference, at least: weights read once, activations written once"),
     F(ComparisonFile, FIELD_NUMBER, intensity, "operations a byte: (2 MACs + elementwise) / bytes_moved"),
     FI(ComparisonFile, state, report_state_fields),

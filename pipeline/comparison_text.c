@@ -76,7 +76,7 @@ static int64_t macs_int8(const ComparisonFile *f) { return f->state.macs.int8; }
 static int64_t elementwise(const ComparisonFile *f) { return f->state.elementwise; }
 static int64_t transcendental(const ComparisonFile *f) { return f->state.transcendental; }
 static int64_t moved(const ComparisonFile *f) { return isfinite(f->bytes_moved) ? (int64_t)f->bytes_moved : -1; }
-static int64_t memory(const ComparisonFile *f) { return f->peak_memory; }
+static int64_t memory(const ComparisonFile *f) { return f->state.peak_memory; }
 
 static void number_row(TextTable *t, const ComparisonReport *r, const char *name, double (*of)(const ComparisonFile *f))
 {

@@ -41,6 +41,7 @@ typedef struct ReportState {
     char counted_at[96]; /* what was taken for dimensions that the file leaves open; empty: it leaves none */
     ReportMacs macs;
     int64_t elementwise, transcendental, weight_bytes, activation_bytes;
+    int64_t peak_memory;          /* bytes of a process of its own that loads it and runs it once; -1: not told */
     char uncounted[256];
     Interval latency_ms, call_cpu_seconds, net_j; /* of one inference; net: above the idle machine */
     int64_t latency_runs;

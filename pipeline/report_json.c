@@ -53,6 +53,7 @@ const Field report_state_fields[] = {
     F(ReportState, FIELD_INT, transcendental, "exp, log, division ... of one inference"),
     F(ReportState, FIELD_INT, weight_bytes, "weights read once per inference"),
     F(ReportState, FIELD_INT, activation_bytes, "activations written once per inference"),
+    F(ReportState, FIELD_INT, peak_memory, "bytes of a process of its own that loads it and runs it once; null for steps"),
     F(ReportState, FIELD_CHARS, counted_at, "what the counts take for dimensions that the file leaves open"),
     F(ReportState, FIELD_INT, undecided, "If nodes whose branch depends on the data: the larger one is counted"),
     F(ReportState, FIELD_CHARS, uncounted, "ops that the counts leave out"),

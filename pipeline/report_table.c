@@ -29,6 +29,19 @@ static void count_row(TextTable *t, const char *name, int64_t before, int64_t af
     percent_change(t, (double)before, after >= 0 ? (double)after : NAN);
 }
 
+static void bytes_row(TextTable *t, const char *name, int64_t before, int64_t after)
+{
+    const int64_t both[] = { before, after };
+    if (before < 0 && after < 0) return;
+    table_cell(t, "%s", name);
+    for (int i = 0; i < 2; i++) {
+        char text[32] = "n/a";
+        if (both[i] >= 0) text_bytes((double)both[i], text);
+        table_cell(t, "%s", text);
+    }
+    percent_change(t, (double)before, after >= 0 ? (double)after : NAN);
+}
+
 static void number_cell(TextTable *t, const char *format, double value)
 {
     char text[64];
@@ -163,6 +176,7 @@ static void fill_table(TextTable *t, const Report *r)
     call_row(t, r, "energy, J a call", b->energy_j.value, a->energy_j.value);
     interval_row(t, "  above idle", &b->net_j, &a->net_j, 1, n != NULL ? &n->net : NULL);
     call_row(t, r, "carbon, g CO2e a call", b->carbon_g.value, a->carbon_g.value);
+    bytes_row(t, "peak memory", b->peak_memory, a->peak_memory);
     accuracy_rows(t, r);
 }
 

@@ -3,6 +3,7 @@
 #define PARE_PIPELINE_RUN_H
 
 #include "greenness/account.h"
+#include "pipeline/peak.h"
 #include "pipeline/runner.h"
 #include "pipeline/stage.h"
 #include "pipeline/state.h"
@@ -19,6 +20,7 @@ typedef struct Run {
     int pass_count;
     bool measuring;   /* latency, energy, accuracy, deflated size */
     bool each_step;
+    PeakAside peaks;
     Account account;  /* of what the passes use */
     char cost_source[16]; /* id of its source, when it is closed */
     bool predicted;   /* a prediction was logged for the task under way */

@@ -220,6 +220,7 @@ static Status measure_result(Run *run, Err *err)
     TRY(state_sizes(after, &run->result, &run->gauge, run->measuring, run->report->arena, err));
     if (!run->measuring) return OK;
     TRY(state_evaluate(after, &run->result, &run->source, &run->gauge, run->report->arena, err));
+    after->peak_memory = peak_aside_ask(&run->peaks, run->options->output);
     TRY(time_all(run, true, err));
     if (!run->options->want_report) return OK;
     TRY(layer_times(&run->report->before, &run->source, &run->gauge, run->gauge.inputs, 1, run->report->arena, err));
@@ -252,10 +253,21 @@ static Status judge(Run *run, Err *err)
     return status;
 }
 
+static void open_peaks(Run *run)
+{
+    const RunOptions *o = run->options;
+    const Recipe *r = run->recipe;
+    const PeakSetup setup = { .sections = { r->evaluation, r->calibration }, .folder = r->folder, .threads = o->threads, .plain = o->plain,
+                              .int8 = o->int8, .seed = o->has_seed ? o->seed : r->has_seed ? r->seed : 0, .max_mem = o->max_mem };
+    if (o->peaks && !o->no_measure && !o->dry_run) peak_aside_open(&run->peaks, &setup);
+}
+
 static Status run_all(Run *run, Err *err)
 {
     int chosen;
+    open_peaks(run); /* before there are threads */
     TRY(run_prepare(run, err));
+    if (run->measuring) run->report->before.peak_memory = peak_aside_ask(&run->peaks, run->options->model);
     TRY(cost_open(run, err));
     TRY(run_passes(run, err));
     cost_close(run);
@@ -281,6 +293,7 @@ Status run_recipe(const Recipe *r, const RunOptions *options, Report **out, Err 
     if (run.report == NULL) return err_no_memory(err, "the report");
     Status status = run_all(&run, err);
     cost_close(&run);
+    peak_aside_close(&run.peaks);
     for (int i = 1; run.graphs != NULL && i <= run.pass_count; i++) graph_free(run.graphs[i]);
     for (int i = 0; run.models != NULL && i <= run.pass_count; i++) model_release(&run.models[i]);
     free(run.graphs);

@@ -23,6 +23,7 @@ typedef struct RunOptions {
     uint64_t max_mem;    /* 0: no limit */
     const char *cache_dir;
     SourceSettings source;   /* where energy is read */
+    bool peaks;              /* peak memory of the network as loaded and of the result: forks, so not for a library */
     double rest;             /* as in CompareOptions */
     double budget;           /* seconds for measuring; 0: 2, or 10 where energy can be measured */
     const Footprint *footprint; /* NULL: the world, PUE 1, nothing embodied */

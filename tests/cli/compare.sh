@@ -70,6 +70,9 @@ END
 q run recipe.json before.onnx -o after.onnx --sysroot=fs --budget=0.3 --threads=1 --report=run --junit=run.xml
 cat run.xml | sed -E 's/time="[0-9.]+"/time="N"/'
 grep -E '"(id|verdict|measure|provenance|network)":' run/report.json | tr -d '\t' | sort -u | grep -v verdict
+grep -cE '^\| peak memory +\| +[0-9.]+ MB +\| +[0-9.]+ MB' run/report.md
+grep -cE '"peak_memory":	[1-9]' run/report.json # of both networks and of the run
+grep -c '>peak memory<' run/report.html
 grep -cE '^- cost of compressing: (not known to be saved again|saved again)' run/report.md
 q run recipe.json before.onnx -o after.onnx --sysroot=fs --budget=0.3 --junit=nowhere/run.xml
 # what energy is to be read from is looked at before the first pass: nothing is written

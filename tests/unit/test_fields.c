@@ -122,7 +122,7 @@ static void test_comparison_follows_its_schema(void **state)
     assert_ok(compare_files(&o, &report, &err), &err);
     assert_int_equal(report->file_count, 2);
     assert_int_equal(report->goal_count, 1);
-    assert_int_equal(report->files[1].peak_memory, -1);
+    assert_int_equal(report->files[1].state.peak_memory, -1);
     cJSON *json = comparison_json(report), *schema = comparison_schema();
     assert_follows(json, schema, "the document");
     cJSON_Delete(json);
