@@ -32,6 +32,8 @@ static Status show(Call *c, const ComparisonReport *report, Err *err)
     const MeasureCommand *o = c->options;
     if (o->report != NULL) TRY(comparison_write(report, o->report, err));
     if (o->junit != NULL) TRY(comparison_write_junit(report, o->junit, err));
+    if (o->emissions != NULL) TRY(export_emissions_of(report, o->emissions, err));
+    if (o->boamps != NULL) TRY(export_boamps_of(report, o->boamps, err));
     if (o->history != NULL) TRY(append_history(report, o->history, err));
     if (o->json) return cli_print_json(comparison_json(report), &c->out, err);
     if (!o->common.quiet) comparison_print(report, &c->out);
@@ -43,12 +45,16 @@ static Status check_places(const Call *c, Places *places, Err *err)
 {
     const MeasureCommand *o = c->options;
     TRY(places_add_report(places, o->report, c->arena, err));
+    TRY(places_add(places, "emissions", o->emissions, err));
+    TRY(places_add(places, "boamps", o->boamps, err));
     TRY(places_add(places, "junit", o->junit, err));
     TRY(places_add(places, "history", o->history, err));
     for (int i = 0; i < c->arg_count; i++) TRY(places_apart(places, "the network", c->args[i], err));
     TRY(places_apart(places, "the data", o->data, err));
     TRY(source_apart(&o->source, places, err));
     if (o->report != NULL) TRY(report_check_folder(o->report, err));
+    if (o->emissions != NULL) TRY(export_emissions_check(o->emissions, err));
+    if (o->boamps != NULL) TRY(export_check("boamps", o->boamps, err));
     if (o->junit != NULL) TRY(export_check("junit", o->junit, err));
     return o->history != NULL ? export_check("history", o->history, err) : OK;
 }

@@ -8,7 +8,7 @@
 
 typedef struct MeasureCommand {
     CommonOptions common;
-    const char *data, *report, *junit, *history;
+    const char *data, *report, *junit, *history, *emissions, *boamps;
     bool json, plain;
     int int8;
     int64_t batch, seed;
@@ -36,6 +36,10 @@ typedef struct MeasureCommand {
       .help = "folder to write report.json, report.html and report.md into" }, \
     MEASURE_TEXT("history", history, \
                  "file of one line a network to append to, for 'pare history'; of the first one only where it is alone"), \
+    { .name = "emissions", .type = OPT_STRING, .field = offsetof(MeasureCommand, emissions), .unit = "file", \
+      .help = "file to append a row for 1,000 inferences of each network to, as CodeCarbon's emissions.csv" }, \
+    { .name = "boamps", .type = OPT_STRING, .field = offsetof(MeasureCommand, boamps), .unit = "file", \
+      .help = "file to write 1,000 inferences of the last network into, as BoAmps JSON" }, \
     MEASURE_TEXT("grid", footprint.grid, "electricity that carbon is taken with: a country, or grams a kWh (default: world)"), \
     MEASURE_TEXT("grids", footprint.grids, "grids to stand beside it in the report, parted by commas"), \
     MEASURE_TEXT("pue", footprint.pue, "watts that the data centre draws for each watt of computing (default 1)"), \

@@ -103,3 +103,14 @@ done
 # rests need a temperature, and it is said where there is none
 "$PARE" compare before.onnx before.onnx --sysroot=fs --budget=0.5 --rest=1 | grep -c 'no temperature can be read'
 "$PARE" run bare.json before.onnx -o after.onnx --sysroot=fs --budget=0.3 --rest=1 | grep -c 'no temperature can be read'
+# the forms of other tools, as of a run: a row for a thousand inferences of each network, a report of the last
+q compare before.onnx "$DATA/image.onnx" --sysroot=fs --budget=0.3 --threads=1 --emissions=rows.csv --boamps=last.json
+q measure before.onnx --sysroot=fs --budget=0.3 --threads=1 --batch=2 --emissions=rows.csv --boamps=one.json --grid=France
+cut -d, -f2,16,17 rows.csv
+awk -F, 'NR > 1 { print ($5 > 0 && $6 > 0 && $14 > 0) ? "figures" : "none" }' rows.csv
+awk -F, 'NR > 1 { print $4 }' rows.csv | sort | uniq -c | sed 's/^ *//' | cut -c1-12
+grep -hoE '"(nbRequest|quality|taskDescription)":.*' last.json one.json | cut -c1-60
+q measure before.onnx --sysroot=fs --emissions=before.onnx
+q measure before.onnx --sysroot=fs --boamps=no/such.json
+echo 'a,b' >foreign.csv
+q measure before.onnx --sysroot=fs --emissions=foreign.csv
