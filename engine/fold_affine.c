@@ -63,14 +63,27 @@ static const char *linear_open(const Graph *g, NodeId id, Linear *l)
     return NULL;
 }
 
-static int64_t linear_channel(const Linear *l, const Tensor *w, int64_t element)
+static int64_t kernel_size(const Tensor *w)
 {
     int64_t inner = 1;
     for (int i = 2; i < w->shape.rank; i++) inner *= w->shape.dims[i];
+    return inner;
+}
+
+static int64_t linear_channel(const Linear *l, const Tensor *w, int64_t element)
+{
+    int64_t inner = kernel_size(w);
     if (l->gemm || l->matmul) return l->rows ? element / w->shape.dims[1] : element % w->shape.dims[1];
     if (!l->transposed) return element / (inner * w->shape.dims[1]);
     int64_t per_group = w->shape.dims[0] / l->groups, in = element / (inner * w->shape.dims[1]);
     return in / per_group * w->shape.dims[1] + element / inner % w->shape.dims[1];
+}
+
+/* Elements in a row that are of one channel. */
+static int64_t linear_run(const Linear *l, const Tensor *w)
+{
+    if (l->gemm || l->matmul) return l->rows ? w->shape.dims[1] : 1;
+    return kernel_size(w) * (l->transposed ? 1 : w->shape.dims[1]);
 }
 
 /* Contents of a constant that the caller may write: the value's own when nothing else reads it, else a copy under a new value. */
@@ -92,8 +105,15 @@ static Status linear_scale(Fold *f, const Linear *l, const double *scale, Err *e
 {
     Tensor *w;
     TRY(own_constant(f, l->node, 1, &w, err));
-    int64_t count = tensor_count(w);
-    for (int64_t i = 0; i < count; i++) tensor_set(w, i, tensor_get(w, i) * scale[linear_channel(l, w, i)]);
+    int64_t count = tensor_count(w), run = linear_run(l, w);
+    float *x = w->type == DT_FLOAT ? (float *)(void *)w->data : NULL;
+    for (int64_t i = 0; i < count; i += run) {
+        double by = scale[linear_channel(l, w, i)];
+        for (int64_t k = i; k < i + run; k++) {
+            if (x != NULL) x[k] = (float)((double)x[k] * by);
+            else tensor_set(w, k, tensor_get(w, k) * by);
+        }
+    }
     return OK;
 }
 
