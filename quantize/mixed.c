@@ -105,14 +105,23 @@ static NodeId node_of(const Mixed *m, int layer)
 
 /* ---- sensitivities ---- */
 
-static Status measure_layer(Mixed *m, int layer, Err *err)
+/* Layers [from, from + count) of the order, each alone in integers. */
+static Status measure_layers(Mixed *m, int from, int count, Err *err)
 {
-    Graph *g;
-    for (int i = 0; i < m->count; i++) m->keep[node_of(m, m->layers[i])] = m->layers[i] != layer;
-    TRY(make_candidate(m->s, m->keep, &g, err));
-    Status status = trial_error(m->s->trial, g, &m->error[layer], err);
-    graph_free(g);
-    m->bytes[layer] = 3.0 * (double)form_weights(&m->s->plan.layers[layer].form);
+    Graph *alone[TRIAL_TOGETHER] = { NULL };
+    Judgement found[TRIAL_TOGETHER];
+    Status status = OK;
+    for (int k = 0; k < count && status == OK; k++) {
+        for (int i = 0; i < m->count; i++) m->keep[node_of(m, m->layers[i])] = i != from + k;
+        status = make_candidate(m->s, m->keep, &alone[k], err);
+    }
+    if (status == OK) status = trial_judge(m->s->trial, alone, count, INFINITY, found, err);
+    for (int k = 0; k < count; k++) {
+        int layer = m->layers[from + k];
+        m->error[layer] = status == OK ? found[k].error : 0.0;
+        m->bytes[layer] = 3.0 * (double)form_weights(&m->s->plan.layers[layer].form);
+        graph_free(alone[k]);
+    }
     return status;
 }
 
@@ -132,11 +141,8 @@ static void sort_layers(Mixed *m, bool by_byte)
 
 static Status measure(Mixed *m, Err *err)
 {
-    Log *log = m->s->c->log;
-    for (int i = 0; i < m->count; i++) {
-        if (log != NULL && log_interrupted(log)) return err_set(err, ERR_INTERRUPTED, "interrupted");
-        TRY(measure_layer(m, m->layers[i], err));
-    }
+    int together = trial_together(m->s->trial);
+    for (int i = 0; i < m->count; i += together) TRY(measure_layers(m, i, m->count - i < together ? m->count - i : together, err));
     return OK;
 }
 

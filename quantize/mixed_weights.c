@@ -124,17 +124,22 @@ static Status make_candidate(Mix *m, int only, Graph **out, Err *err)
 static Status measure_unit(Mix *m, int unit, Err *err)
 {
     Unit *u = &m->units[unit];
-    for (u->level = u->start; u->level < FLOAT_LEVEL; u->level++) {
-        Graph *g;
-        TRY(make_candidate(m, unit, &g, err));
-        u->bytes[u->level] = file_size(g);
-        Status status = trial_error(m->trial, g, &u->error[u->level], err);
-        graph_free(g);
-        TRY(status);
+    Graph *g[FLOAT_LEVEL] = { NULL };
+    Judgement found[FLOAT_LEVEL];
+    Status status = OK;
+    for (u->level = u->start; u->level < FLOAT_LEVEL && status == OK; u->level++) {
+        status = make_candidate(m, unit, &g[u->level], err);
+        if (status == OK) u->bytes[u->level] = file_size(g[u->level]);
     }
+    if (status == OK) status = trial_judge(m->trial, g + u->start, FLOAT_LEVEL - u->start, INFINITY, found + u->start, err);
+    for (int level = u->start; level < FLOAT_LEVEL; level++) {
+        if (status == OK) u->error[level] = found[level].error;
+        graph_free(g[level]);
+    }
+    u->level = FLOAT_LEVEL;
     u->bytes[FLOAT_LEVEL] = file_size(m->w->c->graph);
     u->error[FLOAT_LEVEL] = 0.0;
-    return OK;
+    return status;
 }
 
 /* ---- the path ---- */
