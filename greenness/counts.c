@@ -10,6 +10,7 @@
 
 #include "base/bytes.h"
 #include "greenness/branches.h"
+#include "greenness/operands.h"
 #include "greenness/parameters.h"
 
 const char counts_convention[] =
@@ -135,6 +136,28 @@ typedef struct Known {
     TypeInfo *scratch;  /* as long as the widest node has inputs and outputs */
 } Known;
 
+/* Of a node's products those with a weight that is not zero: every weight of a layer takes part in equally many. Where both factors come
+ * from the inputs, or nothing is known of the weights, all. */
+static int64_t nonzero_macs(const Node *n, const Density *values, int64_t macs)
+{
+    const Operands *o = operands_of(n);
+    int inputs[4], count = 0;
+    Density all = { 0, 0 };
+    if (n->op != NULL && n->op->weight_input >= 0) {
+        inputs[count++] = n->op->weight_input;
+        if (n->op->recurrent_input > 0) inputs[count++] = n->op->recurrent_input;
+    } else {
+        for (int i = 0; o != NULL && i < o->quantized_count; i++) inputs[count++] = o->quantized[i].data;
+    }
+    for (int i = 0; i < count; i++) {
+        const Density *d = &values[node_input(n, inputs[i])];
+        add_saturated(&all.count, d->count);
+        add_saturated(&all.nonzeros, d->nonzeros);
+    }
+    if (all.count == 0) return macs;
+    return (int64_t)((__int128)macs * all.nonzeros / all.count);
+}
+
 static void count_node(const Graph *g, const Known *known, NodeId id, Counts *c)
 {
     const TypeInfo *types = known->types;
@@ -153,6 +176,8 @@ static void count_node(const Graph *g, const Known *known, NodeId id, Counts *c)
         if (cost.integer > 0 && cost.integer == cost.all.macs) row.mac_type = DT_INT8;
         add_saturated(&c->macs_int8, cost.integer);
         add_saturated(&c->macs_float, cost.all.macs - cost.integer);
+        row.macs_nonzero = nonzero_macs(n, p->values, row.cost.macs);
+        add_saturated(&c->macs_nonzero, row.macs_nonzero);
         add_saturated(&c->elementwise, row.cost.elementwise);
         add_saturated(&c->transcendental, row.cost.transcendental);
         add_saturated(&c->activation_bytes, kept_bytes(types, n, known->requantized));

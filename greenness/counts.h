@@ -10,6 +10,7 @@ typedef struct LayerCount {
     Shape output;
     int64_t parameters;  /* elements of the node's constant float or quantized operands, each constant counted at its first reader */
     OpCost cost;
+    int64_t macs_nonzero; /* products with a weight that is not zero; of two activations all */
     DType mac_type;      /* type the products are taken in: float32, or int8 for operators of integers and for a layer behind
                           * DequantizeLinear; weights of 4 bits in blocks are multiplied in float32 (greenness/operands.h) */
 } LayerCount;
@@ -21,6 +22,7 @@ typedef struct Counts {
     int64_t parameter_bits;         /* sum of element bits: parameter_bits / parameters is the mean weight width */
     int64_t scale_bits;             /* of their scales and zero points, which are stored beside them */
     int64_t macs_float, macs_int8;  /* at batch `batch` */
+    int64_t macs_nonzero;           /* of both, those with a weight that is not zero: what a kernel that skips zeros would take */
     int64_t elementwise, transcendental;
     int64_t weight_bytes, activation_bytes; /* read once / written once per inference */
     LayerCount *layers;             /* every node with a cost or parameters, topological order */

@@ -134,8 +134,10 @@ static void count_input(const Frame *frame, const Node *n, int input, Parameters
     int64_t count = use != NULL ? use->packed.rows * use->packed.width : tensor_count(t);
     p->count += count;
     p->bits += count * (use != NULL ? use->packed.bits : dtype_bits(t->type));
-    p->nonzeros += use != NULL ? packed_nonzeros(&use->packed, t, zero) : count_nonzeros(n, t, zero);
+    int64_t nonzeros = use != NULL ? packed_nonzeros(&use->packed, t, zero) : count_nonzeros(n, t, zero);
+    p->nonzeros += nonzeros;
     *at_node += count;
+    if (home->parent == NULL) p->values[v] = (Density){ count, nonzeros };
 }
 
 /* Notes which constants the nodes of this graph read as packed bytes, also through nodes that only move elements. A product says exactly
@@ -213,6 +215,18 @@ static bool node_is_constant(const Graph *g, const Node *n, const bool *constant
     return present > 0 || (n->output_count > 0 && n->outputs[0] != 0 && g->values[n->outputs[0]].tensor != NULL);
 }
 
+/* What a node with constant inputs hands on has as many zeros as what it read, where it only moves or dequantizes all of it. */
+static void pass_on(const Graph *g, const Node *n, Parameters *p)
+{
+    ValueId from = node_input(n, 0), to = node_output(n, 0);
+    bool number = str_is(n->type, "DequantizeLinear") || str_is(n->type, "Cast"), moves = n->op != NULL && (n->op->flags & OP_SHAPE_ONLY) != 0;
+    int64_t before, after;
+    if (from == 0 || to == 0 || p->values[to].count > 0 || !(number || moves)) return;
+    bool known = shape_count(&g->values[from].shape, &before) && shape_count(&g->values[to].shape, &after);
+    if (!number && !(known && before == after)) return; /* a part of it, or more */
+    p->values[to] = p->values[from];
+}
+
 /* Moves what nodes with constant inputs hold (a DequantizeLinear, a Reshape of weights) on to the node that uses their result. */
 static void move_to_users(const Graph *g, Parameters *p, NodeId *first_reader)
 {
@@ -235,9 +249,10 @@ Status parameters_count(const Graph *g, Parameters *out, Err *err)
     *out = (Parameters){ 0 };
     out->at_node = alloc_zeroed((size_t)g->node_count + 1, sizeof *out->at_node);
     out->constant_value = alloc_zeroed((size_t)g->value_count + 1, sizeof *out->constant_value);
+    out->values = alloc_zeroed((size_t)g->value_count + 1, sizeof *out->values);
     NodeId *first_reader = alloc_zeroed((size_t)g->value_count + 1, sizeof *first_reader);
     Status status = OK;
-    if (out->at_node == NULL || out->constant_value == NULL || first_reader == NULL) {
+    if (out->at_node == NULL || out->values == NULL || out->constant_value == NULL || first_reader == NULL) {
         status = err_no_memory(err, "the parameter count");
         goto out;
     }
@@ -246,6 +261,7 @@ Status parameters_count(const Graph *g, Parameters *out, Err *err)
     for (uint32_t k = 0; k < g->order_count; k++) {
         const Node *n = &g->nodes[g->order[k]];
         if (!node_is_constant(g, n, out->constant_value)) continue;
+        pass_on(g, n, out);
         for (int i = 0; i < n->output_count; i++) out->constant_value[n->outputs[i]] = true;
     }
     out->constant_value[0] = false;
@@ -259,6 +275,7 @@ out:
 void parameters_release(Parameters *p)
 {
     free(p->at_node);
+    free(p->values);
     free(p->constant_value);
     *p = (Parameters){ 0 };
 }

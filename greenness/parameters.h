@@ -9,12 +9,18 @@
 
 #include "graph/graph.h"
 
+/* Elements of a value, and those of them that are not zero. */
+typedef struct Density {
+    int64_t count, nonzeros; /* count 0: not known, or no parameters */
+} Density;
+
 typedef struct Parameters {
     int64_t count, nonzeros; /* a quantized element is zero where it equals its zero point */
     int64_t bits;            /* sum of element widths */
     int64_t scale_bits;      /* of the constant scales and zero points of quantized ones, beside them */
     int64_t constant_bytes;  /* of every constant that a node reads, scales and shapes included, each once */
     int64_t *at_node;        /* [0..node_count] of the main graph: parameters of each node; malloc'ed */
+    Density *values;         /* [0..value_count] of the main graph: of weights, also behind DequantizeLinear, Transpose ...; malloc'ed */
     bool *constant_value;    /* [0..value_count] of the main graph: the value does not depend on the inputs; malloc'ed */
 } Parameters;
 

@@ -71,6 +71,7 @@ static int64_t deflated(const ComparisonFile *f) { return f->state.deflated_byte
 static int64_t parameters(const ComparisonFile *f) { return f->state.parameters; }
 static int64_t nonzeros(const ComparisonFile *f) { return f->state.nonzeros; }
 static int64_t macs(const ComparisonFile *f) { return f->state.macs.total; }
+static int64_t macs_nonzero(const ComparisonFile *f) { return f->state.macs.nonzero; }
 static int64_t macs_float(const ComparisonFile *f) { return f->state.macs.float32; }
 static int64_t macs_int8(const ComparisonFile *f) { return f->state.macs.int8; }
 static int64_t elementwise(const ComparisonFile *f) { return f->state.elementwise; }
@@ -197,6 +198,7 @@ static void fill(TextTable *t, const ComparisonReport *r)
     for (int i = 0; i < r->file_count; i++) scales = scales || r->files[i].state.stored_bits > r->files[i].state.weight_bits;
     if (scales) number_row(t, r, "  with scales", stored_bits);
     count_row(t, r, "MACs", macs, false);
+    count_row(t, r, "  of non-zero weights", macs_nonzero, false);
     count_row(t, r, "  in float32", macs_float, false);
     if (int8) count_row(t, r, "  in int8", macs_int8, false);
     count_row(t, r, "elementwise", elementwise, false);

@@ -28,6 +28,7 @@ static const SubRow sub_rows[] = {
     { .of = MEASURE_SIZE, .title = "of them non-zero", .unit = "", .path = "nonzeros", .exact = true },
     { .of = MEASURE_SIZE, .title = "bits a weight", .unit = "", .path = "weight_bits" },
     { .of = MEASURE_SIZE, .title = "with scales", .unit = "", .path = "stored_bits", .beyond = "weight_bits" },
+    { .of = MEASURE_OPERATIONS, .title = "of non-zero weights", .unit = "MAC", .path = "macs.nonzero" },
     { .of = MEASURE_OPERATIONS, .title = "in float32", .unit = "MAC", .path = "macs.float32" },
     { .of = MEASURE_OPERATIONS, .title = "in int8", .unit = "MAC", .path = "macs.int8" },
     { .of = MEASURE_OPERATIONS, .title = "elementwise", .unit = "", .path = "elementwise", .exact = true },

@@ -115,6 +115,7 @@ void inspection_print(const Inspection *i, bool all, StrBuf *b)
         strbuf_printf(b, ", with scales and zero points %.4g", (double)(c->parameter_bits + c->scale_bits) / (double)c->parameters);
     if (c->parameters > 0) strbuf_add(b, "\n");
     print_total("MACs", c->macs_float + c->macs_int8, "", b);
+    print_total("  non-zero", c->macs_nonzero, " with a weight that is not zero", b);
     print_total("  float32", c->macs_float, "", b);
     print_total("  int8", c->macs_int8, "", b);
     print_total("elementwise ops", c->elementwise, "", b);
@@ -183,6 +184,7 @@ static cJSON *layers_json(const Graph *g, const Counts *c)
         cJSON_AddItemToObject(item, "output", shape_json(g, &l->output));
         cJSON_AddNumberToObject(item, "parameters", (double)l->parameters);
         cJSON_AddNumberToObject(item, "macs", (double)l->cost.macs);
+        cJSON_AddNumberToObject(item, "macs_nonzero", (double)l->macs_nonzero);
         cJSON_AddStringToObject(item, "mac_type", dtype_name(l->mac_type));
         cJSON_AddNumberToObject(item, "elementwise", (double)l->cost.elementwise);
         cJSON_AddNumberToObject(item, "transcendental", (double)l->cost.transcendental);
@@ -217,6 +219,7 @@ cJSON *inspection_json(const Inspection *i)
                             c->parameters > 0 ? (double)(c->parameter_bits + c->scale_bits) / (double)c->parameters : 0);
     cJSON *macs = cJSON_AddObjectToObject(json, "macs");
     cJSON_AddNumberToObject(macs, "total", (double)(c->macs_float + c->macs_int8));
+    cJSON_AddNumberToObject(macs, "nonzero", (double)c->macs_nonzero);
     cJSON_AddNumberToObject(macs, "float32", (double)c->macs_float);
     cJSON_AddNumberToObject(macs, "int8", (double)c->macs_int8);
     cJSON_AddNumberToObject(json, "elementwise", (double)c->elementwise);

@@ -19,7 +19,7 @@ void report_state_init(ReportState *s)
     static const Sourced none = { .value = NAN };
     *s = (ReportState){
         .file_bytes = -1, .deflated_bytes = -1, .parameters = -1, .nonzeros = -1, .weight_bits = NAN,
-        .stored_bits = NAN, .macs = { -1, -1, -1 },
+        .stored_bits = NAN, .macs = { -1, -1, -1, -1 },
         .elementwise = -1, .transcendental = -1, .peak_memory = -1, .weight_bytes = -1, .activation_bytes = -1, .latency_ms = { NAN, NAN, NAN },
         .call_cpu_seconds = { NAN, NAN, NAN }, .net_j = { NAN, NAN, NAN },
         .latency_runs = -1, .energy_j = none, .power_w = none, .carbon_g = none, .green_algorithms_j = none, .time_tdp_j = none,
@@ -98,7 +98,7 @@ void report_state_counts(ReportState *s, const Counts *c)
     s->parameters = c->parameters;
     s->nonzeros = c->nonzeros;
     s->weight_bits = c->parameters > 0 ? (double)c->parameter_bits / (double)c->parameters : NAN;
-    s->macs = (ReportMacs){ c->macs_float + c->macs_int8, c->macs_float, c->macs_int8 };
+    s->macs = (ReportMacs){ c->macs_float + c->macs_int8, c->macs_nonzero, c->macs_float, c->macs_int8 };
     s->elementwise = c->elementwise;
     s->transcendental = c->transcendental;
     s->weight_bytes = c->weight_bytes;

@@ -15,7 +15,7 @@
 #include <cjson/cJSON.h>
 
 typedef struct ReportMacs {
-    int64_t total, float32, int8;
+    int64_t total, nonzero, float32, int8;
 } ReportMacs;
 
 typedef struct ReportFidelity {

@@ -17,6 +17,7 @@ const Field report_sourced_fields[] = {
 };
 static const Field macs_fields[] = {
     F(ReportMacs, FIELD_INT, total, "all multiply-accumulates of one inference at batch 1"),
+    F(ReportMacs, FIELD_INT, nonzero, "those with a weight that is not zero: what a kernel that skips zeros would take"),
     F(ReportMacs, FIELD_INT, float32, "taken in float32"),
     F(ReportMacs, FIELD_INT, int8, "taken in int8"),
     FIELD_END,

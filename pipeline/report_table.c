@@ -168,6 +168,7 @@ static void fill_table(TextTable *t, const Report *r)
     number_row(t, "bits a weight", b->weight_bits, a->weight_bits);
     if (b->stored_bits > b->weight_bits || a->stored_bits > a->weight_bits) number_row(t, "  with scales", b->stored_bits, a->stored_bits);
     count_row(t, "MACs", b->macs.total, a->macs.total);
+    count_row(t, "  of non-zero weights", b->macs.nonzero, a->macs.nonzero);
     count_row(t, "  in float32", b->macs.float32, a->macs.float32);
     if (b->macs.int8 > 0 || a->macs.int8 > 0) count_row(t, "  in int8", b->macs.int8, a->macs.int8);
     latency_row(t, r);

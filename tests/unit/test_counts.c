@@ -99,6 +99,8 @@ static void test_conv(void **state)
     assert_int_equal(c.nonzeros, 151);
     assert_int_equal(c.parameter_bits, 152 * 32);
     assert_int_equal(c.macs_float, 8 * 36 * 18);
+    assert_int_equal(c.macs_nonzero, 8 * 36 * 18 / 144 * 143); /* one of 144 weights is zero; the bias takes no part */
+    assert_int_equal(c.layers[0].macs_nonzero, c.macs_nonzero);
     assert_int_equal(c.macs_int8, 0);
     assert_int_equal(c.weight_bytes, 152 * 4);
     assert_int_equal(c.activation_bytes, 8 * 36 * 4);
@@ -143,6 +145,7 @@ static void test_quantized_layer(void **state)
     assert_int_equal(c.parameter_bits, 8 * 8 + 2 * 32);
     assert_int_equal(c.nonzeros, 3 + 0 + 2); /* the second channel's 3 is its zero */
     assert_int_equal(c.macs_int8, 2 * 9 * 4);
+    assert_int_equal(c.macs_nonzero, 9 * 3);
     assert_int_equal(c.macs_float, 0);
     assert_int_equal(c.activation_bytes, 16 + 2 * 9); /* two tensors of bytes are kept */
     assert_int_equal(c.weight_bytes, 4 + 1 + 8 + 8 + 2 + 8 + 8);
@@ -168,6 +171,7 @@ static void test_weight_only_is_float(void **state)
     assert_int_equal(c.macs_int8, 0);
     assert_int_equal(c.parameters, 20);
     assert_int_equal(c.nonzeros, 20);
+    assert_int_equal(c.macs_nonzero, 60);
     done(&b, &c);
 }
 
@@ -182,6 +186,7 @@ static void test_integer_ops(void **state)
     assert_int_equal(c.macs_int8, 60);
     assert_int_equal(c.parameters, 20);
     assert_int_equal(c.nonzeros, 19);
+    assert_int_equal(c.macs_nonzero, 3 * 19);
     done(&b, &c);
 }
 
@@ -210,6 +215,7 @@ static void test_packed_weights(void **state)
         assert_int_equal(c.parameter_bits, 3 * 40 * 4);
         assert_int_equal(c.scale_bits, 6 * 32 + 3 * 8);
         assert_int_equal(c.nonzeros, 1 + 8); /* the first entry; the second block of row 0, whose zero point is 7 */
+        assert_int_equal(c.macs_nonzero, 2 * 9);
         assert_int_equal(way == 2 ? c.macs_int8 : c.macs_float, 2 * 3 * 40);
         assert_int_equal(way == 2 ? c.macs_float : c.macs_int8, 0);
         assert_int_equal(c.layers[c.layer_count - 1].parameters, 120);
