@@ -27,17 +27,24 @@ static Status append_history(const ComparisonReport *r, const char *path, Err *e
     return OK;
 }
 
-static Status show(Call *c, const ComparisonReport *report, Err *err)
+static Status write_files(const MeasureCommand *o, const ComparisonReport *report, Err *err)
 {
-    const MeasureCommand *o = c->options;
     if (o->report != NULL) TRY(comparison_write(report, o->report, err));
     if (o->junit != NULL) TRY(comparison_write_junit(report, o->junit, err));
     if (o->emissions != NULL) TRY(export_emissions_of(report, o->emissions, err));
     if (o->boamps != NULL) TRY(export_boamps_of(report, o->boamps, err));
-    if (o->history != NULL) TRY(append_history(report, o->history, err));
-    if (o->json) return cli_print_json(comparison_json(report), &c->out, err);
-    if (!o->common.quiet) comparison_print(report, &c->out);
-    return OK;
+    return o->history != NULL ? append_history(report, o->history, err) : OK;
+}
+
+/* What was measured is told although a file could not be written. */
+static Status show(Call *c, const ComparisonReport *report, Err *err)
+{
+    const MeasureCommand *o = c->options;
+    Err why;
+    Status written = write_files(o, report, &why), status = OK;
+    if (o->json) status = cli_print_json(comparison_json(report), &c->out, err);
+    else if (!o->common.quiet) comparison_print(report, &c->out);
+    return written != OK ? err_set(err, written, "%s", why.text) : status;
 }
 
 /* As for a run: what is to be written could be, and is no other file. */

@@ -70,10 +70,11 @@ static Status write_files(const RunCommand *o, const Report *report, Err *err)
 static Status show_report(Call *c, const Report *report, Err *err)
 {
     const RunCommand *o = c->options;
-    if (!report->dry_run) TRY(write_files(o, report, err));
-    if (o->json) return cli_print_json(report_json(report), &c->out, err);
-    if (!o->common.quiet) report_print(report, &c->out);
-    return OK;
+    Err why;
+    Status written = report->dry_run ? OK : write_files(o, report, &why), status = OK;
+    if (o->json) status = cli_print_json(report_json(report), &c->out, err);
+    else if (!o->common.quiet) report_print(report, &c->out);
+    return written != OK ? err_set(err, written, "%s", why.text) : status; /* what was done is told although a file could not be written */
 }
 
 Status run_for_command(Call *c, Recipe *recipe, const char *model, Err *err)

@@ -43,3 +43,7 @@ run --dry-run -o small.onnx --report=tiny.onnx
 run --dry-run -o small.onnx --junit=goals.xml
 # streams are nobody's file
 run -o small.onnx --junit=/dev/null --history=/dev/null
+# what was measured is told although a file could not be written
+for what in "measure tiny.onnx" "run recipe.json tiny.onnx -o late.onnx"; do
+    "$PARE" $what --history=/proc/late --sysroot=fs --budget=0.3 2>&1 | grep -cE '^(run time|latency, ms)|/proc/late'
+done
