@@ -75,7 +75,8 @@ static Status run(Call *c, Err *err)
     if (all == 0 && h.skipped > 0)
         status = err_set(err, ERR_DATA, "%s: no run in it; line %d: %s", path, h.skips[0].line, h.skips[0].reason);
     if (all == 0 && h.skipped == 0 && o->gate) status = err_set(err, ERR_DATA, "%s: no run in it, nothing to judge", path);
-    if (all > 0 && h.count == 0) status = err_set(err, ERR_DATA, "%s: no run of '%s' among its %zu", path, o->name, all);
+    if (all > 0 && h.count == 0) status = err_set(err, ERR_DATA, "%s: no run of '%s' among its %zu; there are %s", path, o->name, all,
+                                                   h.others);
     if (status == OK && o->json) {
         status = cli_print_json(history_json(&h, path), &c->out, err);
     } else if (status == OK && !o->common.quiet) {

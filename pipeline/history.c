@@ -243,6 +243,19 @@ Status history_read(const char *path, History *out, Err *err)
     return status;
 }
 
+/* Adds a name that is not in the text yet; what does not fit is told by dots. */
+static void add_other(char *others, size_t size, const char *name)
+{
+    StrBuf b = { 0 };
+    strbuf_add(&b, "'");
+    text_safe(str_of(name), &b);
+    strbuf_add(&b, "'");
+    size_t used = strlen(others), most = size - sizeof ", ...";
+    if (!b.failed && strstr(others, b.data) == NULL && strstr(others, "...") == NULL)
+        snprintf(others + used, size - used, "%s%s", used > 0 ? ", " : "", used + b.len + 2 < most ? b.data : "...");
+    strbuf_release(&b);
+}
+
 void history_keep(History *h, const char *name)
 {
     char wanted[sizeof h->entries->name] = "";
@@ -251,6 +264,7 @@ void history_keep(History *h, const char *name)
     size_t kept = 0;
     for (size_t i = 0; i < h->count; i++) {
         if (strcmp(h->entries[i].name, wanted) == 0) h->entries[kept++] = h->entries[i];
+        else add_other(h->others, sizeof h->others, h->entries[i].name);
     }
     h->count = kept;
 }

@@ -63,11 +63,12 @@ typedef struct History {
     size_t count, capacity;
     HistorySkip skips[HISTORY_SKIPS];
     int skipped;
+    char others[256]; /* networks that history_keep left out: "'a.onnx', 'b.onnx'"; empty: none */
 } History;
 
 /* Lines that are cut off, foreign or too long are skipped and named. ERR_IO. */
 Status history_read(const char *path, History *out, Err *err);
-/* Keeps the entries of one network, by name; NULL: of the last line's. */
+/* Keeps the entries of one network, by name; NULL: of the last line's. Names the others. */
 void history_keep(History *h, const char *name);
 void history_release(History *h);
 

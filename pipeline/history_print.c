@@ -141,6 +141,7 @@ void history_print(const History *h, const char *path, bool color, bool utf8, St
         table_print(&t, 0, true, b);
         table_release(&t);
     }
+    if (h->others[0] != '\0') strbuf_printf(b, "other networks in the file, shown with --name: %s\n", h->others);
     print_skips(h, b);
 }
 

@@ -33,4 +33,5 @@ q run half.json tiny.onnx -o x.onnx -q --pue=0.5
 q run half.json tiny.onnx -o x.onnx -q --embodied=1000
 q measure small.onnx -q --budget=0.5 --history measured.jsonl
 q compare tiny.onnx small.onnx other.onnx -q --budget=0.5 --history measured.jsonl
+"$PARE" history measured.jsonl | tail -1
 grep -o '"name":"[^"]*"' measured.jsonl
