@@ -219,7 +219,8 @@ static bool node_is_constant(const Graph *g, const Node *n, const bool *constant
 static void pass_on(const Graph *g, const Node *n, Parameters *p)
 {
     ValueId from = node_input(n, 0), to = node_output(n, 0);
-    bool number = str_is(n->type, "DequantizeLinear") || str_is(n->type, "Cast"), moves = n->op != NULL && (n->op->flags & OP_SHAPE_ONLY) != 0;
+    bool number = str_is(n->type, "DequantizeLinear") || str_is(n->type, "Cast");
+    bool moves = n->op != NULL && (n->op->flags & OP_SHAPE_ONLY) != 0;
     int64_t before, after;
     if (from == 0 || to == 0 || p->values[to].count > 0 || !(number || moves)) return;
     bool known = shape_count(&g->values[from].shape, &before) && shape_count(&g->values[to].shape, &after);

@@ -19,6 +19,7 @@ typedef struct SubRow {
 } SubRow;
 
 #define GRAMS "g CO\xE2\x82\x82" "e"
+#define BY_GREEN "estimate of Green Algorithms"
 #define BY_TDP "estimate by time \xC3\x97 TDP"
 
 static const SubRow sub_rows[] = {
@@ -37,8 +38,8 @@ static const SubRow sub_rows[] = {
     { .of = MEASURE_OPERATIONS, .title = "bytes moved, at least", .unit = "B", .path = "weight_bytes", .plus = "activation_bytes" },
     { .of = MEASURE_ENERGY, .title = "above idle", .unit = "J", .path = "net_j", .pairs = "measured.net" },
     { .of = MEASURE_ENERGY, .title = "of 1,000 inferences", .unit = "J", .path = "energy_j", .times = 1000, .pairs = "energy" },
-    { .of = MEASURE_ENERGY, .title = "estimate of Green Algorithms", .unit = "J", .path = "green_algorithms_j", .pairs = "latency" },
-    { .of = MEASURE_ENERGY, .title = "estimate of Green Algorithms", .unit = "J", .path = "measured.green_algorithms_j", .pairs = "latency" },
+    { .of = MEASURE_ENERGY, .title = BY_GREEN, .unit = "J", .path = "green_algorithms_j", .pairs = "latency" },
+    { .of = MEASURE_ENERGY, .title = BY_GREEN, .unit = "J", .path = "measured.green_algorithms_j", .pairs = "latency" },
     { .of = MEASURE_ENERGY, .title = BY_TDP, .unit = "J", .path = "time_tdp_j", .pairs = "latency" },
     { .of = MEASURE_ENERGY, .title = BY_TDP, .unit = "J", .path = "measured.time_tdp_j", .pairs = "latency" },
     { .of = MEASURE_CARBON, .title = "of 1,000 inferences", .unit = GRAMS, .path = "carbon_g", .times = 1000, .pairs = "energy" },

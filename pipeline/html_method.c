@@ -161,6 +161,24 @@ static void compare_command(const View *v, StrBuf *b)
     strbuf_add(b, "</pre>\n");
 }
 
+/* Text of ours with its lines and indents: elsewhere both are escaped, as what names must not hold. */
+static void preformatted(const char *text, StrBuf *b)
+{
+    strbuf_add(b, "<pre>");
+    while (*text != '\0') {
+        size_t tabs = strspn(text, "\t"), n = strcspn(text + tabs, "\n");
+        char *line = strndup(text + tabs, n);
+        if (line == NULL) b->failed = true;
+        for (char *c = line; c != NULL && *c != '\0'; c++) *c = *c == '\t' ? ' ' : *c;
+        strbuf_printf(b, "%*s", 2 * (int)tabs, "");
+        html_text(b, line);
+        free(line);
+        text += tabs + n;
+        if (*text == '\n') strbuf_add(b, "\n"), text++;
+    }
+    strbuf_add(b, "</pre>");
+}
+
 void html_again(const View *v, StrBuf *b)
 {
     const char *command = view_text(v->root, "command"), *source = view_text(v->root, "source"), *result = view_text(v->root, "result");
@@ -180,7 +198,7 @@ void html_again(const View *v, StrBuf *b)
     char *recipe = cJSON_IsObject(view_get(v->root, "recipe")) ? cJSON_Print(view_get(v->root, "recipe")) : NULL;
     if (recipe != NULL) {
         strbuf_add(b, "<details><summary>recipe.json</summary>");
-        html_element(b, "pre", NULL, recipe);
+        preformatted(recipe, b);
         strbuf_add(b, "</details>\n");
     }
     cJSON_free(recipe);

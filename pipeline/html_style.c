@@ -80,5 +80,6 @@ const char html_style[] =
     "--good:#0a5c31;--bad:#9b1c15;--warn:#6a4500;--band:#d5dce6;--goodbg:#fff;--badbg:#fff;--warnbg:#fff;--quietbg:#fff}"
     "body{font-size:10.5pt}.charts{grid-template-columns:1fr 1fr}.tiles{grid-template-columns:repeat(4,1fr)}h2+p{break-after:avoid}"
     "main,footer{max-width:none;padding-left:0;padding-right:0}nav{display:none}h2{break-after:avoid}"
+    "h2{margin-top:1.3em}th,td{padding-top:.2em;padding-bottom:.2em}.charts{gap:8px;margin:.5em 0}figure{padding:8px}"
     "tr,.tile,li{break-inside:avoid}.scroll{overflow:visible}.badge{border:1px solid var(--line)}"
     "*{-webkit-print-color-adjust:exact;print-color-adjust:exact}details::details-content{content-visibility:visible;height:auto}}\n";

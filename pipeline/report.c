@@ -20,7 +20,8 @@ void report_state_init(ReportState *s)
     *s = (ReportState){
         .file_bytes = -1, .deflated_bytes = -1, .parameters = -1, .nonzeros = -1, .weight_bits = NAN,
         .stored_bits = NAN, .macs = { -1, -1, -1, -1 },
-        .elementwise = -1, .transcendental = -1, .peak_memory = -1, .weight_bytes = -1, .activation_bytes = -1, .latency_ms = { NAN, NAN, NAN },
+        .peak_memory = -1, .elementwise = -1, .transcendental = -1,
+        .weight_bytes = -1, .activation_bytes = -1, .latency_ms = { NAN, NAN, NAN },
         .call_cpu_seconds = { NAN, NAN, NAN }, .net_j = { NAN, NAN, NAN },
         .latency_runs = -1, .energy_j = none, .power_w = none, .carbon_g = none, .green_algorithms_j = none, .time_tdp_j = none,
         .compared = -1, .samples = -1, .correct = -1, .accuracy = NAN, .accuracy_low = NAN,

@@ -168,6 +168,8 @@ static const struct {
 } page_cases[] = {
     { "nothing", "{}", "Nothing was measured", "<svg" },
     { "of another type", "{\"before\":3,\"steps\":{},\"goals\":\"x\",\"comparisons\":[1,null]}", "Nothing was measured", "<svg" },
+    { "the recipe keeps its lines", "{\"before\":{\"file_bytes\":1000},\"source\":\"a.onnx\",\"recipe\":{\"passes\":[]}}",
+      "<pre>{\n  &quot;passes&quot;: []\n}</pre>", "\\x0a" },
     { "one network", "{\"before\":{\"file_bytes\":1000},\"source\":\"a.onnx\"}", "a.onnx", "Accuracy against cost" },
     { "sizes alone", "{\"source\":\"a\",\"result\":\"b\",\"before\":{\"file_bytes\":1000},\"after\":{\"file_bytes\":250}}",
       "4\xC3\x97 smaller",
