@@ -170,7 +170,8 @@ static void run_strip(const DirectConv *c, const float *x, const float *addend, 
     int64_t plane = c->p * c->q * 8;
     static const float none[DIRECT_FILTERS];
     pad_rows(c, x, first * c->stride[0] - c->top, taken, scratch);
-    Piece t = { .row = padded_width(c) * 8, .plane = taken * padded_width(c) * 8, .r = c->r, .s = c->s, .out_plane = plane, .filter = blocks * c->r * c->s * 64 };
+    Piece t = { .row = padded_width(c) * 8, .plane = taken * padded_width(c) * 8, .r = c->r, .s = c->s,
+                .out_plane = plane, .filter = blocks * c->r * c->s * 64 };
     for (int64_t k = 0; k < c->filters; k += DIRECT_FILTERS)
         for (int64_t b = 0; b < blocks; b += t.blocks) {
             t.blocks = blocks - b < CHANNELS_AT_ONCE / 8 ? blocks - b : CHANNELS_AT_ONCE / 8;

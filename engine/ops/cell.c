@@ -12,6 +12,8 @@
 #include "engine/blas_glue.h"
 #include "engine/ops/common.h"
 
+#define SHORT_DEPTH 8
+#define SHORT_COLUMNS 16
 #define CHUNK_FLOATS ((int64_t)1 << 20) /* gates of so many steps are taken together */
 
 /* --- activations */
@@ -135,9 +137,21 @@ typedef struct CellWork {
     float *row;     /* [H] */
 } CellWork;
 
+/* Sums so short that the library's call would take longer, and its loading longer than many runs of such a network. */
+static void short_product(float *out, const float *a, const float *weight, int64_t rows, int64_t columns, int64_t depth, float beta)
+{
+    for (int64_t i = 0; i < rows; i++)
+        for (int64_t k = 0; k < columns; k++, out++) {
+            float sum = beta != 0 ? beta * *out : 0;
+            for (int64_t j = 0; j < depth; j++) sum += a[i * depth + j] * weight[k * depth + j];
+            *out = sum;
+        }
+}
+
 static void product(float *out, const float *a, const float *weight, int64_t rows, int64_t columns, int64_t depth, float beta)
 {
-    if (rows > 0 && columns > 0 && depth > 0)
+    if (depth <= SHORT_DEPTH && columns <= SHORT_COLUMNS) short_product(out, a, weight, rows, columns, depth, beta);
+    else if (rows > 0 && columns > 0 && depth > 0)
         blas_sgemm(false, true, (int)rows, (int)columns, (int)depth, 1, a, (int)depth, weight, (int)depth, beta, out, (int)columns);
 }
 

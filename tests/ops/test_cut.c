@@ -1,5 +1,5 @@
-/* Slice and Pad of what a convolution leaves in blocks of channels, and nodes that hand their operand on: the plain forward's elements, and the
- * kernel where one is meant to be taken. */
+/* Slice and Pad of what a convolution leaves in blocks of channels, and nodes that hand their operand on: the plain forward's elements,
+ * and the kernel where one is meant to be taken. */
 #include "test.h"
 
 #include "build_graph.h"
@@ -53,7 +53,8 @@ static Graph *make(const Row *r)
         int count = r->count > 0 ? r->count : 4;
         ValueId starts = list(g, "starts", r->lists[0], count), ends = list(g, "ends", r->lists[1], count);
         if (r->count == 0) y = build_node(g, "Slice", "y", in, starts, ends, -1);
-        else y = build_node(g, "Slice", "y", in, starts, ends, list(g, "axes", r->lists[2], count), list(g, "steps", r->lists[3], count), -1);
+        else y = build_node(g, "Slice", "y", in, starts, ends, list(g, "axes", r->lists[2], count), list(g, "steps", r->lists[3], count),
+                            -1);
     } else if (strcmp(r->op, "Pad") == 0) {
         int64_t pads[8];
         memcpy(pads, r->lists[0], sizeof r->lists[0]);
