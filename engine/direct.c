@@ -7,22 +7,32 @@
  *       sums[6][16] += x[pixel + s, channel] * weights[channel, r, s, 16]     over r, s, channel */
 #include "engine/direct.h"
 
-#include <string.h>
-
 #include "base/openmp.h"
 
 #define STRIP_BYTES 65536   /* of padded input */
 #define LEAST_ROWS 4        /* of output in a strip, where the image has more: fewer are copied too often */
 #define CHANNELS_AT_ONCE 32 /* their weights for 16 filters stay in the first cache at 3x3 */
 #define PIXELS 6
+#define LEAST_PIXELS 4      /* in a row: with fewer oneDNN has more sums under way */
 
 /* What all pieces of a strip share. */
 typedef struct Piece {
-    const float *w, *bias; /* bias NULL: the sums go on from y */
+    const float *w, *bias;    /* bias NULL: the sums go on from y */
     int64_t row, plane;       /* floats from one row, and one block of channels, to the next: of the padded input */
     int64_t blocks, r, s, out_plane, filter;
     bool last;
 } Piece;
+
+static int64_t padded_width(const DirectConv *c)
+{
+    return (c->q - 1) * c->stride[1] + c->s;
+}
+
+/* Rows of input that `rows` rows of output come of. */
+static int64_t input_rows(const DirectConv *c, int64_t rows)
+{
+    return (rows - 1) * c->stride[0] + c->r;
+}
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -84,9 +94,7 @@ INLINE void row_of(const DirectConv *c, const Piece *t, int64_t step, const floa
         case 6: piece(c, t, 6, step, from, other, to); break;
         case 5: piece(c, t, 5, step, from, other, to); break;
         case 4: piece(c, t, 4, step, from, other, to); break;
-        case 3: piece(c, t, 3, step, from, other, to); break;
-        case 2: piece(c, t, 2, step, from, other, to); break;
-        default: piece(c, t, 1, step, from, other, to); break;
+        default: piece(c, t, 3, step, from, other, to); break; /* there are no smaller ones in rows of LEAST_PIXELS and more */
         }
         done += n;
     }
@@ -104,6 +112,21 @@ __attribute__((target("avx2,fma"))) static void row_by_two(const DirectConv *c, 
     row_of(c, t, 16, x, addend, y);
 }
 
+/* Rows from `top` on of every block of channels of an image, zeros around them; they are short: no calls for each. */
+__attribute__((target("avx2,fma"))) static void pad_rows(const DirectConv *c, const float *x, int64_t top, int64_t rows, float *out)
+{
+    int64_t width = padded_width(c), end = c->left + c->w < width ? c->left + c->w : width;
+    for (int64_t b = 0; b < c->channels / 8; b++)
+        for (int64_t h = top; h < top + rows; h++, out += width * 8) {
+            bool inside = h >= 0 && h < c->h;
+            const float *from = x + ((b * c->h + h) * c->w - c->left) * 8;
+            int64_t first = inside ? c->left : width, last = inside ? end : width;
+            for (int64_t i = 0; i < first; i++) _mm256_storeu_ps(out + 8 * i, _mm256_setzero_ps());
+            for (int64_t i = first; i < last; i++) _mm256_storeu_ps(out + 8 * i, _mm256_loadu_ps(from + 8 * i));
+            for (int64_t i = last; i < width; i++) _mm256_storeu_ps(out + 8 * i, _mm256_setzero_ps());
+        }
+}
+
 bool direct_serves(void)
 {
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && !__builtin_cpu_supports("avx512f");
@@ -116,52 +139,29 @@ static void row_by_one(const DirectConv *c, const Piece *t, const float *x, cons
 
 #define row_by_two row_by_one
 
+static void pad_rows(const DirectConv *c, const float *x, int64_t top, int64_t rows, float *out)
+{
+    (void)c, (void)x, (void)top, (void)rows, (void)out;
+}
+
 bool direct_serves(void)
 {
     return false;
 }
 #endif
 
-static int64_t padded_width(const DirectConv *c)
-{
-    return (c->q - 1) * c->stride[1] + c->s;
-}
-
-/* Rows of input that `rows` rows of output come of. */
-static int64_t input_rows(const DirectConv *c, int64_t rows)
-{
-    return (rows - 1) * c->stride[0] + c->r;
-}
-
 bool direct_init(DirectConv *c)
 {
     int64_t row = padded_width(c) * c->channels * (int64_t)sizeof(float);
     int64_t rows = (STRIP_BYTES / row - c->r) / c->stride[0] + 1;
     if (rows > c->p) rows = c->p;
-    if (rows < LEAST_ROWS && rows < c->p) return false;
+    if (c->q < LEAST_PIXELS || (rows < LEAST_ROWS && rows < c->p)) return false;
     c->strips = (c->p + rows - 1) / rows;
     while (c->images * c->strips % c->threads != 0 && c->strips < c->p) c->strips++; /* even shares */
     c->rows = (c->p + c->strips - 1) / c->strips;
     c->strips = (c->p + c->rows - 1) / c->rows;
     c->scratch = (size_t)(input_rows(c, c->rows) * padded_width(c) * c->channels + 15) / 16 * 16;
     return true;
-}
-
-/* Rows from `top` on of every block of channels of an image, zeros around them. */
-static void pad_rows(const DirectConv *c, const float *x, int64_t top, int64_t rows, float *out)
-{
-    int64_t width = padded_width(c), inside = c->w < width - c->left ? c->w : width - c->left;
-    size_t before = (size_t)c->left * 8 * sizeof *out, middle = (size_t)inside * 8 * sizeof *out;
-    for (int64_t b = 0; b < c->channels / 8; b++)
-        for (int64_t h = top; h < top + rows; h++, out += width * 8) {
-            if (h < 0 || h >= c->h) {
-                memset(out, 0, (size_t)width * 8 * sizeof *out);
-                continue;
-            }
-            memset(out, 0, before);
-            memcpy(out + c->left * 8, x + (b * c->h + h) * c->w * 8, middle);
-            memset(out + (c->left + inside) * 8, 0, (size_t)(width - c->left - inside) * 8 * sizeof *out);
-        }
 }
 
 static void run_strip(const DirectConv *c, const float *x, const float *addend, int64_t first, float *scratch, float *y)

@@ -24,7 +24,7 @@ typedef struct DirectConv {
 
 /* Whether this processor is one that direct_run is written for: AVX2, and not AVX-512, where libraries do better. */
 bool direct_serves(void);
-bool direct_init(DirectConv *c); /* false: rows too long for it */
+bool direct_init(DirectConv *c); /* false: rows too long or too short for it */
 /* scratch: [threads, c->scratch]; addend: as y, or NULL. The result does not depend on the number of threads. */
 void direct_run(const DirectConv *c, const float *x, const float *addend, float *scratch, float *y);
 

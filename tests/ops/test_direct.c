@@ -18,8 +18,10 @@ typedef struct Row {
 
 static const Row rows[] = {
     { "3x3", { SHAPE(2, 8, 16, 7, 9, 7, 9), KERNEL(3, 3, 1, 1, 1, 1) }, true },
-    { "one pixel", { SHAPE(1, 16, 16, 1, 1, 1, 1), KERNEL(3, 3, 1, 1, 1, 1) }, true },
-    { "pieces of all widths", { SHAPE(1, 8, 16, 3, 31, 3, 31), KERNEL(3, 3, 1, 1, 1, 1) }, true },
+    { "one row of four", { SHAPE(1, 16, 16, 1, 4, 1, 4), KERNEL(3, 3, 1, 1, 1, 1) }, true },
+    { "five and six", { SHAPE(1, 8, 16, 3, 31, 3, 31), KERNEL(3, 3, 1, 1, 1, 1) }, true },
+    { "three and four", { SHAPE(2, 8, 16, 5, 7, 5, 7), KERNEL(3, 3, 1, 1, 1, 1) }, true },
+    { "rows too short", { SHAPE(1, 8, 16, 5, 3, 5, 3), KERNEL(3, 3, 1, 1, 1, 1) }, false },
     { "strips, the last one shorter", { SHAPE(1, 16, 32, 41, 33, 41, 33), KERNEL(3, 3, 1, 1, 1, 1) }, true },
     { "channels in turns", { SHAPE(3, 72, 16, 6, 5, 6, 5), KERNEL(3, 3, 1, 1, 1, 1) }, true },
     { "stride 2", { SHAPE(2, 16, 16, 12, 13, 6, 7), KERNEL(3, 3, 1, 1, 2, 2) }, true },
