@@ -9,6 +9,7 @@
 
 #define BLOCK 8
 #define AXES 4
+#define MOST_PADS ((int64_t)1 << 32)
 
 /* y[i] = x[start + step i] along every axis, `value` where that lies outside; steps of 1 along N and C, whole blocks along C. */
 typedef struct Cut {
@@ -65,7 +66,7 @@ static bool pad_of(const KernelSite *s, Cut *c)
         c->value = (float)tensor_get(value, 0);
     }
     for (int i = 0; i < AXES; i++) {
-        if (!entry(s, 1, "pads", i, &begin)) return false;
+        if (!entry(s, 1, "pads", i, &begin) || begin < -MOST_PADS || begin > MOST_PADS) return false;
         c->start[i] = -begin;
     }
     return true;

@@ -33,8 +33,9 @@ static bool geometry(const KernelSite *s, DirectConv *c)
     *c = (DirectConv){ .images = x->dims[0], .channels = x->dims[1], .filters = k->dims[0], .h = w.in[1], .w = w.in[2], .p = w.out[1],
                        .q = w.out[2], .r = w.kernel[1], .s = w.kernel[2], .top = w.begin[1], .left = w.begin[2],
                        .stride = { w.stride[1], w.stride[2] }, .low = -INFINITY, .high = INFINITY, .threads = omp_get_max_threads() };
-    return c->r * c->s > 1 && c->top >= 0 && c->top < c->r && c->left >= 0 && c->left < c->s && c->stride[0] <= 2 && c->stride[1] <= 2 &&
-           direct_init(c);
+    /* no more padding than windows reach into: sizes stay near those of x */
+    return c->r * c->s > 1 && c->top >= 0 && c->top < c->r && c->left >= 0 && c->left < c->s && w.end[1] < c->r && w.end[2] < c->s &&
+           c->stride[0] <= 2 && c->stride[1] <= 2 && direct_init(c);
 }
 
 static bool direct_accept(const KernelSite *s)

@@ -152,6 +152,7 @@ static const Row rows[] = {
     { "blocks, all behind", "Conv", X(2, 40, 5, 7), W(16, 40, 3, 3), B(16), A("pads=1,1,1,1"), .behind = "BatchNormalization+Add+Relu" },
     { "blocks, shortcut behind Relu", "Conv", X(2, 16, 5, 7), W(16, 16, 3, 3), A("pads=1,1,1,1"), .behind = "Relu+Add+Clip" },
     { "blocks, shortcut, Sigmoid", "Conv", X(2, 16, 5, 7), W(16, 16, 3, 3), A("pads=1,1,1,1"), .behind = "Add+Sigmoid" },
+    { "wide padding behind", "Conv", X(1, 16, 5, 7), W(16, 16, 3, 3), A("pads=1,1,9,4") },
     { "blocks, 1x3", "Conv", X(1, 16, 1, 37), W(16, 16, 1, 3), A("pads=0,1,0,1"), .behind = "BatchNormalization+Clip" },
     { "transposed", "ConvTranspose", X(1, 3, 5, 6), W(3, 4, 3, 3), B(4) },
     { "transposed, stride, padding", "ConvTranspose", X(3, 8, 5, 6), W(8, 6, 3, 3), B(6), A("strides=2,2", "pads=1,1,1,1",
