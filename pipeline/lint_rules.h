@@ -16,7 +16,7 @@ typedef struct Ruling {
     Fate fate;
     int weight_bits;    /* of a layer whose weights are quantized and whose input is not; else 0 */
     const char *kernel; /* "QLinearConv"; "Reshape" for what only moves integers; NULL in float */
-    Str reason;         /* but of FATE_INTEGER, and of FATE_FLOAT only where an input is quantized: why, and what to do about it; else empty */
+    Str reason;         /* empty of FATE_INTEGER, and of FATE_FLOAT where no input is quantized; else why, and what to do about it */
 } Ruling;
 
 typedef struct RuleSet {
