@@ -97,7 +97,9 @@ static Status measure(Contest *c, Err *err)
         which[ready] = i;
         contestants[ready++] = timed_contestant(&s->timed, r->files[i].name, s->batch);
     }
-    TRY(compare_networks(contestants, ready, &options, &r->measured, err));
+    Status status = compare_networks(contestants, ready, &options, &r->measured, err);
+    if (status == ERR_DATA && c->options->data == NULL) err_prefix(err, "on random inputs (--data gives others)");
+    if (status != OK) return status;
     for (int k = 0; k < ready; k++) {
         ComparisonFile *f = &r->files[which[k]];
         f->measured = r->measured.networks[k];

@@ -53,6 +53,7 @@ q compare before.onnx other.onnx --data "$DATA/tiny.npz" --sysroot=fs --budget=0
 q measure before.onnx --sysroot=nowhere
 q measure before.onnx --sysroot=fs --sensor=foo
 q compare before.onnx before.onnx --sysroot=fs --sensor=foo
+q measure "$DATA/row.onnx" --sysroot=fs --budget=0.3 # random indices are not all in the table
 # outputs that do not fit are said with -q, too
 t compare before.onnx "$DATA/custom.onnx" -q --sysroot=fs --budget=0.5
 t compare before.onnx "$DATA/wide.onnx" -q --sysroot=fs --budget=0.5

@@ -215,3 +215,7 @@ save("words.onnx", w.nodes, [value("tokens", ["N", 4], TensorProto.INT64)], [val
 image_nodes = [helper.make_node("Conv", ["image", "conv.weight", "conv.bias"], ["c"], name="conv", pads=[1, 1, 1, 1])] + tiny_nodes[1:]
 save("image.onnx", image_nodes, [value("image", [1, 1, 4, 4])], [value("y", [1, 3])], weights)
 save("wide.onnx", [helper.make_node("Flatten", ["x"], ["y"], name="flatten")], [value("x", ["N", 1, 4, 4])], [value("y", ["N", 16])], {})
+
+# one row that random indices do not all find
+save("row.onnx", [helper.make_node("Gather", ["table", "i"], ["y"], name="look_up")], [value("i", ["N", 5], TensorProto.INT64)],
+     [value("y", ["N", 5, 8])], {"table": np.ones((1, 8), np.float32)})
