@@ -67,6 +67,7 @@ static Status add_transpose(Builder *b, NodeId id, bool *done)
     bool moves = n->domain.len == 0 && str_is(n->type, "Transpose") && n->inputs[0] != 0;
     if (b->session->options.plain || (!moves && !hands_on(b, n))) return OK;
     const TypeInfo *x = &p->types[n->inputs[0]], *y = &p->types[n->outputs[0]];
+    if (!moves && (x->type != y->type || x->type == DT_NONE || dtype_bits(x->type) < 1)) return OK;
     int64_t perm[MAX_RANK], count = 0;
     const int64_t *given = node_ints(n, "perm", &count);
     bool seen[MAX_RANK] = { false };
@@ -77,21 +78,21 @@ static Status add_transpose(Builder *b, NodeId id, bool *done)
         if (perm[i] < 0 || perm[i] >= rank || seen[perm[i]]) return OK;
         seen[perm[i]] = true;
     }
-    Layout *layout;
+    Layout *turned = NULL;
     int from = p->slot_of[n->inputs[0]];
-    Status status = layout_transpose(x, p->slots[from].layout, perm, &layout, b->err);
+    Status status = moves ? layout_transpose(x, p->slots[from].layout, perm, &turned, b->err) : OK;
     if (status == ERR_UNSUPPORTED) return OK;
     TRY(status);
     Step *step = step_add(b, id, 1, 1);
     if (step == NULL) {
-        free(layout);
+        free(turned);
         return err_no_memory(b->err, "plan");
     }
-    step->owned = layout;
+    step->owned = turned;
     step->alias = true;
     step->in[0] = from;
     int at = (int)p->step_count - 1;
-    TRY(slot_make(b, n->outputs[0], layout, at, &p->steps[at].out[0]));
+    TRY(slot_make(b, n->outputs[0], moves ? turned : p->slots[from].layout, at, &p->steps[at].out[0]));
     Slot *made = &p->slots[p->steps[at].out[0]];
     made->kind = SLOT_ALIAS;
     made->alias = from;

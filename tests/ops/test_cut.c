@@ -3,6 +3,7 @@
 #include "test.h"
 
 #include "build_graph.h"
+#include "engine/direct.h"
 
 typedef struct Row {
     const char *name, *op;
@@ -48,7 +49,9 @@ static Graph *make(const Row *r)
 {
     Graph *g = build_new(17);
     ValueId x = build_input(g, "x", DT_FLOAT, DIMS(2, 16, 9, 10)), y;
-    ValueId in = build_node(g, "Conv", "in", x, build_weight(g, "w", 3, DIMS(24, 16, 1, 1)), -1);
+    Err err;
+    ValueId in = build_node(g, "Conv", "in", x, build_weight(g, "w", 3, DIMS(32, 16, 3, 3)), -1);
+    assert_ok(graph_set_ints(g, build_maker(g, in), "pads", (int64_t[]){ 1, 1, 1, 1 }, 4, &err), &err);
     if (strcmp(r->op, "Slice") == 0) {
         int count = r->count > 0 ? r->count : 4;
         ValueId starts = list(g, "starts", r->lists[0], count), ends = list(g, "ends", r->lists[1], count);
@@ -97,7 +100,8 @@ static void test_rows(void **state)
         assert_ok(session_new(g, &(SessionOptions){ .threads = 1 }, &s, &err), &err);
         session_trace(s, look, &seen);
         assert_ok(session_run(s, &x, &y, &err), &err);
-        if (strcmp(seen.kernel, rows[i].kernel) != 0)
+        bool sure = direct_serves() || strcmp(rows[i].kernel, "blocks") != 0; /* else the library's order is its own choice */
+        if (sure && strcmp(seen.kernel, rows[i].kernel) != 0)
             fail_msg("%s '%s': by '%s', expected '%s'", rows[i].op, rows[i].name, seen.kernel, rows[i].kernel);
         session_free(s);
         tensor_release(&x);
