@@ -157,6 +157,8 @@ Str node_string(const Node *n, const char *name, const char *fallback);
 const int64_t *node_ints(const Node *n, const char *name, int64_t *count);
 /* A node's name for people and patterns: its own, else its first output's. */
 Str node_label(const Graph *g, const Node *n);
+/* An operator of ONNX's own domain by its type. */
+static inline bool node_is(const Node *n, const char *type) { return n->domain.len == 0 && str_is(n->type, type); }
 static inline ValueId node_input(const Node *n, int i) { return i < n->input_count ? n->inputs[i] : 0; }
 static inline ValueId node_output(const Node *n, int i) { return i < n->output_count ? n->outputs[i] : 0; }
 /* The constant behind input i (initializer or Constant node), or NULL. */

@@ -3,6 +3,8 @@
 #include <assert.h>
 #include <math.h>
 
+const char *const calibration_names[CALIBRATE_METHODS] = { "auto", "minmax", "moving", "mean", "percentile", "mse", "entropy" };
+
 static double bin(const Histogram *h, int i)
 {
     return i >= 0 && i < HISTOGRAM_BINS ? (double)h->bins[i] : 0.0;

@@ -1,4 +1,4 @@
-/* Ends by the least mean squared error: argmin over (low, high) of sum (x - q(x))^2, q the grid that these ends make.
+/* Ends by the least mean squared error: a local minimum over (low, high) of sum (x - q(x))^2, q the uint8 grid that these ends make.
  *
  * Values count as spread evenly within their bin, and both parts of the error are integrated exactly over it:
  *   inside    u = x / s, r = u - rint(u):   int (x - q)^2 dx = s^3 (rint(u) / 12 + r^3 / 3)
@@ -29,7 +29,7 @@ typedef struct Mass {
 typedef struct Search {
     const Mass *m;
     double low, high; /* not above and not below 0 */
-    double below[FACTORS + 1], above[FACTORS + 1]; /* squared error of what lies beyond each factor of the ends, bins taken at their middle */
+    double below[FACTORS + 1], above[FACTORS + 1]; /* squared error of what lies beyond each factor of the ends, bins at their middle */
 } Search;
 
 static void mass_of(const Histogram *h, double low, double high, Mass *m)

@@ -2,11 +2,6 @@
 
 #include "quantize/form_build.h"
 
-static bool is_plain(const Node *n, const char *type)
-{
-    return n->domain.len == 0 && str_is(n->type, type);
-}
-
 static bool refuse(const char **why, const char *text)
 {
     *why = text;
@@ -21,7 +16,7 @@ static bool in_blocks(const LayerForm *f, const WeightSpec *spec)
 bool form_dynamic_fits(const Graph *g, const LayerForm *f, const WeightSpec *spec, const char **why)
 {
     const Node *n = graph_node(g, f->layer.node);
-    bool conv = is_plain(n, "Conv"), product = is_plain(n, "MatMul") || is_plain(n, "Gemm");
+    bool conv = node_is(n, "Conv"), product = node_is(n, "MatMul") || node_is(n, "Gemm");
     if (!conv && !product) return refuse(why, "there is no operator that quantizes its input while it runs");
     if (f->trans_in) return refuse(why, "its input is transposed (transA)");
     if (in_blocks(f, spec)) return refuse(why, "a product in integers takes one scale per output, not blocks");
@@ -84,7 +79,7 @@ static Status quantize_input(Graph *g, ValueId v, ValueId parts[3], Err *err)
     static const char *const names[] = { "quantized", "scale", "zero" };
     for (NodeId id = 1; id <= g->node_count; id++) {
         const Node *n = graph_node(g, id);
-        if (n->removed || !is_plain(n, "DynamicQuantizeLinear") || n->inputs[0] != v || n->output_count < 3) continue;
+        if (n->removed || !node_is(n, "DynamicQuantizeLinear") || n->inputs[0] != v || n->output_count < 3) continue;
         if (n->outputs[0] == 0 || n->outputs[1] == 0 || n->outputs[2] == 0) continue;
         for (int i = 0; i < 3; i++) parts[i] = n->outputs[i];
         return OK;
@@ -145,7 +140,7 @@ Status form_dynamic_attach(Graph *g, const LayerForm *f, const StoredWeight *w, 
 bool form_dynamic_lstm_fits(const Graph *g, const LayerForm *w, const LayerForm *r, const WeightSpec *spec, const char **why)
 {
     const Node *n = graph_node(g, w->layer.node);
-    if (!is_plain(n, "LSTM")) return refuse(why, "only the LSTM has an operator that quantizes its input while it runs");
+    if (!node_is(n, "LSTM")) return refuse(why, "only the LSTM has an operator that quantizes its input while it runs");
     if (node_int(n, "layout", 0) != 0) return refuse(why, "DynamicQuantizeLSTM knows no layout with the batch first");
     if (w->layer.node != r->layer.node || w->layer.weight != node_input(n, 1) || r->layer.weight != node_input(n, 2))
         return refuse(why, "both of its weights are needed");

@@ -14,19 +14,14 @@ static int stored_bits(int bits)
     return bits <= 2 ? 2 : bits <= 4 ? 4 : 8;
 }
 
-static bool is_plain(const Node *n, const char *type)
-{
-    return n->domain.len == 0 && str_is(n->type, type);
-}
-
 bool form_nbits_fits(const Graph *g, const LayerForm *f, const WeightSpec *spec, const char **why)
 {
     const Node *n = graph_node(g, f->layer.node);
     *why = NULL;
     if (f->kind != FORM_ROWS) *why = "MatMulNBits is a product of matrices";
     else if (f->trans_in) *why = "its input is transposed (transA)";
-    else if (is_plain(n, "Gather") && f->width * stored_bits(spec->bits) % 8 != 0) *why = "its rows do not end on whole bytes";
-    else if (is_plain(n, "MatMul") && graph_value(g, f->layer.input)->shape.rank == 1) *why = "its input is a vector";
+    else if (node_is(n, "Gather") && f->width * stored_bits(spec->bits) % 8 != 0) *why = "its rows do not end on whole bytes";
+    else if (node_is(n, "MatMul") && graph_value(g, f->layer.input)->shape.rank == 1) *why = "its input is a vector";
     else if (spec->block > 0 && spec->block < f->width && spec->block % 16 != 0) *why = "its blocks are no multiple of 16";
     return *why == NULL;
 }
@@ -107,7 +102,7 @@ Status form_nbits_store(Graph *g, const LayerForm *f, const Rounded *r, const We
     *out = (StoredWeight){ .spec = *spec, .form = *f, .type = DT_UINT8, .rows = p.rows, .width = r->width, .block = p.block,
                            .blocks = p.blocks };
     Tensor t = { 0 };
-    TRY(pack_values(&p, is_plain(graph_node(g, f->layer.node), "Gather"), &t, err));
+    TRY(pack_values(&p, node_is(graph_node(g, f->layer.node), "Gather"), &t, err));
     TRY(form_constant(g, base, bits == 2 ? "2bit" : bits == 4 ? "4bit" : "8bit", &t, &out->q, err));
     TRY(pack_scales(&p, &t, err));
     TRY(form_constant(g, base, "scale", &t, &out->scale, err));
@@ -178,7 +173,7 @@ Status form_nbits_attach(Graph *g, const LayerForm *f, const StoredWeight *w, Er
 {
     NodeId id = f->layer.node;
     TRY(form_import(g, err));
-    if (is_plain(graph_node(g, id), "Gather")) return attach_table(g, id, w, err);
+    if (node_is(graph_node(g, id), "Gather")) return attach_table(g, id, w, err);
     ValueId inputs[6] = { f->layer.input, 0, w->scale, w->zero, 0, 0 };
     TRY(packed_view(g, w, false, &inputs[1], err));
     TRY(attach_bias(g, f, &inputs[5], err));

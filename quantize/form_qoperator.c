@@ -18,11 +18,6 @@ typedef struct Convert {
     int converted;
 } Convert;
 
-static bool is_plain(const Node *n, const char *type)
-{
-    return n->domain.len == 0 && str_is(n->type, type);
-}
-
 static const Tensor *contents(const Graph *g, ValueId v)
 {
     return v != 0 ? graph_value(g, v)->tensor : NULL;
@@ -47,7 +42,7 @@ static bool read_grid(const Graph *g, NodeId id, ValueId q, Operand *o)
 static bool dequantized(const Graph *g, ValueId v, Operand *o)
 {
     NodeId id = v != 0 ? graph_value(g, v)->producer : 0;
-    if (id == 0 || !is_plain(graph_node(g, id), "DequantizeLinear")) return false;
+    if (id == 0 || !node_is(graph_node(g, id), "DequantizeLinear")) return false;
     return read_grid(g, id, graph_node(g, id)->inputs[0], o);
 }
 
@@ -62,11 +57,11 @@ static bool requantized(const Graph *g, ValueId v, Operand *o, NodeId *relu)
 {
     NodeId id = graph_sole_reader(g, v);
     *relu = 0;
-    if (id != 0 && is_plain(graph_node(g, id), "Relu")) {
+    if (id != 0 && node_is(graph_node(g, id), "Relu")) {
         *relu = id;
         id = graph_sole_reader(g, graph_node(g, id)->outputs[0]);
     }
-    if (id == 0 || !is_plain(graph_node(g, id), "QuantizeLinear")) return false;
+    if (id == 0 || !node_is(graph_node(g, id), "QuantizeLinear")) return false;
     if (!read_grid(g, id, graph_node(g, id)->outputs[0], o) || !is_single(g, o->scale)) return false;
     if (o->zero == 0) o->type = DT_UINT8;
     if (!dtype_is_byte(o->type)) return false;
@@ -218,7 +213,7 @@ static Status convert_binary(Convert *c, NodeId id, const char **why, Err *err)
     TRY(complete(g, &a, err));
     TRY(complete(g, &b, err));
     TRY(complete(g, &y, err));
-    return rewrite(c, id, is_plain(n, "Add") ? "QLinearAdd" : "QLinearMul", FORM_MICROSOFT,
+    return rewrite(c, id, node_is(n, "Add") ? "QLinearAdd" : "QLinearMul", FORM_MICROSOFT,
                    (ValueId[]){ a.q, a.scale, a.zero, b.q, b.scale, b.zero, y.scale, y.zero }, 8, &y, relu, err);
 }
 
@@ -266,9 +261,9 @@ static Status convert_unary(Convert *c, NodeId id, const char *type, const char 
     if (!activation(g, node_input(n, 0), &x)) *why = "its input is not on one 8-bit grid";
     else if (!requantized(g, n->outputs[0], &y, &relu)) *why = "its result is not put on one 8-bit grid";
     else if (x.type != y.type) *why = "its input and result are of different types";
-    else if (is_plain(n, "AveragePool")) *why = pool_reason(n);
+    else if (node_is(n, "AveragePool")) *why = pool_reason(n);
     if (*why != NULL) return OK;
-    if (is_plain(n, "Softmax")) {
+    if (node_is(n, "Softmax")) {
         int64_t opset = graph_opset(g, STR(""));
         if (node_attr(n, "axis") == NULL) TRY(graph_set_int(g, id, "axis", opset < 13 ? 1 : -1, err));
         TRY(graph_set_int(g, id, "opset", opset, err));
@@ -290,7 +285,7 @@ static Status convert_move(Convert *c, NodeId id, const char **why, Err *err)
     else if (!requantized(g, n->outputs[0], &y, &relu) || relu != 0) *why = "its result is not put on one 8-bit grid";
     else if (!same_grid(g, &x, &y)) *why = "its input and result are on different grids";
     else if (n->output_count > 1 && n->outputs[1] != 0) *why = "its second result is read";
-    else if (is_plain(n, "MaxPool") && graph_opset(g, STR("")) < 12) *why = "MaxPool takes integers from opset 12 on";
+    else if (node_is(n, "MaxPool") && graph_opset(g, STR("")) < 12) *why = "MaxPool takes integers from opset 12 on";
     if (*why != NULL) return OK;
     graph_remove_node(g, y.node);
     TRY(graph_set_input(g, id, 0, x.q, err));
@@ -307,15 +302,15 @@ static Status convert_node(Convert *c, NodeId id, const char **why, Err *err)
     };
     static const char *const moves[] = { "MaxPool", "Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "Slice" };
     const Node *n = graph_node(c->g, id);
-    if (is_plain(n, "Conv")) return convert_conv(c, id, why, err);
-    if (is_plain(n, "MatMul")) return convert_matmul(c, id, why, err);
-    if (is_plain(n, "Gemm")) return convert_gemm(c, id, why, err);
-    if (is_plain(n, "Add") || is_plain(n, "Mul")) return convert_binary(c, id, why, err);
-    if (is_plain(n, "Concat")) return convert_concat(c, id, why, err);
+    if (node_is(n, "Conv")) return convert_conv(c, id, why, err);
+    if (node_is(n, "MatMul")) return convert_matmul(c, id, why, err);
+    if (node_is(n, "Gemm")) return convert_gemm(c, id, why, err);
+    if (node_is(n, "Add") || node_is(n, "Mul")) return convert_binary(c, id, why, err);
+    if (node_is(n, "Concat")) return convert_concat(c, id, why, err);
     for (size_t i = 0; i < sizeof unary / sizeof *unary; i++)
-        if (is_plain(n, unary[i][0])) return convert_unary(c, id, unary[i][1], why, err);
+        if (node_is(n, unary[i][0])) return convert_unary(c, id, unary[i][1], why, err);
     for (size_t i = 0; i < sizeof moves / sizeof *moves; i++)
-        if (is_plain(n, moves[i])) return convert_move(c, id, why, err);
+        if (node_is(n, moves[i])) return convert_move(c, id, why, err);
     *why = "there is no operator on integers for it";
     return OK;
 }
@@ -335,7 +330,7 @@ Status form_qoperator(Graph *g, PassRecord *record, int *converted, Err *err)
         NodeId id = g->order[i];
         const Node *n = graph_node(g, id);
         const char *why = NULL;
-        if (n->removed || is_plain(n, "QuantizeLinear") || !reads_integers(g, n)) continue;
+        if (n->removed || node_is(n, "QuantizeLinear") || !reads_integers(g, n)) continue;
         Str label = node_label(g, n), type = n->type;
         TRY(convert_node(&c, id, &why, err));
         if (why != NULL && record != NULL)

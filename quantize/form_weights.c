@@ -4,14 +4,9 @@
 #include "quantize/form_dynamic.h"
 #include "quantize/form_nbits.h"
 
-static bool is_plain(const Node *n, const char *type)
-{
-    return n->domain.len == 0 && str_is(n->type, type);
-}
-
 static bool is_table(const Graph *g, const LayerForm *f)
 {
-    return is_plain(graph_node(g, f->layer.node), "Gather");
+    return node_is(graph_node(g, f->layer.node), "Gather");
 }
 
 static bool is_recurrent(const Graph *g, const LayerForm *f)
@@ -41,7 +36,7 @@ static bool fill(const Graph *g, NodeId id, ValueId weight, int64_t groups, int6
 bool form_of_table(const Graph *g, NodeId gather, LayerForm *out, const char **why)
 {
     const Node *n = graph_node(g, gather);
-    const Tensor *t = is_plain(n, "Gather") ? node_constant(g, n, 0) : NULL;
+    const Tensor *t = node_is(n, "Gather") ? node_constant(g, n, 0) : NULL;
     if (t == NULL) return refuse(why, "it looks nothing up in a constant");
     if (t->shape.rank != 2 || tensor_count(t) == 0) return refuse(why, "its table is no matrix");
     int64_t axis = node_int(n, "axis", 0);

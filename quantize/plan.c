@@ -5,11 +5,6 @@
 
 #include "base/bytes.h"
 
-static bool plain(const Node *n, const char *type)
-{
-    return n->domain.len == 0 && str_is(n->type, type);
-}
-
 int plan_operands(const Node *n, Role role)
 {
     return role == ROLE_ARITHMETIC ? n->input_count : 1;
@@ -27,8 +22,8 @@ static bool moves(const Graph *g, const Node *n)
     static const char *const types[] = { "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Slice" };
     if (n->output_count != 1) return false;
     for (size_t i = 0; i < sizeof types / sizeof *types; i++)
-        if (plain(n, types[i])) return true;
-    if (!plain(n, "Pad")) return false;
+        if (node_is(n, types[i])) return true;
+    if (!node_is(n, "Pad")) return false;
     if (node_input(n, 3) != 0) return false;
     if (!str_is(node_string(n, "mode", "constant"), "constant") || node_input(n, 2) == 0) return true;
     const Tensor *value = node_constant(g, n, 2);
@@ -55,7 +50,7 @@ static const char *layer_reason(const Graph *g, PlannedLayer *l)
     const Node *n = graph_node(g, l->layer.node);
     const Tensor *w = graph_value(g, l->layer.weight)->tensor;
     int64_t bad;
-    bool conv = plain(n, "Conv"), gemm = plain(n, "Gemm"), matmul = plain(n, "MatMul");
+    bool conv = node_is(n, "Conv"), gemm = node_is(n, "Gemm"), matmul = node_is(n, "MatMul");
     if (!conv && !gemm && !matmul) return "runtimes have no integer kernel for this op";
     if (!options_op(&l->options, n->type)) return "its op is not in the list of ops";
     if (w->type != DT_FLOAT) return dtype_is_integer(w->type) ? "its weights are integers already" : "its weights are not float32";
@@ -81,7 +76,7 @@ static ValueId moved_from(const Graph *g, ValueId v)
 {
     NodeId producer;
     while (v != 0 && (producer = graph_value(g, v)->producer) != 0
-           && (moves(g, graph_node(g, producer)) || plain(graph_node(g, producer), "MaxPool")))
+           && (moves(g, graph_node(g, producer)) || node_is(graph_node(g, producer), "MaxPool")))
         v = graph_node(g, producer)->inputs[0];
     return v;
 }
@@ -95,7 +90,7 @@ static bool table_float(const Plan *p, ValueId v)
 static bool given_grid(const Plan *p, const Node *n, const QuantizeOptions *o, Grid *grid)
 {
     ValueId out = node_output(n, 0);
-    if (!plain(n, "DequantizeLinear") || n->input_count < 3 || out == 0) return false;
+    if (!node_is(n, "DequantizeLinear") || n->input_count < 3 || out == 0) return false;
     const Tensor *scale = node_constant(p->g, n, 1), *zero = node_constant(p->g, n, 2);
     DType type = options_int8(o) ? DT_INT8 : DT_UINT8;
     bool fits = scale != NULL && zero != NULL && tensor_count(scale) == 1 && tensor_count(zero) == 1 && scale->type == DT_FLOAT
@@ -190,17 +185,17 @@ static NodeId clamp_after(const Plan *p, ValueId v)
     if (v == 0 || p->readers[v] != 1) return 0;
     const Node *n = graph_node(p->g, p->reader[v]);
     if (n->input_count < 1 || n->inputs[0] != v) return 0;
-    if (plain(n, "Relu")) return p->reader[v];
-    return plain(n, "Clip") && clip_holds_zero(p->g, n) ? p->reader[v] : 0;
+    if (node_is(n, "Relu")) return p->reader[v];
+    return node_is(n, "Clip") && clip_holds_zero(p->g, n) ? p->reader[v] : 0;
 }
 
 /* ---- roles ---- */
 
 static Role role_of(const Graph *g, const Node *n)
 {
-    if (plain(n, "Add") && n->input_count == 2) return ROLE_ARITHMETIC;
-    if (plain(n, "AveragePool") || plain(n, "GlobalAveragePool") || plain(n, "Concat")) return ROLE_ARITHMETIC;
-    if (plain(n, "MaxPool")) return n->output_count < 2 || n->outputs[1] == 0 ? ROLE_POOL : ROLE_FLOAT;
+    if (node_is(n, "Add") && n->input_count == 2) return ROLE_ARITHMETIC;
+    if (node_is(n, "AveragePool") || node_is(n, "GlobalAveragePool") || node_is(n, "Concat")) return ROLE_ARITHMETIC;
+    if (node_is(n, "MaxPool")) return n->output_count < 2 || n->outputs[1] == 0 ? ROLE_POOL : ROLE_FLOAT;
     return moves(g, n) ? ROLE_MOVE : ROLE_FLOAT;
 }
 
@@ -211,7 +206,7 @@ static bool leaves_network(const Plan *p, ValueId v)
         if (is_output(p->g, v)) return true;
         if (p->readers[v] != 1) return false;
         const Node *n = graph_node(p->g, p->reader[v]);
-        if (!moves(p->g, n) && !plain(n, "Identity")) return false;
+        if (!moves(p->g, n) && !node_is(n, "Identity")) return false;
         v = n->outputs[0];
     }
     return false;
@@ -226,11 +221,11 @@ static void plan_layer(Plan *p, int index, bool *carried)
     np->out = node_output(n, 0);
     np->clamp = clamp_after(p, np->out);
     if (np->clamp != 0) np->out = node_output(graph_node(p->g, np->clamp), 0);
-    if (plain(n, "Conv") && !l->options.outputs && leaves_network(p, np->out)) {
+    if (node_is(n, "Conv") && !l->options.outputs && leaves_network(p, np->out)) {
         l->reason = "it makes a network output, which stays float (--outputs quantizes it)";
         return;
     }
-    if (plain(n, "Conv") && table_float(p, np->out)) {
+    if (node_is(n, "Conv") && table_float(p, np->out)) {
         l->reason = "the calibration table keeps its output in float, and a convolution in integers makes integers";
         return;
     }
@@ -265,7 +260,7 @@ static void prune_followers(Plan *p, const bool *carried, int *kept_readers)
         if (np->role == ROLE_FLOAT) continue;
         if (np->role == ROLE_LAYER) {
             bool all = kept_readers[np->out] > 0 && kept_readers[np->out] == p->readers[np->out];
-            np->out_quantized = carried[np->out] && (plain(n, "Conv") || all || p->layers[np->layer].options.outputs);
+            np->out_quantized = carried[np->out] && (node_is(n, "Conv") || all || p->layers[np->layer].options.outputs);
         } else {
             np->out_quantized = carried[np->out] && kept_readers[np->out] > 0;
             if (!np->out_quantized) {

@@ -2,15 +2,10 @@
 
 #include "graph/edit.h"
 
-static bool plain(const Node *n, const char *type)
-{
-    return n->domain.len == 0 && str_is(n->type, type);
-}
-
 static bool dequantized(const Graph *g, ValueId v)
 {
     NodeId producer = v != 0 ? graph_value(g, v)->producer : 0;
-    return producer != 0 && plain(graph_node(g, producer), "DequantizeLinear");
+    return producer != 0 && node_is(graph_node(g, producer), "DequantizeLinear");
 }
 
 /* The Add of a row that alone reads the product, and the row's place among its inputs; 0: none. */
@@ -18,10 +13,10 @@ static NodeId add_behind(const Graph *g, NodeId product, int *place)
 {
     const Node *n = graph_node(g, product);
     const Shape *in = n->input_count == 2 && n->inputs[0] != 0 ? &graph_value(g, n->inputs[0])->shape : NULL;
-    if (!plain(n, "MatMul") || in == NULL || in->rank < 3 || !shape_known(in) || !dequantized(g, n->inputs[1])) return 0;
+    if (!node_is(n, "MatMul") || in == NULL || in->rank < 3 || !shape_known(in) || !dequantized(g, n->inputs[1])) return 0;
     ValueId out = node_output(n, 0);
     NodeId add = out != 0 ? graph_sole_reader(g, out) : 0;
-    if (add == 0 || !plain(graph_node(g, add), "Add")) return 0;
+    if (add == 0 || !node_is(graph_node(g, add), "Add")) return 0;
     *place = graph_node(g, add)->inputs[0] == out ? 1 : 0;
     const Tensor *row = node_constant(g, graph_node(g, add), *place);
     return row != NULL && row->shape.rank == 1 ? add : 0;

@@ -36,12 +36,14 @@ static const Opt quantize_table[] = {
       .min = 0, .max = 100, .help = "share of the values that a grid by percentile holds, from 50.5 on; 0: 99.999", .unit = "%" },
     { .name = "repairs", .type = OPT_LIST, .field = offsetof(QuantizeOptions, repairs), .fallback = NULL,
       .help = "auto (default), none, or some of equalize, absorb, balance, smooth, gptq, adaround, bias; kept where the output's error "
-              "falls. adaround (learned rounding, after gptq) by name only: 0.1 to 0.2 dB at 2 to 4 bits for nearly twice the time" },
+              "falls. The first four rescale channels, of layers that are skipped, too: the network computes the same. adaround (learned "
+              "rounding, after gptq) by name only: 0.1 to 0.2 dB at 2 to 4 bits for nearly twice the time" },
     { .name = "target", .type = OPT_CHOICE, .field = offsetof(QuantizeOptions, target), .fallback = "portable",
       .choices = "portable|x86-vnni|x86-avx2|arm-dotprod|gpu",
       .help = "portable and x86-avx2 keep weight pairs exact on x86 without VNNI; gpu takes symmetric int8 for everything" },
     { .name = "activations", .type = OPT_CHOICE, .field = offsetof(QuantizeOptions, activations), .fallback = "auto",
-      .choices = "auto|uint8|int8", .help = "type of the activations' integers; auto follows the target" },
+      .choices = "auto|uint8|int8", .help = "type of the activations' integers; auto follows the target. int8 on x86: ONNX Runtime runs "
+              "layers in float whose input or output is read more than once; pare lint tells which" },
     { .name = "reduce-range", .type = OPT_FLAG, .field = offsetof(QuantizeOptions, reduce_range), .fallback = "false", .per_layer = true,
       .help = "weights of 7 bits in 8, which no processor can saturate; the pair rule loses less" },
     { .name = "table", .type = OPT_TEXT, .field = offsetof(QuantizeOptions, table), .fallback = NULL,

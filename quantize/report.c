@@ -104,7 +104,6 @@ Status report_float_ops(const PassContext *c, const Plan *p, Err *err)
 
 void report_methods(PassRecord *record, const Static *s)
 {
-    static const char *const names[] = { "auto", "minmax", "moving", "mean", "percentile", "mse", "entropy" };
     int counts[CALIBRATE_METHODS] = { 0 }, given = 0, old = 0;
     for (int i = 0; i < s->root_count; i++) {
         bool by_table = calibration_table_find(&s->table, s->roots[i]).state == TABLE_ENDS;
@@ -115,7 +114,8 @@ void report_methods(PassRecord *record, const Static *s)
     }
     for (int m = 0; m < CALIBRATE_METHODS; m++)
         if (counts[m] > 0)
-            record_add(record, RECORD_NOTE, STR("calibration"), "%d activation%s by %s", counts[m], counts[m] == 1 ? "" : "s", names[m]);
+            record_add(record, RECORD_NOTE, STR("calibration"), "%d activation%s by %s", counts[m], counts[m] == 1 ? "" : "s",
+                       calibration_names[m]);
     if (given > 0) record_add(record, RECORD_NOTE, STR("calibration"), "%d activation%s by the table", given, given == 1 ? "" : "s");
     if (old > 0)
         record_add(record, RECORD_NOTE, STR("calibration"), "%d activation%s on the grid the network had", old, old == 1 ? "" : "s");

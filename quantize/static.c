@@ -24,6 +24,7 @@
 #define MOST_COLUMNS 16384
 #define MOMENT_PRODUCTS 4e9
 #define ROUNDING_WORTH 0.92 /* of the error of plain rounding: what float weights must get below for any other to be tried */
+#define WORST_DB 10.0    /* of the output's SQNR: what is below is said aloud */
 #define WALK_SAMPLES 256 /* at most */
 #define SEQUENCES 1024   /* at most, where a network reads nothing else */
 
@@ -163,6 +164,11 @@ static Status make_plan(Static *s, Err *err)
     return plan_make(s->c, &limits, &s->plan, err);
 }
 
+static const char *rewritten(const Static *s)
+{
+    return s->rewritten[0] != '\0' ? s->rewritten : TABLE_AS_IT_IS;
+}
+
 static Status save_table(const Static *s, Err *err)
 {
     if (s->c->saved == NULL) return OK;
@@ -182,7 +188,7 @@ static Status save_table(const Static *s, Err *err)
         if (entry.state != TABLE_ABSENT && s->plan.root[v] != v)
             lines[count++] = (TableLine){ .value = v, .ends = entry.ends, .method = entry.method, .is_float = entry.state == TABLE_FLOAT };
     }
-    calibration_table_write(s->c->graph, lines, count, s->c->saved);
+    calibration_table_write(s->c->graph, rewritten(s), lines, count, s->c->saved);
     free(lines);
     return s->c->saved->failed ? err_no_memory(err, "the calibration table") : OK;
 }
@@ -195,12 +201,43 @@ static int64_t trial_samples(const QuantizeOptions *o)
     return chooses ? TRIAL_SAMPLES : TRIAL_SAMPLES / TRIAL_SHARE;
 }
 
+/* Ends of rescaled tensors fit no others. */
+static void check_rewritten(const Static *s)
+{
+    const char *then = s->table.rewritten, *now = rewritten(s);
+    if (s->table.count == 0 || then[0] == '\0' || strcmp(then, now) == 0) return;
+    log_warn(s->c->log, "the calibration table was made for the network rewritten by %s, and now %s rewrites it: its ends may not fit. "
+             "Take --repairs, --calibration and data as they were, or a new table", then, now);
+    record_add(s->c->record, RECORD_NOTE, STR("table"), "made for the network rewritten by %s, now by %s: its ends may not fit", then, now);
+}
+
+/* x86 multiplies uint8 by int8: ONNX Runtime turns int8 activations into uint8 only where they are read once. */
+static void check_int8(const PassContext *c)
+{
+    const QuantizeOptions *o = c->options;
+    if (o->activations != ACTIVATIONS_INT8 || o->target == TARGET_GPU || o->target == TARGET_DOTPROD) return;
+    log_warn(c->log, "int8 activations: on x86 ONNX Runtime runs layers in float whose input or output is read more than once; 'pare lint' "
+             "tells which. Leave activations out, or name the target (--target=arm-dotprod)");
+    record_add(c->record, RECORD_NOTE, STR("activations"), "int8: on x86 ONNX Runtime runs layers in float whose input or output is read "
+               "more than once; pare lint tells which");
+}
+
+static void check_error(const Static *s)
+{
+    double db = trial_db(s->error);
+    if (db >= WORST_DB) return;
+    log_warn(s->c->log, "the quantized network's output has an SQNR of %.1f dB on the calibration data: hardly anything of it is left. One "
+             "value far beyond the others in the data, or a line of the table, does that; pare eval tells what is lost", db);
+    record_add(s->c->record, RECORD_NOTE, STR("graph"), "output SQNR %.1f dB on the calibration data: hardly anything of it is left", db);
+}
+
 static Status quantize_planned(Static *s, Err *err)
 {
     PassContext *c = s->c;
     const QuantizeOptions *o = c->options;
     TRY(trial_new(s->original, c->calibration, trial_samples(o), 0, c->threads, c->max_mem, c->log, &s->trial, err));
     TRY(static_repair_floats(s, err));
+    check_rewritten(s);
     TRY(make_plan(s, err));
     TRY(static_calibrate(s, err));
     report_methods(c->record, s);
@@ -208,6 +245,7 @@ static Status quantize_planned(Static *s, Err *err)
     TRY(mixed_remember(s, err));
     TRY(repair_rounding(s, err));
     TRY(mixed_static(s, err));
+    check_error(s);
     report_layers(c, &s->plan, &s->weights);
     TRY(report_float_ops(c, &s->plan, err));
     TRY(save_table(s, err));
@@ -257,6 +295,7 @@ Status static_run(PassContext *c, Err *err)
         TRY_OUT(make_plan(&s, err));
     }
     TRY_OUT(opset_raise_ir(c->graph, MIN_IR, err));
+    check_int8(c);
     TRY_OUT(quantize_planned(&s, err));
 out:
     static_release(&s);

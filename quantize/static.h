@@ -9,7 +9,7 @@
 typedef struct Static {
     PassContext *c;
     Graph *original;    /* the float network that outputs are judged by; owned */
-    Trial *trial;       /* NULL: no calibration sample to judge by */
+    Trial *trial;       /* NULL: before there is one */
     CalibrationTable table;
     Graph *unrepaired;  /* before biases took in what rounding does; NULL: nobody asks (mixed.h) */
     bool *keep;         /* [node]: layers that stay float for the accuracy's sake */
@@ -20,6 +20,7 @@ typedef struct Static {
     Calibration *methods;   /* [root]: chosen */
     Ends *ends;             /* [CALIBRATE_METHODS,root]: by each method asked so far */
     bool *known;            /* [CALIBRATE_METHODS,root] */
+    char rewritten[TABLE_REWRITTEN]; /* rewrites of the network that were kept, by name */
     bool quick;             /* a try: `auto` is the better of minmax and mse as a whole, */
     double bound;           /* and minmax alone where its error is above this; 0: no such bound */
     double first_error;     /* of minmax */

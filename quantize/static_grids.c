@@ -39,6 +39,15 @@ static void set_method(Static *s, int i, Calibration method)
     if (!s->plan.given[s->roots[i]]) s->plan.grids[s->roots[i]] = make_grid(s, ends_of(s, i, method));
 }
 
+/* An input of the network that never changes tells nothing of those to come. */
+static void check_constant(const PassContext *c, ValueId v, const ActivationStats *a)
+{
+    const Value *value = graph_value(c->graph, v);
+    if (value->producer != 0 || a->min != a->max) return;
+    log_warn(c->log, "input '%.*s' is %g everywhere in the calibration data: the grids are made for that", STR_ARG(value->name), a->min);
+    record_add(c->record, RECORD_NOTE, value->name, "%g everywhere in the calibration data: the grids are made for that", a->min);
+}
+
 static Status gather(Static *s, Err *err)
 {
     PassContext *c = s->c;
@@ -69,6 +78,7 @@ static Status gather(Static *s, Err *err)
             goto out;
         }
         s->stats[i] = *a;
+        check_constant(c, s->roots[i], a);
     }
 out:
     layer_stats_free(stats);

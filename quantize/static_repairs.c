@@ -50,13 +50,15 @@ static Status quick_error(Floats *f, Graph *g, double *error, Err *err)
     c.options = &o;
     c.cache_dir = NULL;
     c.log = NULL;
+    if (s->table.rewritten[0] == '\0') quick.table = s->table; /* else of a network rewritten already: judged as it was then */
     if (o.samples == 0 || o.samples > QUICK_SAMPLES) o.samples = QUICK_SAMPLES;
     TRY_OUT(plan_make(&c, &(PlanLimits){ &s->table, s->keep }, &quick.plan, err));
     TRY_OUT(static_calibrate(&quick, err));
     *error = quick.error;
     if (f->bound == 0.0) f->bound = quick.first_error;
 out:
-    quick.trial = NULL; /* borrowed, as keep is */
+    quick.trial = NULL; /* borrowed, as these are */
+    quick.table = (CalibrationTable){ 0 };
     quick.keep = NULL;
     static_release(&quick);
     record_release(&none);
@@ -64,6 +66,12 @@ out:
 }
 
 /* ---- rewrites of the whole network ---- */
+
+static void remember(Static *s, const char *name)
+{
+    size_t length = strlen(s->rewritten);
+    snprintf(s->rewritten + length, sizeof s->rewritten - length, "%s%s", length > 0 ? " " : "", name);
+}
 
 /* What was rewritten is a change of the network; a place left alone leaves no layer in float: a note. */
 static void forward(PassRecord *to, const PassRecord *from)
@@ -94,13 +102,20 @@ static Status try_rewrite(Floats *f, int which, Err *err)
         report_not_tried(c, rewrites[which].repair, "it finds nothing to change in this network");
         goto out;
     }
-    TRY_OUT(quick_error(f, g, &error, err));
+    status = quick_error(f, g, &error, err);
+    if (status == ERR_DATA) { /* the network itself was measured before: what is not finite now comes of the rewrite */
+        record_add(c->record, RECORD_NOTE, str_of(repair_names[rewrites[which].repair]), "not kept: it leaves float32");
+        status = OK;
+        goto out;
+    }
+    if (status != OK) goto out;
     bool kept = report_repair(c->record, repair_names[rewrites[which].repair], f->error, error, WORTH);
     if (!kept) goto out;
     f->error = error;
     record_release(&none);
     TRY_OUT(rewrites[which].run(c->graph, &f->ranges, &none, &changed, err));
     forward(c->record, &none);
+    remember(f->s, repair_names[rewrites[which].repair]);
 out:
     record_release(&none);
     channel_ranges_release(&ranges);
@@ -201,7 +216,10 @@ static Status smooth(Floats *f, Err *err)
         bool changed;
         if (strength[i] >= 0.0) TRY_OUT(smooth_apply(c->graph, &p.items[i], strength[i], &f->ranges, c->record, &changed, err));
     }
-    if (kept) f->error = best;
+    if (kept) {
+        f->error = best;
+        remember(f->s, repair_names[REPAIR_SMOOTH]);
+    }
 out:
     places_release(&p);
     free(strength);
@@ -244,6 +262,10 @@ Status static_repair_floats(Static *s, Err *err)
     Status status;
     bool sequences = false;
     if (!any_asked(o)) return OK;
+    if (strcmp(s->table.rewritten, TABLE_AS_IT_IS) == 0) {
+        for (Repair r = 0; r < REPAIR_GPTQ; r++) report_not_tried(c, r, "the table belongs to the network as it is");
+        return OK;
+    }
     if (options_repair(o, REPAIR_SMOOTH)) TRY(smooths_sequences(c->graph, &sequences, err));
     int64_t samples = sequences || has_clip(c->graph) || (o->samples > 0 && o->samples < RANGE_SAMPLES) ? o->samples : RANGE_SAMPLES;
     SweepOptions sweep = { .threads = c->threads, .batch = o->batch, .samples = samples, .max_mem = c->max_mem, .log = c->log };

@@ -7,10 +7,13 @@
 
 #include "base/bytes.h"
 
-static const char *const methods[] = { [CALIBRATE_MINMAX] = "minmax", [CALIBRATE_MOVING] = "moving", [CALIBRATE_MEAN] = "mean",
-                                       [CALIBRATE_PERCENTILE] = "percentile",
-                                       [CALIBRATE_MSE] = "mse", [CALIBRATE_ENTROPY] = "entropy", [CALIBRATE_METHODS] = "manual" };
-#define METHODS (int)(sizeof methods / sizeof *methods)
+/* auto is none: a line tells which one was chosen. */
+static const char *method_name(Calibration c)
+{
+    return c > CALIBRATE_AUTO && c < CALIBRATE_METHODS ? calibration_names[c] : "manual";
+}
+
+#define REWRITTEN "# The network was rewritten first by: "
 
 /* --- reading */
 
@@ -114,8 +117,8 @@ static Status read_end(Reader *r, const char *which, double *out, Err *err)
 static Status read_method(Reader *r, Calibration *out, Err *err)
 {
     Str w = word(r);
-    for (int i = 0; i < METHODS; i++) {
-        if (methods[i] == NULL || !str_is(w, methods[i])) continue;
+    for (int i = CALIBRATE_AUTO + 1; i <= CALIBRATE_METHODS; i++) {
+        if (!str_is(w, method_name((Calibration)i))) continue;
         *out = (Calibration)i;
         skip_blanks(r);
         if (r->at < r->end)
@@ -123,7 +126,7 @@ static Status read_method(Reader *r, Calibration *out, Err *err)
         return OK;
     }
     if (w.len == 0) return wrong(r, err, "the method is missing; expected: name, low, high, method");
-    return wrong(r, err, "method '%.*s', expected one of minmax, moving, percentile, mse, entropy, manual",
+    return wrong(r, err, "method '%.*s', expected one of minmax, moving, mean, percentile, mse, entropy, manual",
                  w.len < 40 ? (int)w.len : 40, w.data);
 }
 
@@ -178,6 +181,11 @@ static Status read_line(Reader *r, const Graph *g, CalibrationTable *t, Err *err
     if (memchr(r->at, '\0', (size_t)(r->end - r->at)) != NULL) return wrong(r, err, "a zero byte: this is no text file");
     if (*r->at == '#') {
         Err why;
+        size_t length = (size_t)(r->end - r->at), prefix = strlen(REWRITTEN);
+        if (length >= prefix && memcmp(r->at, REWRITTEN, prefix) == 0) {
+            snprintf(t->rewritten, sizeof t->rewritten, "%.*s", (int)(length - prefix), r->at + prefix);
+            return OK;
+        }
         r->at++;
         skip_blanks(r);
         bool quoted = r->at < r->end && *r->at == '"';
@@ -248,17 +256,18 @@ static void add_number(StrBuf *b, double v)
     strbuf_printf(b, " %s", text);
 }
 
-void calibration_table_write(const Graph *g, const TableLine *lines, int count, StrBuf *b)
+void calibration_table_write(const Graph *g, const char *rewritten, const TableLine *lines, int count, StrBuf *b)
 {
     strbuf_add(b, "# Calibration table of pare. One line for each tensor: name, low, high, method.\n"
                   "# Low and high are the ends of its grid: change them as you like (and write manual for the method).\n"
                   "# A line with # before it keeps its tensor in float; a tensor without a line is calibrated from the data.\n");
+    strbuf_printf(b, REWRITTEN "%s\n", rewritten);
     for (int i = 0; i < count; i++) {
         const TableLine *l = &lines[i];
         if (l->is_float) strbuf_add(b, "#");
         add_name(b, graph_value(g, l->value)->name);
         add_number(b, l->ends.low);
         add_number(b, l->ends.high);
-        strbuf_printf(b, " %s\n", methods[l->method] != NULL ? methods[l->method] : methods[CALIBRATE_METHODS]);
+        strbuf_printf(b, " %s\n", method_name(l->method));
     }
 }

@@ -1,6 +1,7 @@
 /* The calibration table: a text file, one line for each tensor, that people read, edit and use again.
  *
  *     # anything
+ *     # The network was rewritten first by: balance smooth
  *     "conv1/output" -0.25 3.5 mse          name, low, high, method
  *     #"conv2/output" 0 6 minmax            commented out: this tensor stays float
  *
@@ -12,6 +13,9 @@
 
 #include "graph/graph.h"
 #include "quantize/calibrate.h"
+
+#define TABLE_REWRITTEN 64
+#define TABLE_AS_IT_IS "nothing" /* rewrote it */
 
 typedef enum TableState {
     TABLE_ABSENT, /* no line: as without a table */
@@ -30,6 +34,7 @@ typedef struct CalibrationTable {
     TableEntry *entries; /* [value_count + 1], by ValueId */
     uint32_t value_count;
     int count;           /* lines, those commented out included */
+    char rewritten[TABLE_REWRITTEN]; /* the rewrites of the network that the ends belong to, by name; "nothing"; "": it does not say */
 } CalibrationTable;
 
 /* ERR_DATA with `path` and the line: what is no line of a table, a tensor that g does not have or that is constant, the same one twice,
@@ -47,7 +52,8 @@ typedef struct TableLine {
     bool is_float;      /* write it commented out */
 } TableLine;
 
-/* The whole file, lines in the order given: the same for the same lines; numbers read back as they were. Check b->failed. */
-void calibration_table_write(const Graph *g, const TableLine *lines, int count, StrBuf *b);
+/* The whole file, lines in the order given: the same for the same lines; numbers read back as they were. `rewritten` as in
+ * CalibrationTable. Check b->failed. */
+void calibration_table_write(const Graph *g, const char *rewritten, const TableLine *lines, int count, StrBuf *b);
 
 #endif

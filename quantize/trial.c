@@ -369,7 +369,7 @@ out:
 
 int trial_together(const Trial *t)
 {
-    return t->max_mem != 0 ? 1 : t->threads < TRIAL_TOGETHER ? t->threads : TRIAL_TOGETHER;
+    return t->max_mem != 0 || t->threads < 1 ? 1 : t->threads < TRIAL_TOGETHER ? t->threads : TRIAL_TOGETHER;
 }
 
 Status trial_judge(const Trial *t, Graph *const *candidates, int count, double limit, Judgement *out, Err *err)

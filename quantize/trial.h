@@ -27,9 +27,10 @@ typedef struct Judgement {
     double error;  /* infinite where the glance was not below the limit */
 } Judgement;
 
-/* So many candidates at a time take no longer than one; 1 where a limit of memory is set. */
+/* So many candidates are judged at the same time; 1 where a limit of memory is set. */
 int trial_together(const Trial *t);
-/* Judges candidates[count] into out[count], side by side where trial_together allows. What comes out does not depend on that. */
+/* Judges candidates[count] into out[count], side by side where trial_together allows. What comes out does not depend on that, but for
+ * products of grouped, dilated convolutions in float (docs/design.md, threads). */
 Status trial_judge(const Trial *t, Graph *const *candidates, int count, double limit, Judgement *out, Err *err);
 static inline double trial_db(double error) { return error > 0.0 ? -10.0 * __builtin_log10(error) : 200.0; }
 

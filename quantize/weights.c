@@ -34,7 +34,7 @@ static double least_scale(const Plan *p, const PlannedLayer *l, int64_t row)
 static bool same_job(const PlannedLayer *a, const PlannedLayer *b)
 {
     return a->layer.weight == b->layer.weight && a->layer.out_axis == b->layer.out_axis && a->options.block == b->options.block
-        && a->rows.pairs == b->rows.pairs && a->shifted == b->shifted;
+        && a->options.reduce_range == b->options.reduce_range && a->rows.pairs == b->rows.pairs && a->shifted == b->shifted;
 }
 
 static Status make_job(const Plan *p, const PlannedLayer *l, RoundJob *j, Err *err)
@@ -171,7 +171,7 @@ static Status store_job(const Plan *p, const PlannedLayer *l, const Rounded *rou
     return OK;
 }
 
-Status weights_store(const Plan *p, WeightJobs *w, Err *err)
+static Status store_integers(const Plan *p, WeightJobs *w, Err *err)
 {
     for (int i = 0; i < p->layer_count; i++) {
         int job = w->of_layer[i];
@@ -225,7 +225,7 @@ static Status attach_bias(Plan *p, const PlannedLayer *l, const Attached *a, Err
 
 static Status attach_all(Plan *p, WeightJobs *w, Attached *attached, Err *err)
 {
-    TRY(weights_store(p, w, err));
+    TRY(store_integers(p, w, err));
     for (int i = 0; i < p->layer_count; i++) {
         const PlannedLayer *l = &p->layers[i];
         if (l->reason != NULL) continue;

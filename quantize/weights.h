@@ -17,10 +17,8 @@ typedef struct WeightJobs {
 Status weight_jobs_make(const Plan *p, WeightJobs *out, Err *err);
 void weight_jobs_release(WeightJobs *w);
 
-/* Makes the integers of every job that a layer of the plan wants; what has them is left alone. The jobs are rounded, once for all. */
-Status weights_store(const Plan *p, WeightJobs *w, Err *err);
-/* Adds the integers of every job and their DequantizeLinear nodes to p->g and points the layers at them; biases become int32. Several
- * threads at a time may do so, each for a graph of its own, after weights_store. */
+/* Adds the integers of every job and their DequantizeLinear nodes to p->g and points the layers at them; biases become int32.
+ * The jobs are rounded, once for all: their integers are made by the first call and shared by the others. */
 Status weights_attach(Plan *p, WeightJobs *w, Err *err);
 /* 10 log10(sum w^2 / sum (w - w')^2), w the layer's weights in g. */
 double weights_sqnr(const Graph *g, const LayerForm *f, const Rounded *r);

@@ -6,11 +6,6 @@
 #include "base/bytes.h"
 #include "quantize/form_dynamic.h"
 
-static bool is_plain(const Node *n, const char *type)
-{
-    return n->domain.len == 0 && str_is(n->type, type);
-}
-
 /* ---- tables ---- */
 
 /* Gathers of float constants with two dimensions or more: malloc'ed. */
@@ -22,7 +17,7 @@ static Status find_tables(const Graph *g, Layer **out, int *count, Err *err)
     for (uint32_t i = 0; i < g->order_count; i++) {
         NodeId id = g->order[i];
         const Node *n = graph_node(g, id);
-        const Tensor *t = is_plain(n, "Gather") ? node_constant(g, n, 0) : NULL;
+        const Tensor *t = node_is(n, "Gather") ? node_constant(g, n, 0) : NULL;
         if (t == NULL || t->shape.rank < 2 || !dtype_is_float(t->type)) continue;
         list[(*count)++] = (Layer){ .node = id, .input = node_input(n, 1), .weight = n->inputs[0], .output = node_output(n, 0), .groups = 1,
                                     .name = node_label(g, n), .weight_name = graph_value(g, n->inputs[0])->name };
@@ -41,7 +36,7 @@ static bool index_is_input(const Graph *g, ValueId v)
         if (value->producer == 0) return false;
         const Node *n = graph_node(g, value->producer);
         bool same = false;
-        for (size_t i = 0; i < sizeof types / sizeof *types; i++) same |= is_plain(n, types[i]);
+        for (size_t i = 0; i < sizeof types / sizeof *types; i++) same |= node_is(n, types[i]);
         if (!same) return false;
         v = node_input(n, 0);
     }

@@ -355,6 +355,34 @@ static void tied_weight_is_stored_once(void **state)
     graph_free(g);
 }
 
+/* Layers of one weight that are asked for different integers do not share them. */
+static void tied_weight_with_a_rule(void **state)
+{
+    (void)state;
+    Err err;
+    const char *names[] = { "reduce-range" }, *values[] = { "true" };
+    for (const char *layer = "ac"; *layer != '\0'; layer++) {
+        LayerRule rule = { .match = (char[]){ *layer, '\0' }, .names = names, .values = values, .count = 1 };
+        Graph *g = tied_perceptron();
+        build_ready(g);
+        assert_ok(quantize(g, LIST("mode=static", "repairs=none", "target=x86-vnni"), &rule, 1, NULL, &err), &err);
+        int small = 0, large = 0;
+        for (ValueId v = 1; v <= g->value_count; v++) {
+            const Value *value = graph_value(g, v);
+            int64_t most = 0;
+            if (value->tensor == NULL || value->type != DT_INT8 || value->shape.rank != 2) continue;
+            for (int64_t i = 0; i < tensor_count(value->tensor); i++) {
+                int64_t q = tensor_get_int(value->tensor, i);
+                most = llabs(q) > most ? llabs(q) : most;
+            }
+            *(most <= 64 ? &small : &large) += 1;
+        }
+        assert_int_equal(small, 1);
+        assert_int_equal(large, 1);
+        graph_free(g);
+    }
+}
+
 #define MANY(array) (sizeof(array) / sizeof *(array))
 
 int main(void)
@@ -373,7 +401,7 @@ int main(void)
     const struct CMUnitTest others[] = {
         cmocka_unit_test(activation_grids), cmocka_unit_test(scale_follows_the_bias), cmocka_unit_test(full_range_has_unsafe_pairs),
         cmocka_unit_test(per_tensor_is_safe), cmocka_unit_test(rules_skip_layers), cmocka_unit_test(all_skipped_changes_nothing),
-        cmocka_unit_test(bias_fits_its_integers), cmocka_unit_test(tied_weight_is_stored_once),
+        cmocka_unit_test(bias_fits_its_integers), cmocka_unit_test(tied_weight_is_stored_once), cmocka_unit_test(tied_weight_with_a_rule),
     };
     for (size_t i = 0; i < MANY(others); i++) tests[n++] = others[i];
     return _cmocka_run_group_tests("quantize", tests, n, NULL, NULL);

@@ -66,7 +66,8 @@ static void every_layer_is_listed(void **state)
                 if (!has_weights(before, n)) continue;
                 count++;
                 snprintf(name, sizeof name, "%.*s", STR_ARG(label));
-                if (listed_layer(&record, name) == NULL)
+                const RecordEntry *e = listed_layer(&record, name);
+                if (e == NULL || (e->kind == RECORD_CHANGED && strstr(e->text, "weights") == NULL && strstr(e->text, "quantized") == NULL))
                     fail_msg("%s, %s: '%s' is neither changed nor skipped", rows[i].network, modes[m][0], name);
             }
             if (count < rows[i].least) fail_msg("%s: %d layers, expected %d at least", rows[i].network, count, rows[i].least);

@@ -40,8 +40,8 @@ static void round_trip(void **state)
         assert_true(all[i].value != 0);
     }
     StrBuf b = { 0 }, again = { 0 };
-    calibration_table_write(g, all, 5, &b);
-    calibration_table_write(g, all, 5, &again);
+    calibration_table_write(g, "balance smooth", all, 5, &b);
+    calibration_table_write(g, "balance smooth", all, 5, &again);
     assert_false(b.failed);
     assert_string_equal(b.data, again.data);
     assert_non_null(strstr(b.data, "\n#\"layer/a\" "));
@@ -50,20 +50,22 @@ static void round_trip(void **state)
     CalibrationTable t;
     assert_ok(calibration_table_read((Str){ b.data, b.len }, "t", g, &t, &err), &err);
     assert_int_equal(t.count, 5);
+    assert_string_equal(t.rewritten, "balance smooth");
     for (int i = 0; i < 5; i++) {
         TableEntry e = calibration_table_find(&t, all[i].value);
         assert_int_equal(e.state, all[i].is_float ? TABLE_FLOAT : TABLE_ENDS);
         assert_true(e.ends.low == all[i].ends.low && e.ends.high == all[i].ends.high && e.method == all[i].method);
-        assert_int_equal(e.line, 4 + i);
+        assert_int_equal(e.line, 5 + i);
     }
     assert_int_equal(calibration_table_find(&t, 0).state, TABLE_ABSENT);
     assert_int_equal(calibration_table_find(&t, 1000000).state, TABLE_ABSENT);
     calibration_table_release(&t);
     strbuf_release(&b);
     strbuf_release(&again);
-    calibration_table_write(g, NULL, 0, &b);
+    calibration_table_write(g, TABLE_AS_IT_IS, NULL, 0, &b);
     assert_ok(calibration_table_read((Str){ b.data, b.len }, "t", g, &t, &err), &err);
     assert_int_equal(t.count, 0);
+    assert_string_equal(t.rewritten, TABLE_AS_IT_IS);
     strbuf_release(&b);
     calibration_table_release(&t);
     assert_int_equal(calibration_table_find(&t, 1).state, TABLE_ABSENT);
