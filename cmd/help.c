@@ -82,7 +82,7 @@ void help_recipe(StrBuf *b)
                "          of their names; a section about it holds for each.\n"
                "passes    run in this order; 'pare help PASS' lists the keys of each. \"layers\" holds rules for single layers: \"match\"\n"
                "          is tried on the layer's name and its weight's name (* ? [...], * also matches /), later rules override\n"
-               "          earlier ones, \"skip\" leaves the layers alone (quantize: in float). A pattern that matches nothing is an error.\n"
+               "          earlier ones, \"skip\" leaves the layers alone (quantize: float). A pattern that matches nothing is an error.\n"
                "goals     judged on the result; when one is missed the file is written all the same and the exit code is 5:\n");
     opts_help(goal_options, b);
     strbuf_add(b, "seed      of everything random; 0 when not given\n\n"
