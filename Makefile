@@ -63,7 +63,8 @@ sanitize: ## the whole suite under AddressSanitizer and UndefinedBehaviorSanitiz
 	@$(MAKE) --no-print-directory BUILD=build-sanitize OPT=-O1 SANITIZE="-fsanitize=address,undefined -fno-sanitize-recover=undefined" check-built
 
 # tests that compute in more than one thread, the short ones
-TSAN_TESTS := ops/test_engine ops/test_rows ops/test_integers ops/test_recurrent unit/test_solve unit/test_dataset passes/test_trial
+TSAN_TESTS := ops/test_engine ops/test_rows ops/test_integers ops/test_recurrent unit/test_solve unit/test_dataset passes/test_trial \
+              passes/test_quantize_threads
 tsan: ## the tests with threads under ThreadSanitizer, OpenMP on pthreads
 	@$(MAKE) --no-print-directory BUILD=build-tsan OPT=-O1 SANITIZE=-fsanitize=thread TEAM=build-tsan/tests/tsan/gomp.o tsan-built
 

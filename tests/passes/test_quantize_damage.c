@@ -153,10 +153,36 @@ static void constant_activations(void **state)
         }
 }
 
+/* One channel of denormal weights and a huge bias: factors that even it out leave float32, and are not kept. */
+static void rewrite_beyond_float32(void **state)
+{
+    (void)state;
+    enum { WIDTH = 12 };
+    Err err;
+    PassRecord record = { 0 };
+    double weights[WIDTH * WIDTH], bias[WIDTH];
+    for (int i = 0; i < WIDTH * WIDTH; i++) weights[i] = (i % WIDTH == 3 ? 1e-39 : 0.02) * (i * 37 % 61 - 30);
+    for (int i = 0; i < WIDTH; i++) bias[i] = i == 3 ? 1e20 : 0.1 * i;
+    Graph *g = build_new(13);
+    ValueId x = build_input(g, "x", DT_FLOAT, DIMS(batch_of(g), WIDTH));
+    ValueId a = build_node(g, "Gemm", "a", x, build_constant(g, "wa", DT_FLOAT, weights, DIMS(WIDTH, WIDTH)),
+                           build_constant(g, "ba", DT_FLOAT, bias, DIMS(WIDTH)), -1);
+    build_output(g, build_node(g, "Gemm", "c", build_node(g, "Relu", "r", a, -1), build_weight(g, "wc", 9, DIMS(WIDTH, 5)),
+                               build_weight(g, "bc", 8, DIMS(5)), -1));
+    build_ready(g);
+    assert_ok(quantize(g, NULL, NULL, 0, &record, &err), &err);
+    bool said = false;
+    for (size_t i = 0; i < record.count; i++) said |= strstr(record.entries[i].text, "it leaves float32") != NULL;
+    assert_true(said);
+    record_release(&record);
+    graph_free(g);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(refused), cmocka_unit_test(damaged_weights), cmocka_unit_test(constant_activations),
+        cmocka_unit_test(rewrite_beyond_float32),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
