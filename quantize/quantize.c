@@ -16,6 +16,7 @@
 #include "engine/fold.h"
 #include "quantize/check.h"
 #include "quantize/report.h"
+#include "quantize/weights_layers.h"
 #include "quantize/weights_mode.h"
 
 static const Opt quantize_table[] = {
@@ -78,6 +79,7 @@ static Status quantize_run(PassContext *c, Err *err)
     TRY(quantize_check_options(c, err)); /* passes before this one may have renamed layers */
     if (o->fold) TRY(fold_graph(c->graph, &FOLD_ALL, c->record, err));
     TRY(report_left_out(c, err));
+    weight_tables_report(c);
     if (o->mode != MODE_STATIC) return weights_mode_run(c, err);
     TRY(weights_mode_tables(c, err));
     return static_run(c, err);

@@ -6,6 +6,8 @@
 #include "base/bytes.h"
 #include "quantize/form_dynamic.h"
 
+#define MAX_STEPS 32 /* from a node back to the constant behind it */
+
 /* ---- tables ---- */
 
 /* Gathers of float constants with two dimensions or more: malloc'ed. */
@@ -159,23 +161,76 @@ static void pair_lstm(const Graph *g, WeightLayer *all, int i)
     r->partner = i;
 }
 
+/* ---- what rules may name besides ---- */
+
+/* The constant of 8 bits or fewer that an input is made of: itself, or behind nodes whose other inputs are constants. 0: none. */
+static ValueId integers_behind(const Graph *g, ValueId v)
+{
+    for (int step = 0; v != 0 && step < MAX_STEPS; step++) {
+        const Value *value = graph_value(g, v);
+        if (value->tensor != NULL)
+            return value->tensor->shape.rank >= 2 && dtype_is_integer(value->tensor->type) && dtype_bits(value->tensor->type) <= 8 ? v : 0;
+        if (value->producer == 0) return 0;
+        const Node *n = graph_node(g, value->producer);
+        for (int i = 1; i < n->input_count; i++)
+            if (n->inputs[i] != 0 && graph_value(g, n->inputs[i])->tensor == NULL) return 0;
+        v = node_input(n, 0);
+    }
+    return 0;
+}
+
+/* A layer that is in integers, or an operator of layers that has no weights of its own: both are listed, so a rule may name them. The
+ * name of its weights is the one they had in float. */
+static bool stands_by_name(const PassContext *c, NodeId id, Layer *out)
+{
+    const Graph *g = c->graph;
+    static const char *const moves[] = { "DequantizeLinear", "Reshape", "Transpose", "Slice", "Squeeze", "Unsqueeze", "Cast" };
+    const Node *n = graph_node(g, id);
+    ValueId weight = 0;
+    for (size_t i = 0; i < sizeof moves / sizeof *moves; i++)
+        if (node_is(n, moves[i])) return false;
+    for (int i = 0; i < n->input_count && weight == 0; i++) weight = integers_behind(g, n->inputs[i]);
+    if (weight == 0 && (n->op == NULL || n->op->weight_axis == NULL || n->op->weight_input < 0)) return false;
+    *out = (Layer){ .node = id, .weight = weight, .output = node_output(n, 0), .name = node_label(g, n) };
+    if (weight == 0) return true;
+    static const char *const types[] = { "_int8", "_uint8", "_int4", "_uint4", "_8bit", "_4bit", "_2bit" };
+    Str name = graph_value(g, weight)->name;
+    out->weight_name = name;
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+        if (str_ends(name, types[i])) out->weight_name = arena_str(c->scratch, (Str){ name.data, name.len - strlen(types[i]) });
+    return true;
+}
+
+void weight_tables_report(const PassContext *c)
+{
+    const Graph *g = c->graph;
+    for (uint32_t i = 0; i < g->order_count; i++) {
+        const Node *n = graph_node(g, g->order[i]);
+        if (node_is(n, "Gather") && integers_behind(g, node_input(n, 0)) != 0)
+            record_add(c->record, RECORD_SKIPPED, node_label(g, n), "it is quantized already (a table)");
+    }
+}
+
 /* ---- all ---- */
 
 Status weight_rules_check(const PassContext *c, Err *err)
 {
+    const Graph *g = c->graph;
     Layer *layers = NULL, *tables = NULL, *all = NULL;
     int count = 0, more = 0;
     Status status = OK;
     if (c->rule_count == 0) return OK;
-    TRY(layers_find(c->graph, &layers, &count, err));
-    TRY_OUT(find_tables(c->graph, &tables, &more, err));
-    all = alloc_array((size_t)count + (size_t)more + 1, sizeof *all);
+    TRY(layers_find(g, &layers, &count, err));
+    TRY_OUT(find_tables(g, &tables, &more, err));
+    all = alloc_array((size_t)count + (size_t)more + g->order_count + 1, sizeof *all);
     if (all == NULL) {
         status = err_no_memory(err, "the layers");
         goto out;
     }
     for (int i = 0; i < count + more; i++) all[i] = i < count ? layers[i] : tables[i - count];
-    status = pass_check_rules(c, all, count + more, err);
+    count += more;
+    for (uint32_t i = 0; i < g->order_count; i++) count += stands_by_name(c, g->order[i], &all[count]);
+    status = pass_check_rules(c, all, count, err);
 out:
     free(layers);
     free(tables);

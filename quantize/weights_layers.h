@@ -18,8 +18,10 @@ typedef struct WeightLayer {
     int partner;        /* the other weight of an LSTM node that becomes one operator with this one; -1: none */
 } WeightLayer;
 
-/* ERR_USAGE: a rule that names neither a layer nor a table. */
+/* ERR_USAGE: a rule that names neither a layer nor a table, in floats or in integers already. */
 Status weight_rules_check(const PassContext *c, Err *err);
+/* Lists the tables that are in integers already (report_left_out has the layers). */
+void weight_tables_report(const PassContext *c);
 /* A malloc'ed array, layers first, then tables; the latter alone when asked. */
 Status weight_layers_find(PassContext *c, bool tables_only, WeightLayer **out, int *count, Err *err);
 /* A layer that is to be quantized, as if so many bits had been asked for; spec, note and reason follow. */

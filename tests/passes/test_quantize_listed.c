@@ -66,6 +66,20 @@ static Graph *lstm(void)
     return g;
 }
 
+/* Words looked up, and a head that shares their table. */
+static Graph *words(void)
+{
+    Graph *g = build_new(13);
+    Err err;
+    ValueId x = build_input(g, "words", DT_INT64, DIMS(batch_of(g), 4)), table = build_weight(g, "table", 10, DIMS(24, 32));
+    ValueId shape = build_constant(g, "shape", DT_INT64, (double[]){ -1, 32 }, DIMS(2));
+    ValueId rows = build_node(g, "Tanh", "tanh", build_node(g, "Gather", "embed", table, x, -1), -1);
+    ValueId head = build_node(g, "Gemm", "head", build_node(g, "Reshape", "flat", rows, shape, -1), table, -1);
+    assert_ok(graph_set_int(g, build_maker(g, head), "transB", 1, &err), &err);
+    build_output(g, head);
+    return g;
+}
+
 typedef struct Row {
     const char *name;
     Graph *(*make)(void);
@@ -164,13 +178,57 @@ static void in_two_runs(void **state)
     graph_free(g);
 }
 
+typedef struct Again {
+    const char *name;
+    Graph *(*make)(void);
+    const char *options[6];
+    const char *matches[3];
+    const char *refused; /* a pattern that fits nothing */
+} Again;
+
+static const Again agains[] = {
+    { "again, static", residual, { "mode=static" }, { "a", "b" }, "d" },
+    { "again, on integers", residual, { "mode=static", "format=qoperator" }, { "a", "b" }, "d" },
+    { "again, dynamic", residual, { "mode=dynamic" }, { "a", "b" }, "d" },
+    { "again, weights", attention, { "mode=weights", "bits=4", "block=16" }, { "up", "v" }, "w_row" },
+    { "again, nbits", attention, { "mode=weights", "bits=4", "block=16", "format=nbits" }, { "up", "v" }, "w_row" },
+    { "again, a cell", lstm, { "mode=dynamic" }, { "cell", "out" }, "cells" },
+    { "again, a cell's weights", lstm, { "mode=weights" }, { "cell", "w" }, "cells" },
+    { "again, a table", words, { "mode=weights" }, { "embed", "head" }, "embeds" },
+    { "again, a table of blocks", words, { "mode=weights", "bits=4", "block=32" }, { "embed", "head" }, "embeds" },
+    { "again, a table in nbits", words, { "mode=weights", "bits=4", "block=32", "format=nbits" }, { "embed", "head" }, "embeds" },
+};
+
+/* The rules of a run hold for a run on its result, too, where the layers they name are listed as quantized already. */
+static void with_its_rules(void **state)
+{
+    const Again *row = *state;
+    Err err;
+    PassRecord record = { 0 };
+    Graph *g = row->make();
+    LayerRule rules[2] = { { .match = row->matches[0] }, { .match = row->matches[1], .skip = true } };
+    assert_ok(quantize_call(g, &(QuantizeCall){ .options = row->options }, &err), &err);
+    QuantizeCall call = { .options = row->options, .rules = rules, .rule_count = 2, .record = &record };
+    assert_ok(quantize_call(g, &call, &err), &err);
+    assert_non_null(strstr(listed_layer(&record, row->matches[0])->text, "it is quantized already"));
+    rules[1].match = row->refused;
+    assert_status(quantize_call(g, &call, &err), ERR_USAGE, &err);
+    assert_non_null(strstr(err.text, "matches no layer; the nearest is"));
+    record_release(&record);
+    graph_free(g);
+}
+
 int main(void)
 {
     enum { MANY = sizeof rows / sizeof *rows };
-    struct CMUnitTest tests[MANY + 2];
+    enum { AGAINS = sizeof agains / sizeof *agains };
+    struct CMUnitTest tests[MANY + 2 + AGAINS];
     for (int i = 0; i < MANY; i++)
         tests[i] = (struct CMUnitTest){ .name = rows[i].name, .test_func = listed, .initial_state = (void *)(uintptr_t)&rows[i] };
     tests[MANY] = (struct CMUnitTest)cmocka_unit_test(row_of_a_product);
     tests[MANY + 1] = (struct CMUnitTest)cmocka_unit_test(in_two_runs);
+    for (int i = 0; i < AGAINS; i++)
+        tests[MANY + 2 + i] = (struct CMUnitTest){ .name = agains[i].name, .test_func = with_its_rules,
+                                                   .initial_state = (void *)(uintptr_t)&agains[i] };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
