@@ -4,10 +4,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "pipeline/report_entries.h"
 #include "pipeline/text.h"
-
-#define SHOWN 6        /* entries of a step before "and N more" */
-#define SHOWN_NOTES 12 /* and of its notes, which say what was tried and gained */
 
 static void percent_change(TextTable *t, double before, double after)
 {
@@ -267,21 +265,7 @@ static void print_sources(const Report *r, const char *bullet, StrBuf *b)
     print_measured(r, bullet, b);
 }
 
-static void print_entries(const char *what, const ReportEntry *entries, int count, int shown, const char *indent, StrBuf *b)
-{
-    if (count == 0) return;
-    strbuf_printf(b, "%s%s %d:\n", indent, what, count);
-    for (int i = 0; i < count && i < shown; i++) {
-        strbuf_printf(b, "%s  ", indent);
-        text_safe(str_of(entries[i].object), b);
-        if (entries[i].object[0] != '\0') strbuf_add(b, ": ");
-        text_safe(str_of(entries[i].text), b);
-        strbuf_add(b, "\n");
-    }
-    if (count > shown) strbuf_printf(b, "%s  and %d more\n", indent, count - shown);
-}
-
-static void print_step(const Report *r, int i, StrBuf *b)
+static void print_step(const Report *r, int i, bool all, StrBuf *b)
 {
     const ReportStep *s = &r->steps[i];
     char bytes[32], energy[32];
@@ -297,9 +281,7 @@ static void print_step(const Report *r, int i, StrBuf *b)
     if (isfinite(s->state.latency_ms.median)) strbuf_printf(b, ", %.4g ms", s->state.latency_ms.median);
     if (isfinite(s->state.accuracy)) strbuf_printf(b, ", accuracy %.2f %%", 100 * s->state.accuracy);
     strbuf_add(b, "\n");
-    print_entries("changed", s->changed, s->changed_count, SHOWN, "   ", b);
-    print_entries("skipped", s->skipped, s->skipped_count, SHOWN, "   ", b);
-    print_entries("notes", s->notes, s->note_count, SHOWN_NOTES, "   ", b);
+    entries_print(s, all, "   ", b);
 }
 
 static const char *goal_word(const GoalResult *g) { return g->outcome == GOAL_MISSED ? "MISSED" : goal_outcome_text(g->outcome); }
@@ -329,7 +311,7 @@ void report_print(const Report *r, StrBuf *b)
         table_release(&t);
         print_sources(r, "", b);
     }
-    for (int i = 0; i < r->step_count; i++) print_step(r, i, b);
+    for (int i = 0; i < r->step_count; i++) print_step(r, i, false, b);
     print_goals(r, "", b);
 }
 
@@ -345,7 +327,7 @@ void report_print_markdown(const Report *r, StrBuf *b)
         print_sources(r, "- ", b);
     }
     if (r->step_count > 0) strbuf_add(b, "\n## Passes\n\n```\n");
-    for (int i = 0; i < r->step_count; i++) print_step(r, i, b);
+    for (int i = 0; i < r->step_count; i++) print_step(r, i, true, b);
     if (r->step_count > 0) strbuf_add(b, "```\n");
     if (r->goal_count > 0) strbuf_add(b, "\n## Goals\n\n");
     print_goals(r, "- ", b);

@@ -73,16 +73,37 @@ static const Opt quantize_table[] = {
     OPT_END,
 };
 
-static Status quantize_run(PassContext *c, Err *err)
+/* What folding did comes after the layers, marked, so that reports may count it. */
+static void record_folded(PassRecord *out, PassRecord *folded)
+{
+    for (size_t i = 0; i < folded->count; i++) {
+        const RecordEntry *e = &folded->entries[i];
+        record_add(out, e->kind, str_of(e->object), "%s", e->text);
+        if (e->kind == RECORD_CHANGED) record_number(out, "prepared", 1);
+    }
+    out->failed |= folded->failed;
+    record_release(folded);
+}
+
+static Status quantize_graph(PassContext *c, Err *err)
 {
     const QuantizeOptions *o = c->options;
-    TRY(quantize_check_options(c, err)); /* passes before this one may have renamed layers */
-    if (o->fold) TRY(fold_graph(c->graph, &FOLD_ALL, c->record, err));
     TRY(report_left_out(c, err));
     weight_tables_report(c);
     if (o->mode != MODE_STATIC) return weights_mode_run(c, err);
     TRY(weights_mode_tables(c, err));
     return static_run(c, err);
+}
+
+static Status quantize_run(PassContext *c, Err *err)
+{
+    const QuantizeOptions *o = c->options;
+    PassRecord folded = { 0 };
+    TRY(quantize_check_options(c, err)); /* passes before this one may have renamed layers */
+    Status status = o->fold ? fold_graph(c->graph, &FOLD_ALL, &folded, err) : OK;
+    if (status == OK) status = quantize_graph(c, err);
+    record_folded(c->record, &folded);
+    return status;
 }
 
 const Pass pass_quantize = {
@@ -106,7 +127,7 @@ const Pass pass_quantize = {
         "\n"
         "With --target=portable (the default) results are bit for bit the exact integers on x86 with and without VNNI and on Arm.\n"
         "Weights that layers share are stored once; Gather's tables are quantized too (--tables). The opset is raised where the form\n"
-        "needs it. Every layer is listed, those that stay float with the reason; `pare lint` says what a runtime makes of the file.\n",
+        "needs it. --report lists every layer, those that stay float with the reason; `pare lint` says what a runtime makes of it.\n",
     .flags = PASS_NEEDS_GRAPH | PASS_USES_DATA | PASS_USES_LABELS | PASS_CHECKS_RULES,
     .options = quantize_table,
     .options_size = sizeof(QuantizeOptions),
