@@ -39,6 +39,13 @@ static Status check_repairs(const StrList *repairs, Err *err)
     return OK;
 }
 
+/* "" is a slip more often than a wish for what leaving the option out means. */
+static Status check_empty(const char *name, const StrList *list, const char *instead, Err *err)
+{
+    if (list->items == NULL || list->count > 0) return OK;
+    return err_set(err, ERR_USAGE, "%s: the list is empty; leave %s out for the default, or %s", name, name, instead);
+}
+
 static Status check_limits(const PassContext *c, Err *err)
 {
     const QuantizeOptions *o = c->options;
@@ -136,6 +143,8 @@ static Status check_layers(const PassContext *c, Err *err)
 Status quantize_check_options(const PassContext *c, Err *err)
 {
     const QuantizeOptions *o = c->options;
+    TRY(check_empty("ops", &o->ops, "name ops such as Conv,Gemm", err));
+    TRY(check_empty("repairs", &o->repairs, "choose " REPAIR_WORDS, err));
     TRY(check_ops(&o->ops, err));
     TRY(check_repairs(&o->repairs, err));
     TRY(check_limits(c, err));

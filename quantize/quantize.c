@@ -13,6 +13,8 @@
  * and the network's outputs stay float. Safe pairs: x86 without VNNI adds two products u8 x s8 in 16 bits, saturating (VPMADDUBSW); with
  * |q0| + |q1| <= 128 where the signs agree the sum is exact on every processor.
  * Jacob et al., CVPR 2018; Krishnamoorthi, Quantizing deep convolutional networks for efficient inference, 2018 (per channel). */
+#include <stdlib.h>
+
 #include "engine/fold.h"
 #include "quantize/check.h"
 #include "quantize/report.h"
@@ -85,14 +87,48 @@ static void record_folded(PassRecord *out, PassRecord *folded)
     record_release(folded);
 }
 
+/* The cause of what calibration could only see at an output. */
+static Status name_infinite(const PassContext *c, Status found, Err *err)
+{
+    Layer *layers = NULL;
+    int count = 0;
+    int64_t at;
+    Err other;
+    if (found != ERR_DATA || layers_find(c->graph, &layers, &count, &other) != OK) return found;
+    for (int i = 0; i < count; i++) {
+        const Tensor *t = graph_value(c->graph, layers[i].weight)->tensor;
+        if (!dtype_is_float(t->type) || !tensor_has_nonfinite(t, &at)) continue;
+        found = err_set(err, ERR_DATA, "weight '%.*s': element %lld is infinite", STR_ARG(layers[i].weight_name), (long long)at);
+        break;
+    }
+    free(layers);
+    return found;
+}
+
+/* A list of ops that leaves every layer out is a slip, and with --quiet nothing else would tell. */
+static void warn_ops(const PassContext *c)
+{
+    const QuantizeOptions *o = c->options;
+    StrBuf names = { 0 };
+    if (o->ops.count == 0) return;
+    for (uint32_t i = 0; i < c->graph->order_count; i++)
+        if (options_op(o, graph_node(c->graph, c->graph->order[i])->type)) return;
+    for (int i = 0; i < o->ops.count; i++) strbuf_printf(&names, "%s%s", i > 0 ? ", " : "", o->ops.items[i]);
+    const char *text = names.data != NULL ? names.data : "those";
+    log_warn(c->log, "ops: the network stays float, none of its layers is one of %s", text);
+    record_add(c->record, RECORD_NOTE, STR("ops"), "the network stays float, none of its layers is one of %s", text);
+    strbuf_release(&names);
+}
+
 static Status quantize_graph(PassContext *c, Err *err)
 {
     const QuantizeOptions *o = c->options;
+    warn_ops(c);
     TRY(report_left_out(c, err));
     weight_tables_report(c);
     if (o->mode != MODE_STATIC) return weights_mode_run(c, err);
     TRY(weights_mode_tables(c, err));
-    return static_run(c, err);
+    return name_infinite(c, static_run(c, err), err);
 }
 
 static Status quantize_run(PassContext *c, Err *err)

@@ -178,6 +178,41 @@ static void in_two_runs(void **state)
     graph_free(g);
 }
 
+/* What calibration sees at an output is laid to the weight that makes it. */
+static void infinite_weight(void **state)
+{
+    (void)state;
+    Err err;
+    Tensor t;
+    Graph *g = attention();
+    ValueId w = graph_find_value(g, STR("v"));
+    assert_ok(tensor_clone(graph_value(g, w)->tensor, &t, &err), &err);
+    tensor_set(&t, 5, INFINITY);
+    assert_ok(graph_set_constant(g, w, &t, &err), &err);
+    assert_status(quantize_call(g, &(QuantizeCall){ .options = LIST("mode=static") }, &err), ERR_DATA, &err);
+    assert_string_equal(err.text, "weight 'v': element 5 is infinite");
+    graph_free(g);
+}
+
+/* A list without a word is no list, and one that takes in none of the layers is said aloud. */
+static void empty_lists(void **state)
+{
+    (void)state;
+    Err err;
+    PassRecord record = { 0 };
+    Graph *g = residual();
+    assert_status(quantize_call(g, &(QuantizeCall){ .options = LIST("repairs=") }, &err), ERR_USAGE, &err);
+    assert_non_null(strstr(err.text, "repairs: the list is empty"));
+    assert_status(quantize_call(g, &(QuantizeCall){ .options = LIST("ops=") }, &err), ERR_USAGE, &err);
+    assert_non_null(strstr(err.text, "ops: the list is empty"));
+    assert_ok(quantize_call(g, &(QuantizeCall){ .options = LIST("ops=LSTM"), .record = &record }, &err), &err);
+    bool said = false;
+    for (size_t i = 0; i < record.count; i++) said |= strstr(record.entries[i].text, "none of its layers is one of LSTM") != NULL;
+    assert_true(said);
+    record_release(&record);
+    graph_free(g);
+}
+
 typedef struct Again {
     const char *name;
     Graph *(*make)(void);
@@ -222,13 +257,15 @@ int main(void)
 {
     enum { MANY = sizeof rows / sizeof *rows };
     enum { AGAINS = sizeof agains / sizeof *agains };
-    struct CMUnitTest tests[MANY + 2 + AGAINS];
+    struct CMUnitTest tests[MANY + 4 + AGAINS];
     for (int i = 0; i < MANY; i++)
         tests[i] = (struct CMUnitTest){ .name = rows[i].name, .test_func = listed, .initial_state = (void *)(uintptr_t)&rows[i] };
     tests[MANY] = (struct CMUnitTest)cmocka_unit_test(row_of_a_product);
     tests[MANY + 1] = (struct CMUnitTest)cmocka_unit_test(in_two_runs);
+    tests[MANY + 2] = (struct CMUnitTest)cmocka_unit_test(infinite_weight);
+    tests[MANY + 3] = (struct CMUnitTest)cmocka_unit_test(empty_lists);
     for (int i = 0; i < AGAINS; i++)
-        tests[MANY + 2 + i] = (struct CMUnitTest){ .name = agains[i].name, .test_func = with_its_rules,
+        tests[MANY + 4 + i] = (struct CMUnitTest){ .name = agains[i].name, .test_func = with_its_rules,
                                                    .initial_state = (void *)(uintptr_t)&agains[i] };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
