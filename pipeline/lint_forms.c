@@ -72,12 +72,14 @@ static bool gpu_grid(Group *g, int dq, const char *what)
 {
     SimGrid grid = sim_grid(g->s, dq);
     if (grid.type != DT_INT8)
-        return group_fail(g, "its %s are %s; graphics processors run symmetric int8 only, zero point 0", what, dtype_name(grid.type));
+        return group_fail(g, "its %s are %s; graphics processors run symmetric int8 only (`pare pass quantize --target=gpu`)", what,
+                          dtype_name(grid.type));
     int64_t count = grid.zeros != NULL ? tensor_count(grid.zeros) : 0;
     for (int64_t i = 0; i < count; i++) {
         int64_t zero = tensor_get_int(grid.zeros, i);
         if (zero != 0)
-            return group_fail(g, "a zero point of its %s is %lld; graphics processors need 0 (symmetric int8)", what, (long long)zero);
+            return group_fail(g, "a zero point of its %s is %lld; graphics processors need 0 (`pare pass quantize --target=gpu`)", what,
+                              (long long)zero);
     }
     return true;
 }
