@@ -15,6 +15,7 @@
  * Jacob et al., CVPR 2018; Krishnamoorthi, Quantizing deep convolutional networks for efficient inference, 2018 (per channel). */
 #include <stdlib.h>
 
+#include "data/dataset.h"
 #include "engine/fold.h"
 #include "quantize/check.h"
 #include "quantize/report.h"
@@ -105,6 +106,16 @@ static Status name_infinite(const PassContext *c, Status found, Err *err)
     return found;
 }
 
+static void record_samples(const PassContext *c)
+{
+    const QuantizeOptions *o = c->options;
+    int64_t all = c->calibration != NULL ? dataset_samples(c->calibration) : 0;
+    if (all <= 0) return;
+    if (o->samples > 0 && o->samples < all)
+        record_add(c->record, RECORD_NOTE, STR("data"), "the first %lld of %lld samples", (long long)o->samples, (long long)all);
+    else record_add(c->record, RECORD_NOTE, STR("data"), "all %lld sample%s", (long long)all, all == 1 ? "" : "s");
+}
+
 /* A list of ops that leaves every layer out is a slip, and with --quiet nothing else would tell. */
 static void warn_ops(const PassContext *c)
 {
@@ -124,6 +135,7 @@ static Status quantize_graph(PassContext *c, Err *err)
 {
     const QuantizeOptions *o = c->options;
     warn_ops(c);
+    record_samples(c);
     TRY(report_left_out(c, err));
     weight_tables_report(c);
     if (o->mode != MODE_STATIC) return weights_mode_run(c, err);

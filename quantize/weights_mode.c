@@ -216,6 +216,7 @@ static Status write_layers(Weighted *w, Err *err)
     StoredWeight *stored = alloc_zeroed((size_t)w->jobs.count + 1, sizeof *stored);
     Status status = OK;
     int done = 0, wider = 0, wide = 0, narrow = 0;
+    bool packs = false;
     if (stored == NULL) return err_no_memory(err, "the weights");
     for (int i = 0; i < w->count && status == OK; i++) {
         const WeightLayer *l = &w->layers[i];
@@ -229,13 +230,14 @@ static Status write_layers(Weighted *w, Err *err)
         const StoredWeight *s = &stored[w->of_layer[i]];
         if (status != OK || s->q == 0 || l->spec.format == WEIGHT_NBITS || dtype_bits(s->type) <= l->spec.bits) continue;
         wider++;
+        packs |= l->spec.bits == 2 && l->form.kind == FORM_ROWS;
         narrow = l->spec.bits;
         wide = dtype_bits(s->type);
     }
     if (wider > 0)
         record_add(w->c->record, RECORD_NOTE, STR("graph"),
-                   "%d layer%s of %d bits stored in integers of %d: the deflated size falls, the file's not", wider,
-                   wider == 1 ? "" : "s", narrow, wide);
+                   "%d layer%s of %d bits stored in integers of %d: the deflated size falls, the file's not%s", wider,
+                   wider == 1 ? "" : "s", narrow, wide, packs ? "; --format=nbits packs products of 2 bits" : "");
     if (done == 0 && !w->tables_only)
         record_add(w->c->record, RECORD_NOTE, STR("graph"), "no layer could be quantized: the network is as before");
     free(stored);
