@@ -61,9 +61,9 @@ static Status check_places(const Call *c, Places *places, Err *err)
     TRY(source_apart(&o->source, places, err));
     if (o->report != NULL) TRY(report_check_folder(o->report, err));
     if (o->emissions != NULL) TRY(export_emissions_check(o->emissions, err));
-    if (o->boamps != NULL) TRY(export_check("boamps", o->boamps, err));
+    if (o->boamps != NULL) TRY(export_boamps_check(o->boamps, err));
     if (o->junit != NULL) TRY(export_check("junit", o->junit, err));
-    return o->history != NULL ? export_check("history", o->history, err) : OK;
+    return o->history != NULL ? history_check(o->history, err) : OK;
 }
 
 Status measure_for_command(Call *c, Err *err)

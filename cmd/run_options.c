@@ -49,9 +49,9 @@ static Status check_places(const Call *c, const char *model, Places *places, Err
     if (o->report != NULL) TRY(report_check_folder(o->report, err));
     if (o->emissions != NULL) TRY(export_emissions_check(o->emissions, err));
     if (o->boamps != NULL && o->no_measure) return err_set(err, ERR_USAGE, "boamps: there is no energy to report with --no-measure");
-    if (o->boamps != NULL) TRY(export_check("boamps", o->boamps, err));
+    if (o->boamps != NULL) TRY(export_boamps_check(o->boamps, err));
     if (o->junit != NULL) TRY(export_check("junit", o->junit, err));
-    return o->history != NULL ? export_check("history", o->history, err) : OK;
+    return o->history != NULL ? history_check(o->history, err) : OK;
 }
 
 static Status write_files(const RunCommand *o, const Report *report, Err *err)

@@ -14,6 +14,9 @@ Status export_emissions(const Report *r, const char *path, Err *err);
 Status export_emissions_of(const ComparisonReport *r, const char *path, Err *err);
 /* What is wrong with a file that a row should go to; OK for a new or empty one. */
 Status export_emissions_check(const char *path, Err *err);
+/* Whether a BoAmps report could be written there: nothing, an empty file or another BoAmps report is. ERR_USAGE: something else, which
+ * would be lost; ERR_IO. */
+Status export_boamps_check(const char *path, Err *err);
 /* One thousand inferences of the result, in BoAmps' form (report_schema.json of Boavizta). ERR_DATA: there is no energy to report. */
 Status export_boamps(const Report *r, const char *path, Err *err);
 /* The same of the last network of a comparison, or of the only one. */

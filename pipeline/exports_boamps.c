@@ -2,6 +2,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/file.h"
 #include "pipeline/exports.h"
@@ -10,6 +11,7 @@
 #include "pipeline/text.h"
 #include "pipeline/version.h"
 
+#define BOAMPS_MOST (1 << 24) /* bytes; ours have a few thousand */
 #define BOAMPS_URI "https://github.com/Boavizta/BoAmps/tree/main/model"
 
 static bool add_text(cJSON *object, const char *key, const char *text)
@@ -134,6 +136,31 @@ static cJSON *boamps_json(const Exported *e)
     if (good && boamps_task(e, root) && boamps_rest(e, when, root)) return root;
     cJSON_Delete(root);
     return NULL;
+}
+
+static bool is_boamps(const cJSON *json)
+{
+    static const char *const parts[] = { "header", "task", "measures" };
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        if (cJSON_GetObjectItemCaseSensitive(json, parts[i]) == NULL) return false;
+    return true;
+}
+
+Status export_boamps_check(const char *path, Err *err)
+{
+    Mapping *file = NULL;
+    struct stat info;
+    TRY(export_check("boamps", path, err));
+    if (stat(path, &info) != 0 || !S_ISREG(info.st_mode) || info.st_size == 0) return OK;
+    bool own = false;
+    if (info.st_size <= BOAMPS_MOST) {
+        TRY(mapping_open(path, BOAMPS_MOST, &file, err));
+        cJSON *json = cJSON_ParseWithLength((const char *)file->data, file->size);
+        own = is_boamps(json);
+        cJSON_Delete(json);
+        mapping_unref(file);
+    }
+    return own ? OK : err_set(err, ERR_USAGE, "boamps %s: a file that is no BoAmps report is there and would be lost; give another name", path);
 }
 
 static Status put(const Exported *e, const char *path, Err *err)

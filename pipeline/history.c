@@ -4,10 +4,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/bytes.h"
 #include "base/file.h"
 #include "base/version.h"
+#include "pipeline/exports.h"
 #include "pipeline/json_write.h"
 #include "pipeline/text.h"
 
@@ -181,6 +183,27 @@ static void read_points(const cJSON *object, HistoryPoint points[HISTORY_COUNT])
         if (!(p->value >= 0) || (i == HISTORY_ACCURACY && p->value > 1)) *p = no_point;
         if (!(p->low <= p->value && p->value <= p->high)) p->low = p->high = NAN;
     }
+}
+
+Status history_check(const char *path, Err *err)
+{
+    static const char start[] = "{\"" FORMAT_KEY "\"";
+    Mapping *file = NULL;
+    struct stat info;
+    TRY(export_check("history", path, err));
+    if (stat(path, &info) != 0 || !S_ISREG(info.st_mode) || info.st_size == 0) return OK;
+    TRY(mapping_open(path, (uint64_t)1 << 30, &file, err));
+    const char *at = (const char *)file->data, *stop = memchr(at, '\n', file->size);
+    size_t size = stop != NULL ? (size_t)(stop - at) : file->size;
+    bool own = size >= sizeof start - 1 && memcmp(at, start, sizeof start - 1) == 0;
+    if (!own && size <= HISTORY_LINE) { /* spaced otherwise, by another tool */
+        cJSON *json = cJSON_ParseWithLength(at, size);
+        own = cJSON_GetObjectItemCaseSensitive(json, FORMAT_KEY) != NULL;
+        cJSON_Delete(json);
+    }
+    mapping_unref(file);
+    return own ? OK : err_set(err, ERR_USAGE, "history %s: its first line is no line of a history (no \"" FORMAT_KEY "\"), and lines would be "
+                                              "added to it; give another file", path);
 }
 
 /* NULL when it was read, else why not. */

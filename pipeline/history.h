@@ -66,6 +66,10 @@ typedef struct History {
     char others[256]; /* networks that history_keep left out: "'a.onnx', 'b.onnx'"; empty: none */
 } History;
 
+/* Whether the file could be appended to: not there, empty, or a history by its first line (a crash may have cut that off). ERR_USAGE: it is
+ * of something else; ERR_IO. What is no regular file is not looked into. */
+Status history_check(const char *path, Err *err);
+
 /* Lines that are cut off, foreign or too long are skipped and named. ERR_IO. */
 Status history_read(const char *path, History *out, Err *err);
 /* Keeps the entries of one network, by name; NULL: of the last line's. Names the others. */

@@ -12,7 +12,7 @@ run -o small.onnx --junit=tiny.onnx
 run -o small.onnx --junit=link.onnx
 run -o small.onnx --junit=recipe.json
 run -o small.onnx --junit=tiny.npz
-run -o small.onnx --history=./tiny_calib.npz
+run -o small.onnx --junit=./tiny_calib.npz
 run -o small.onnx --history=tiny.onnx
 run -o small.onnx --emissions=recipe.json --force
 run -o small.onnx --junit=small.onnx
@@ -27,7 +27,7 @@ q run recipe.json tiny.onnx -o small.onnx --no-measure --meter-log=log.csv --jun
 q pass fold tiny.onnx -o small.onnx --no-measure --data=tiny_calib.npz --junit=tiny_calib.npz
 q measure tiny.onnx --history=tiny.onnx
 q measure tiny.onnx --data=tiny.npz --history=tiny.npz
-q measure tiny.onnx --data=section.json --history=tiny_calib.npz --sysroot=fs
+q compare tiny.onnx before.onnx --data=section.json --max-size=100% --junit=tiny_calib.npz --sysroot=fs
 q compare tiny.onnx before.onnx --max-size=100% --junit=before.onnx
 q compare tiny.onnx before.onnx --max-size=100% --junit=goals --history=goals
 q compare tiny.onnx before.onnx --max-size=100% --junit=no/such/goals.xml
@@ -43,6 +43,22 @@ run --dry-run -o small.onnx --report=tiny.onnx
 run --dry-run -o small.onnx --junit=goals.xml
 # streams are nobody's file
 run -o small.onnx --junit=/dev/null --history=/dev/null
+# a file of something else is neither added to nor written over; a history, cut off in its first line too, and a report are
+cp "$DATA"/quantized.onnx foreign.onnx
+echo 'a,b' >foreign.csv
+printf '{"pare_history":1,"cut' >cut.jsonl
+printf '{"passes":[],"header":1}\n' >foreign.json
+md5sum foreign.* >sums
+run -o small.onnx --history=foreign.onnx
+run -o small.onnx --history=recipe.json
+q measure tiny.onnx --sysroot=fs --history=foreign.csv
+q measure tiny.onnx --sysroot=fs --boamps=foreign.csv
+q run recipe.json tiny.onnx -o small.onnx --sysroot=fs --boamps=foreign.json
+md5sum -c --quiet sums && echo untouched
+run -o small.onnx -q --history=cut.jsonl
+grep -c pare_history cut.jsonl
+q measure tiny.onnx --sysroot=fs --budget=0.3 -q --boamps=good.json
+q measure tiny.onnx --sysroot=fs --budget=0.3 -q --boamps=good.json
 # what was measured is told although a file could not be written
 for what in "measure tiny.onnx" "run recipe.json tiny.onnx -o late.onnx"; do
     "$PARE" $what --history=/proc/late --sysroot=fs --budget=0.3 2>&1 | grep -cE '^(run time|latency, ms)|/proc/late'
