@@ -141,6 +141,12 @@ Status protocol_open_source(Protocol *p, const SourceKind *after, Err *err)
     }
 }
 
+static Status named_told_nothing(const Source *s, const char *reason, Err *err)
+{
+    return err_set(err, ERR_DATA, "%s: no window could be read: %s", s->kind == &source_meter ? s->settings.meter_path : s->settings.sensor,
+                   reason);
+}
+
 Status protocol_check_source(Protocol *p, Err *err)
 {
     Source *s = &p->instruments.source;
@@ -154,15 +160,29 @@ Status protocol_check_source(Protocol *p, Err *err)
         }
     }
     if (reason == NULL) return OK;
-    if (s->kind == source_named(&p->options->source))
-        return err_set(err, ERR_DATA, "%s: no window could be read: %s",
-                       s->kind == &source_meter ? s->settings.meter_path : s->settings.sensor, reason);
+    if (s->kind == source_named(&p->options->source)) return named_told_nothing(s, reason, err);
     warn(&p->out->warnings, "%s was given up, it dropped every window: %.100s", s->kind->title, reason);
     const SourceKind *kind = s->kind;
     source_close(s);
     protocol_checks_release(p);
     p->instruments.has_source = false;
     return protocol_open_source(p, kind, err);
+}
+
+/* What was named and told nothing in any round is an error: there is no energy to call measured. */
+static Status check_named_told(const Protocol *p, Err *err)
+{
+    const Source *s = &p->instruments.source;
+    const char *reason = NULL;
+    if (s->kind != source_named(&p->options->source)) return OK;
+    for (int r = p->source_since; r < p->rounds; r++) {
+        for (int k = 0; k <= p->count; k++) {
+            const Window *w = protocol_window(p, r, k);
+            if (w->reading.state == READING_GOOD) return OK;
+            if (w->lost[0] == '\0') reason = w->reading.reason;
+        }
+    }
+    return reason == NULL ? OK : named_told_nothing(s, reason, err);
 }
 
 static bool settle_all(Protocol *p)
@@ -194,6 +214,7 @@ Status protocol_close_source(Protocol *p, Err *err)
             if (reading->state == READING_PENDING) reading->state = READING_DROPPED;
         }
     }
+    TRY(check_named_told(p, err));
     protocol_checks_judge(p);
     return OK;
 }

@@ -3,7 +3,7 @@
  * Text, one sample a line: time, watts. Columns are parted by commas, semicolons or tabs; a first line that names them may put them in any
  * order (time, timestamp, t; watts, power, power_w, w; joules, energy_j: a running sum instead of a power). Times are seconds since 1970,
  * milliseconds since 1970, or 2026-01-31T12:00:00.5Z. Lines that begin with # are left out. The meter may still be writing: the last line
- * counts once it is whole, and a window is read when the log has reached its end. Power between samples runs straight. */
+ * counts once it is whole, and a window is read when the log has reached its end. A log that ended before now is refused. Power between samples runs straight. */
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
@@ -19,6 +19,8 @@
 
 #define SAMPLES_MOST (1u << 24)
 #define GAP 5.0 /* a pause of more than so many usual intervals inside a window: the meter was not there */
+#define STALE 5.0 /* seconds, and STALE_INTERVALS, that the last line may be behind the clock: who writes later is not waited for */
+#define STALE_INTERVALS 10
 #define WATTS_MACHINE 2000.0
 
 typedef struct Sample {
@@ -180,6 +182,22 @@ static bool read_log(Source *s, Meter *m)
     return good;
 }
 
+/* Whether the log ended before now: of a meter that is no longer written down, or whose clock is another. */
+static bool is_stale(Source *s, const Meter *m)
+{
+    SourceTime now;
+    char when[32] = "";
+    source_now(&s->settings, &now);
+    double last = m->samples[m->count - 1].time, behind = now.real - last;
+    if (behind <= fmax(STALE, STALE_INTERVALS * m->interval)) return false;
+    time_t seconds = (time_t)last;
+    struct tm utc;
+    if (gmtime_r(&seconds, &utc) != NULL) strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%SZ", &utc);
+    snprintf(s->reason, sizeof s->reason, "the log ends at %s, %.3g s ago: nothing is written to it now, or the meter's clock is another "
+             "(--meter-offset)", when, behind);
+    return true;
+}
+
 static void meter_open(Source *s)
 {
     s->provenance = PROVENANCE_EXTERNAL;
@@ -204,9 +222,12 @@ static void meter_open(Source *s)
         snprintf(s->reason, sizeof s->reason, "fewer than 2 samples");
         good = false;
     }
+    bool stale = good && is_stale(s, m);
+    good = good && !stale;
     if (!good) {
         s->readiness = access(s->settings.meter_path, R_OK) != 0 ? SOURCE_ABSENT : SOURCE_UNUSABLE;
-        snprintf(s->fix, sizeof s->fix, "expected lines 'time,watts', times in order, e.g. 1767225600.5,31.2");
+        snprintf(s->fix, sizeof s->fix, "%s", stale ? "log while it is measured: a log is read as it grows, lines at most 5 s late"
+                                                    : "expected lines 'time,watts', times in order, e.g. 1767225600.5,31.2");
         free(m->samples);
         free(m);
         return;

@@ -14,7 +14,7 @@ cd ../../../..
 echo x86_pkg_temp >fs/sys/class/hwmon/hwmon0/name
 echo Battery >fs/sys/class/power_supply/BAT0/type
 echo Charging >fs/sys/class/power_supply/BAT0/status
-printf '1767225600,10\n1767225601,12\n' >plug.csv
+printf '4102444800,10\n4102444801,12\n' >plug.csv # not over yet
 t probe --sysroot=fs --watts-per-core=4 | machine
 t probe --sysroot=fs --json | machine
 t probe --sysroot=fs --meter-log=plug.csv | machine | head -12
@@ -30,7 +30,9 @@ q probe --sysroot=fs --sensor=foo
 q probe --sysroot=fs --sensor=hwmon0/power1
 t probe --sysroot=fs --sensor=hwmon0/power1 | grep -E "ready|used" # though a counter ranks above it
 printf '1767225600,10\n1767225601,12\n' >plug.csv
+q probe --sysroot=fs --meter-log=plug.csv 2>&1 | sed -E 's/[0-9.e+]+ s ago/SECONDS ago/' # ended
 q probe --sysroot=fs --sensor=hwmon0/power1 --meter-log=plug.csv
+printf '4102444800,10\n4102444801,12\n' >plug.csv
 q probe --meter-log=plug.csv --calibrate -o machine.json
 q probe --profile=nowhere.json
 echo '{}' >profile.json

@@ -275,6 +275,38 @@ static void test_meter_that_lags(void **state)
     comparison_release(&c);
 }
 
+/* A meter that stopped: named, so there is no other energy in its place, and none that is called measured. */
+static void test_meter_that_stopped(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        double last;    /* seconds before the start at which it was written to last */
+        const char *reason;
+    } rows[] = {
+        { "long ago", 60, "the log ends at 2" },
+        { "just now", 1, "no window could be read: the log ends" },
+    };
+    for (size_t k = 0; k < sizeof rows / sizeof *rows; k++) {
+        Err err;
+        FakeMachine m = { .idle_watts = 10 };
+        FakeNetwork a = { &m, 10e-3, 40, 1, 0 };
+        CompareOptions o = machine_options(&m, 1);
+        const Contestant one = contestant("net", &a);
+        Comparison c;
+        StrBuf log = { 0 };
+        char path[256];
+        print_message("  %s\n", rows[k].name);
+        for (int i = 0; i < 400; i++) strbuf_printf(&log, "%.3f,55\n", fake_now.real - rows[k].last + 0.05 * (i - 399));
+        put_file("meter.csv", log.data);
+        strbuf_release(&log);
+        snprintf(path, sizeof path, "%s/meter.csv", tree);
+        o.source.meter_path = path;
+        assert_int_equal(compare_networks(&one, 1, &o, &c, &err), ERR_DATA);
+        if (strstr(err.text, rows[k].reason) == NULL) fail_msg("%s: '%s'", rows[k].name, err.text);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -288,6 +320,7 @@ int main(void)
         ROW(test_closed_counter_is_said),
         ROW(test_levels_do_not_mix),
         ROW(test_meter_that_lags),
+        ROW(test_meter_that_stopped),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
