@@ -67,9 +67,14 @@ out:
 static Status hand_goals_down(Call *c, Err *err)
 {
     const RunCommand *o = c->options;
-    for (int i = 0; i < GOAL_COUNT && o->data != NULL; i++) {
+    for (int i = 0; i < GOAL_COUNT; i++) {
         const Opt *aim = opts_find(c->pass->options, goal_options[i].name, NULL);
         if (o->goals[i] == NULL || aim == NULL) continue;
+        if (o->data == NULL) {
+            log_warn(c->log, "%s: without --data '%s' cannot aim at it; the result is judged by it, no more", goal_options[i].name,
+                     c->pass->name);
+            continue;
+        }
         cJSON *value = rule_value(aim, o->goals[i]);
         if (value == NULL || !cJSON_AddItemToObject(c->pass_json, aim->name, value)) {
             cJSON_Delete(value);

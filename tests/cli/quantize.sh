@@ -35,3 +35,5 @@ for mode in static "weights --bits=3"; do
     t pass quantize --mode=$mode --data "$data" --repairs=adaround "$net" -o learned.onnx --force --no-measure |
         grep -q 'conv1.*learned rounding' && echo "learned: $mode"
 done
+rm -f out.onnx
+run --mode=weights --max-size=1%
