@@ -27,6 +27,7 @@ static GoalInterval interval_of(const Ratio *r, const NullBand *null)
 void goal_numbers_compared(GoalNumbers *n, const Comparison *c, int k)
 {
     n->latency_ms = n->energy_j = k == 0 ? 1 : NAN;
+    n->energy_follows = false;
     n->latency = n->energy = (GoalInterval){ .pairs = 0 };
     if (k <= 0) return;
     const Compared *of = &c->networks[k];
@@ -34,7 +35,5 @@ void goal_numbers_compared(GoalNumbers *n, const Comparison *c, int k)
     n->energy_j = of->energy.median;
     n->latency = interval_of(&of->time, &c->null_time);
     n->energy = interval_of(&of->energy, &c->null_energy);
-    if (!c->source.proportional) return;
-    n->energy.low = fmin(n->energy.low, n->latency.low); /* what follows time is no surer than time */
-    n->energy.high = fmax(n->energy.high, n->latency.high);
+    n->energy_follows = c->source.proportional;
 }

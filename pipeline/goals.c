@@ -90,6 +90,17 @@ static void judge_ratio(GoalResult *r, const char *name, double allowed, double 
     r->met = r->outcome == GOAL_MET;
 }
 
+/* Energy by its own interval; one that follows time says no more than run time does at the same limit. */
+static void judge_energy(GoalResult *r, const GoalNumbers *before, const GoalNumbers *after, double allowed, bool strict)
+{
+    GoalResult time;
+    judge_ratio(r, "max-energy-ratio", allowed, after->energy_j / before->energy_j, &after->energy, strict);
+    if (!after->energy_follows || !isfinite(r->found)) return;
+    judge_ratio(&time, "max-latency-ratio", allowed, after->latency_ms / before->latency_ms, &after->latency, strict);
+    if (time.outcome != r->outcome) r->outcome = strict ? GOAL_MISSED : GOAL_INCONCLUSIVE;
+    r->met = r->outcome == GOAL_MET;
+}
+
 static void judge_size(GoalResult *r, const char *name, const char *limit, double before, double after)
 {
     double allowed = NAN;
@@ -150,9 +161,6 @@ int goals_judge(const Goals *g, const GoalNumbers *before, const GoalNumbers *af
         judge_ratio(&results[n++], "max-latency-ratio", g->max_latency_ratio, after->latency_ms / before->latency_ms, &after->latency,
                     g->strict);
     }
-    if (!isnan(g->max_energy_ratio)) {
-        judge_ratio(&results[n++], "max-energy-ratio", g->max_energy_ratio, after->energy_j / before->energy_j, &after->energy,
-                    g->strict);
-    }
+    if (!isnan(g->max_energy_ratio)) judge_energy(&results[n++], before, after, g->max_energy_ratio, g->strict);
     return n;
 }

@@ -99,10 +99,12 @@ static void test_numbers(void **state)
     assert_near(n.latency.noise, 1.02, 0);
     assert_near(n.energy.high, 0.71, 0);
     assert_false(n.latency.few);
-    c.source.proportional = true; /* energy that follows CPU time is held to both */
+    assert_false(n.energy_follows);
+    c.source.proportional = true; /* energy that follows CPU time keeps its own interval */
     goal_numbers_compared(&n, &c, 1);
+    assert_true(n.energy_follows);
     assert_near(n.energy.low, 0.69, 0);
-    assert_near(n.energy.high, 0.82, 0);
+    assert_near(n.energy.high, 0.71, 0);
     networks[1].time.pairs = COMPARE_CLAIM_PAIRS - 1;
     goal_numbers_compared(&n, &c, 1);
     assert_true(n.latency.few);
@@ -117,12 +119,51 @@ static void test_numbers(void **state)
     assert_true(isnan(n.latency_ms) && isnan(n.energy_j));
 }
 
+/* Energy that follows time is shown with its own interval, and is no surer of its goal than run time. */
+static void test_energy_that_follows(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        double time_low, time_high, energy_low, energy_high;
+        bool follows;
+        GoalOutcome outcome; /* of at most 1 */
+    } rows[] = {
+        { "measured, above", 0.95, 1.03, 1.05, 1.08, false, GOAL_MISSED },
+        { "follows, time undecided", 0.95, 1.03, 1.05, 1.08, true, GOAL_INCONCLUSIVE },
+        { "follows, both above", 1.04, 1.06, 1.05, 1.08, true, GOAL_MISSED },
+        { "follows, time within noise", 1.01, 1.015, 1.05, 1.08, true, GOAL_INCONCLUSIVE },
+        { "follows, both below", 0.9, 0.95, 0.92, 0.94, true, GOAL_MET },
+        { "follows, time below", 0.9, 0.95, 1.05, 1.08, true, GOAL_INCONCLUSIVE },
+        { "follows, energy alone below", 0.95, 1.03, 0.92, 0.94, true, GOAL_INCONCLUSIVE },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        GoalNumbers before = { .latency_ms = 1, .energy_j = 1 };
+        GoalNumbers after = { .latency_ms = (rows[i].time_low + rows[i].time_high) / 2,
+                              .energy_j = (rows[i].energy_low + rows[i].energy_high) / 2, .energy_follows = rows[i].follows };
+        after.latency = (GoalInterval){ 20, rows[i].time_low, rows[i].time_high, 1.02, false };
+        after.energy = (GoalInterval){ 20, rows[i].energy_low, rows[i].energy_high, 1.005, false };
+        GoalResult results[GOAL_COUNT];
+        Goals g;
+        goals_init(&g);
+        g.max_energy_ratio = 1;
+        assert_int_equal(goals_judge(&g, &before, &after, results), 1);
+        if (results[0].outcome != rows[i].outcome) fail_msg("%s: %s", rows[i].name, goal_outcome_text(results[0].outcome));
+        assert_near(results[0].low, rows[i].energy_low, 0);
+        assert_near(results[0].high, rows[i].energy_high, 0);
+        g.strict = true;
+        goals_judge(&g, &before, &after, results);
+        assert_int_equal(results[0].outcome, rows[i].outcome == GOAL_MET ? GOAL_MET : GOAL_MISSED);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_outcomes),
         cmocka_unit_test(test_junit),
         cmocka_unit_test(test_numbers),
+        cmocka_unit_test(test_energy_that_follows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
