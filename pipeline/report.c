@@ -1,6 +1,7 @@
 #include "pipeline/report.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -195,24 +196,30 @@ Status report_step_record(ReportStep *step, PassRecord *record, Err *err)
     return OK;
 }
 
+/* That a file can be made there, by making one: permission bits do not tell of file systems that take none. */
+static Status try_folder(const char *folder, Err *err)
+{
+    char *name = NULL;
+    if (asprintf(&name, "%s/.pare-XXXXXX", folder) < 0) return err_no_memory(err, "a path");
+    int fd = mkostemp(name, O_CLOEXEC);
+    Status status = fd >= 0 ? OK : err_set(err, ERR_IO, "report folder %s: %s", folder, strerror(errno));
+    if (fd >= 0) {
+        close(fd);
+        unlink(name);
+    }
+    free(name);
+    return status;
+}
+
 Status report_check_folder(const char *folder, Err *err)
 {
     struct stat info;
-    char *parent = NULL;
-    const char *where = folder;
-    if (stat(folder, &info) == 0) {
-        if (!S_ISDIR(info.st_mode)) return err_set(err, ERR_IO, "report folder %s: a file of that name is there", folder);
-    } else {
-        size_t n = strlen(folder);
-        while (n > 1 && folder[n - 1] == '/') n--;
-        char *bare = strndup(folder, n);
-        where = parent = bare != NULL ? path_folder(bare) : NULL;
-        free(bare);
-        if (parent == NULL) return err_no_memory(err, "a path");
-    }
-    Status status = access(where, W_OK | X_OK) == 0 ? OK : err_set(err, ERR_IO, "report folder %s: %s", folder, strerror(errno));
-    free(parent);
-    return status;
+    if (stat(folder, &info) == 0)
+        return S_ISDIR(info.st_mode) ? try_folder(folder, err)
+                                     : err_set(err, ERR_IO, "report folder %s: a file of that name is there", folder);
+    if (mkdir(folder, 0777) != 0) return err_set(err, ERR_IO, "report folder %s: %s", folder, strerror(errno));
+    rmdir(folder); /* a run that fails or is a dry one leaves none behind */
+    return OK;
 }
 
 Status report_put_files(const char *folder, const cJSON *json, const StrBuf *markdown, Err *err)

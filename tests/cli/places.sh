@@ -59,6 +59,13 @@ run -o small.onnx -q --history=cut.jsonl
 grep -c pare_history cut.jsonl
 q measure tiny.onnx --sysroot=fs --budget=0.3 -q --boamps=good.json
 q measure tiny.onnx --sysroot=fs --budget=0.3 -q --boamps=good.json
+# a report that cannot be written is known before the work
+for folder in /proc/out /proc no/such/out tiny.onnx; do
+    "$PARE" measure tiny.onnx --sysroot=fs --budget=0.3 --report=$folder 2>why | wc -l
+    sed -E 's/: (No such|Permission|Operation).*/: REASON/' why
+done
+run --dry-run -o small.onnx --report=made
+[ -e made ] && echo "made by a dry run"
 # what was measured is told although a file could not be written
 for what in "measure tiny.onnx" "run recipe.json tiny.onnx -o late.onnx"; do
     "$PARE" $what --history=/proc/late --sysroot=fs --budget=0.3 2>&1 | grep -cE '^(run time|latency, ms)|/proc/late'
