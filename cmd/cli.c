@@ -103,6 +103,39 @@ static const Opt *find_option(const Opt *table, const char *name, const char **v
     return o;
 }
 
+/* A word for a shell. */
+static void add_word(StrBuf *b, const char *word)
+{
+    static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_@%+=:,./-";
+    strbuf_add(b, " ");
+    if (word[0] != '\0' && word[strspn(word, plain)] == '\0') {
+        strbuf_add(b, word);
+        return;
+    }
+    strbuf_add(b, "'");
+    for (; *word != '\0'; word++) {
+        if (*word == '\'') strbuf_add(b, "'\\''");
+        else strbuf_add_n(b, word, 1);
+    }
+    strbuf_add(b, "'");
+}
+
+/* What changes no result is left out. */
+static Status add_again(Call *c, const Opt *o, const char *value, Err *err)
+{
+    static const char *const beside[] = { "quiet", "help", "json", "report", "history", "emissions", "boamps", "junit", "cache-dir",
+                                          "no-cache" };
+    StrBuf word = { 0 };
+    for (size_t i = 0; i < sizeof beside / sizeof *beside; i++)
+        if (strcmp(o->name, beside[i]) == 0) return OK;
+    strbuf_printf(&word, "--%s", o->name);
+    if (o->type != OPT_FLAG || strcmp(value, "true") != 0) strbuf_printf(&word, "=%s", value);
+    if (word.failed) c->again.failed = true;
+    else add_word(&c->again, word.data);
+    strbuf_release(&word);
+    return c->again.failed ? err_no_memory(err, "the command line") : OK;
+}
+
 static Status add_repeated(Repeated *r, const char *text, Err *err)
 {
     void *texts = r->texts;
@@ -147,6 +180,7 @@ static Status take_option(Call *c, Token *t, int argc, char **argv, int *at, Err
         else if (*at + 1 < argc) t->value = argv[++*at];
         else return err_set(err, ERR_USAGE, "%s: option '--%s' needs a value", c->command->name, o->name);
     }
+    TRY(add_again(c, o, t->value, err));
     if (of_pass) return add_pass_option(c, o, t->value, err);
     if (strcmp(o->name, "layer") == 0) TRY(add_repeated(&c->layers, t->value, err));
     return opts_set(c->command->options, c->options, o->name, t->value, c->command->name, c->arena, err);
@@ -205,19 +239,23 @@ Status cli_parse(Call *c, int argc, char **argv, Err *err)
     c->args = arena_array(c->arena, (size_t)argc + 1, sizeof *c->args);
     if (c->options == NULL || c->args == NULL) return err_no_memory(err, "the command line");
     TRY(opts_defaults(c->command->options, c->options, c->arena, err));
+    strbuf_printf(&c->again, "pare %s", c->command->name);
     bool options_over = false;
     for (int i = 0; i < argc; i++) {
         const char *arg = argv[i];
         if (!options_over && strcmp(arg, "--") == 0) {
             options_over = true;
+            strbuf_add(&c->again, " --");
         } else if (!options_over && arg[0] == '-' && arg[1] != '\0') {
             Token t;
             TRY(read_token(c, arg, &t, err));
             TRY(take_option(c, &t, argc, argv, &i, err));
         } else {
             TRY(take_argument(c, arg, err));
+            add_word(&c->again, arg);
         }
     }
+    if (c->again.failed) return err_no_memory(err, "the command line");
     return finish(c, err);
 }
 
@@ -233,6 +271,7 @@ void call_release(Call *c)
 {
     free(c->layers.texts);
     cJSON_Delete(c->pass_json);
+    strbuf_release(&c->again);
     strbuf_release(&c->out);
     arena_unref(c->arena);
 }

@@ -52,6 +52,7 @@ typedef struct Call {
     uint64_t max_mem;       /* 0: no limit */
     Arena *arena;
     Log *log;
+    StrBuf again;           /* the command line that does the same, quoted for a shell, without what only prints or writes beside */
     StrBuf out;             /* printed to standard output when the command returns, whatever its status */
     bool out_to_stderr;     /* standard output carries a model: the text goes to standard error */
 } Call;

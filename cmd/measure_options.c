@@ -75,7 +75,7 @@ Status measure_for_command(Call *c, Err *err)
     Footprint footprint;
     Places places = { .count = 0 };
     ComparisonOptions options = {
-        .paths = c->args, .count = c->arg_count, .data = o->data, .batch = o->batch, .layers = o->report != NULL,
+        .command = c->again.data, .paths = c->args, .count = c->arg_count, .data = o->data, .batch = o->batch, .layers = o->report != NULL,
         .plain = o->plain, .int8 = (Int8Use)o->int8,
         .goals = &goals, .threads = (int)o->common.threads, .max_mem = c->max_mem, .log = c->log,
         .measure = { .budget = o->budget, .rest = o->rest, .seed = (uint64_t)o->seed },

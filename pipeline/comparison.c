@@ -216,6 +216,7 @@ static Status describe(Contest *c, Err *err)
     time_t now = time(NULL);
     struct tm utc;
     r->format = 1;
+    r->command = o->command;
     r->convention = counts_convention;
     r->kernels = gauge_kernels(o->plain, o->int8);
     r->versions = version_json();

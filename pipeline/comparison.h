@@ -32,6 +32,7 @@ typedef struct ComparisonScenario {
 typedef struct ComparisonReport {
     int64_t format;        /* of this document; 1 */
     char created[24];      /* UTC, "2026-01-31T12:00:00Z" */
+    const char *command;   /* that does it again; borrowed; NULL: not known */
     ComparisonFile *files; /* the first is what the others are compared with */
     int file_count;
     Comparison measured;   /* count 0: nothing was timed, note says why. files[i].state.compared is the index into its networks */
@@ -54,6 +55,7 @@ typedef struct ComparisonReport {
 } ComparisonReport;
 
 typedef struct ComparisonOptions {
+    const char *command;       /* that does it again, for the report; borrowed as long as that lives; NULL: not known */
     const char *const *paths;
     int count;
     const char *data;          /* NULL: seeded random inputs */

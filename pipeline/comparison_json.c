@@ -151,6 +151,7 @@ static const Field data_fields[] = {
 static const Field comparison_fields[] = {
     F(ComparisonReport, FIELD_INT, format, "version of this document's form"),
     F(ComparisonReport, FIELD_CHARS, created, "when, UTC"),
+    F(ComparisonReport, FIELD_TEXT, command, "that does it again"),
     { .name = "networks", .type = FIELD_LIST, .at = offsetof(ComparisonReport, files), .fields = file_fields,
       .count_at = offsetof(ComparisonReport, file_count), .item_size = sizeof(ComparisonFile),
       .help = "in the order given; the others are compared with the first" },

@@ -131,6 +131,7 @@ typedef struct Report {
     ReportCarbon carbon;
     cJSON *comparisons;      /* pair by pair, form of pipeline/html_report.h; NULL: none */
     cJSON *peaks;            /* of this machine, a second: mac_f32, mac_int8, byte_l2, byte_dram; NULL: not measured */
+    const char *command;     /* that does it again; borrowed; NULL: not known */
     char created[24];        /* UTC, "2025-01-31T12:00:00Z" */
     ReportData data;
     MachineInfo machine;

@@ -204,6 +204,7 @@ static const Field report_fields[] = {
     F(Report, FIELD_JSON, peaks,
       "of this machine, a second: multiply-adds in float32 and int8, bytes of the second-level cache and of memory"),
     F(Report, FIELD_CHARS, created, "when, UTC"),
+    F(Report, FIELD_TEXT, command, "that does it again"),
     FO(Report, data, data_fields, "what was measured and calibrated on"),
     F(Report, FIELD_JSON, recipe, "as it was run"),
     F(Report, FIELD_CHARS, recipe_sha256, "of the recipe's canonical JSON"),

@@ -291,6 +291,7 @@ Status run_recipe(const Recipe *r, const RunOptions *options, Report **out, Err 
     Run run = { .recipe = r, .options = options, .report = report_new() };
     *out = NULL;
     if (run.report == NULL) return err_no_memory(err, "the report");
+    run.report->command = options->command;
     Status status = run_all(&run, err);
     cost_close(&run);
     peak_aside_close(&run.peaks);

@@ -8,6 +8,7 @@
 #include "pipeline/report.h"
 
 typedef struct RunOptions {
+    const char *command; /* that does it again, for the report; borrowed as long as that lives; NULL: not known */
     const char *model, *output; /* output NULL: only for passes that leave the network as it was, or a dry run; "-": standard output */
     bool dry_run;        /* check, run in memory, predict size and MACs, write nothing */
     bool force;          /* may replace an input file */

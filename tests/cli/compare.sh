@@ -23,6 +23,16 @@ for kernels in "" --plain --int8=auto; do
     grep -oE ' --batch=2[^<]*</pre>' layers/report.html
     grep -cE '"milliseconds":	[0-9.]+' layers/report.json | sed 's/^[1-9][0-9]*$/times/'
 done
+# the command that does it again: every option that changes figures, none that only prints or writes beside; words quoted for a shell
+again() { grep -oE '<pre>pare [^<]*</pre>' "$1/report.html"; grep '"command"' "$1/report.json" | tr -d '\t'; }
+"$PARE" compare before.onnx before.onnx --sysroot=fs --budget 0.5 --threads=1 --watts-per-core=4 --grid='United Kingdom' --grids=France,China \
+    --embodied=1000:4 --pue=1.2 --max-size=100% --strict-goals --rest=0 -q --history=again.jsonl --report=again
+again again
+echo '{ "passes": [ { "pass": "fold" } ] }' >fold.json
+"$PARE" run fold.json before.onnx -oafter.onnx --sysroot=fs --budget=0.3 --threads=1 --steps --no-plain --report again -q
+again again
+"$PARE" pass prune --sparsity 0.5 --layer='*:skip' before.onnx -o "it's.onnx" --no-measure --report again -q
+again again
 # what a layer moves for one inference is less in a call of two, which share the weights
 "$PARE" measure before.onnx --sysroot=fs --budget=0.5 --threads=1 --report=one -q
 "$PARE" measure before.onnx --sysroot=fs --budget=0.5 --threads=1 --batch=2 --report=two -q
