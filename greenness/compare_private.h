@@ -58,6 +58,7 @@ typedef struct Protocol {
     double source_left;         /* seconds that were left when the present source was opened */
     Baseline baselines[3];      /* before, in the middle of a long run, after; those that were told */
     int baseline_count;
+    bool idle_still;            /* the counter stood still over the last baseline */
     Checks checks;
     int *order;
     Rng rng;

@@ -17,7 +17,7 @@
 typedef enum Quantity { TIME, CPU, ENERGY, NET, WATTS } Quantity;
 
 /* What was told of the idle machine: the mean, or NaN; the least and the most. */
-static double idle_watts(const Comparison *c, double *low, double *high)
+static double idle_watts(const Comparison *c, double *low, double *high, int *count)
 {
     const double told[] = { c->idle_before_w, c->idle_middle_w, c->idle_after_w };
     double sum = 0;
@@ -31,8 +31,12 @@ static double idle_watts(const Comparison *c, double *low, double *high)
         *high = fmax(*high, told[i]);
         n++;
     }
+    *count = n;
     return n > 0 ? sum / n : NAN;
 }
+
+/* The idle machine is known between two baselines; with one of its ends alone nothing tells how it moved. */
+static bool idle_known(const Comparison *c) { return isfinite(c->idle_before_w) && isfinite(c->idle_after_w); }
 
 /* Of one inference in a window; NaN: lost. */
 static double quantity_of(const Protocol *p, int round, int slot, Quantity q)
@@ -46,7 +50,7 @@ static double quantity_of(const Protocol *p, int round, int slot, Quantity q)
     case ENERGY: return read ? w->reading.joules / inferences : NAN;
     case WATTS: return read ? w->reading.watts : NAN;
     case NET:
-        if (!read) return NAN;
+        if (!read || !idle_known(p->out)) return NAN;
         return (w->reading.joules -
                 protocol_idle_at(p, w->reading.start.monotonic + w->reading.seconds / 2) * w->reading.seconds) / inferences;
     }
@@ -115,12 +119,15 @@ static Status ratios_of(Protocol *p, Quantity q, Columns *c, Err *err)
     int resamples = p->rounds > LARGE ? RESAMPLES_LARGE : RESAMPLES;
     int least = p->rounds; /* pairs of a ratio: the fewer, the farther its median comes by chance */
     column(p, 0, q, c->before);
+    const Interval *first = &out->networks[0].net_j;
     for (int slot = 1; slot <= p->count; slot++) {
         Compared *n = &out->networks[slot < p->count ? slot : 0];
         Ratio own = { .pairs = 0 }; /* of the first network against itself only the points are kept */
         Ratio *ratio = slot == p->count ? &own : ratio_at(n, q);
         column(p, slot, q, c->after);
         TRY(ratio_of(c->before, c->after, p->rounds, resamples, p->options->seed, ratio, c->outlier, err));
+        if (q == NET && slot < p->count && !(first->low > 0 && n->net_j.low > 0)) /* about zero: no ratio of those pairs that are above */
+            *ratio = (Ratio){ .median = NAN, .low = NAN, .high = NAN, .without_outliers = NAN, .p = NAN };
         if (ratio->pairs > 0 && ratio->pairs < least) least = ratio->pairs;
         for (int r = 0; r < p->rounds; r++) {
             PairPoint *point = &n->pairs[r];
@@ -188,6 +195,29 @@ static void count_dropped(Protocol *p)
     }
 }
 
+static void warn_of_idle(Comparison *out)
+{
+    double low, high;
+    int told;
+    double idle = idle_watts(out, &low, &high, &told);
+    out->idle_drift = told < 2 ? NAN : (high - low) / idle;
+    if (out->idle_drift > DRIFT)
+        warn(&out->warnings, "idle power moved between %.3g and %.3g W: figures above idle are doubtful", low, high);
+    if (out->idle_seconds > 0 && !idle_known(out))
+        warn(&out->warnings, "the idle machine could not be read %s: there are no figures above idle",
+             isfinite(out->idle_before_w) ? "after the rounds" : isfinite(out->idle_after_w) ? "before the rounds" : "at all");
+    for (int i = 0; i < out->count; i++) {
+        const Compared *n = &out->networks[i];
+        if (!(n->watts.median < idle)) continue;
+        if (n->watts.high < low)
+            warn(&out->warnings, "%.80s drew %.4g W, less than the idle machine's %.4g W: something else ran while it should have been idle, "
+                 "or the source is wrong", n->name, n->watts.median, idle);
+        else
+            warn(&out->warnings, "%.80s drew no more than the idle machine beyond noise: %.4g W [%.4g, %.4g], idle %.4g to %.4g W", n->name,
+                 n->watts.median, n->watts.low, n->watts.high, low, high);
+    }
+}
+
 static void warn_of_result(Comparison *out)
 {
     if (out->rounds < CLAIM_PAIRS) warn(&out->warnings, "%d pairs are too few to tell a difference from chance, %d are needed", out->rounds,
@@ -199,14 +229,7 @@ static void warn_of_result(Comparison *out)
     if (out->dropped_time > 0 || out->dropped_energy > 0)
         warn(&out->warnings, "pairs lost in %d of %d rounds, the last one: %.120s",
              out->dropped_time > out->dropped_energy ? out->dropped_time : out->dropped_energy, out->rounds, out->dropped_reason);
-    double low, high, idle = idle_watts(out, &low, &high);
-    out->idle_drift = isnan(idle) ? NAN : (high - low) / idle;
-    if (out->idle_drift > DRIFT)
-        warn(&out->warnings, "idle power moved between %.3g and %.3g W: figures above idle are doubtful", low, high);
-    for (int i = 0; i < out->count; i++)
-        if (out->networks[i].watts.median < idle)
-            warn(&out->warnings, "%.80s drew %.3g W, less than the idle machine's %.3g W", out->networks[i].name,
-                 out->networks[i].watts.median, idle);
+    warn_of_idle(out);
     if (out->throttled_rounds > 0)
         warn(&out->warnings, "the processor slowed itself down in %d of %d rounds", out->throttled_rounds, out->rounds);
 }

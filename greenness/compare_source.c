@@ -75,6 +75,7 @@ Status protocol_baseline(Protocol *p, double *watts, Err *err)
         instruments_sleep(&p->instruments, SETTLE_STEP);
         source_settle(&p->instruments.source, &w.reading);
     }
+    p->idle_still = w.reading.still;
     if (w.reading.state != READING_GOOD || w.lost[0] != '\0') return OK;
     *watts = w.reading.watts;
     p->baselines[p->baseline_count++] = (Baseline){ 0.5 * (w.reading.start.monotonic + w.reading.end.monotonic), *watts };
@@ -198,6 +199,30 @@ static bool settle_all(Protocol *p)
     return pending;
 }
 
+/* A counter that stood still to the end stopped somewhere in the last window that it told of: that one is short of some joules. */
+static void drop_last_before_end(Protocol *p)
+{
+    Reading *last = NULL;
+    bool still = p->idle_still;
+    for (int r = p->source_since; r < p->rounds; r++) {
+        for (int k = 0; k <= p->count; k++) {
+            Reading *reading = &protocol_window(p, r, k)->reading;
+            bool later = last == NULL || reading->start.monotonic > last->start.monotonic;
+            if (reading->state == READING_GOOD && later) last = reading;
+        }
+    }
+    for (int r = p->source_since; last != NULL && r < p->rounds; r++) {
+        for (int k = 0; k <= p->count; k++) {
+            const Reading *reading = &protocol_window(p, r, k)->reading;
+            still = still || (reading->still && reading->start.monotonic > last->start.monotonic);
+        }
+    }
+    if (last == NULL || !still) return;
+    last->state = READING_DROPPED;
+    last->joules = last->watts = NAN;
+    snprintf(last->reason, sizeof last->reason, "the counter stood still from this window on");
+}
+
 Status protocol_close_source(Protocol *p, Err *err)
 {
     if (!p->instruments.has_source) return OK;
@@ -214,6 +239,7 @@ Status protocol_close_source(Protocol *p, Err *err)
             if (reading->state == READING_PENDING) reading->state = READING_DROPPED;
         }
     }
+    drop_last_before_end(p);
     TRY(check_named_told(p, err));
     protocol_checks_judge(p);
     return OK;

@@ -202,6 +202,7 @@ static void judge(const Source *s, Reading *r)
         drop(r, r->reason);
     } else if (provenance_measured(s->provenance) && r->joules == 0) {
         snprintf(r->reason, sizeof r->reason, "the counter stood still for %.2f s", r->seconds);
+        r->still = true;
         drop(r, r->reason);
     } else if (r->joules * COARSE < s->step_joules) {
         snprintf(r->reason, sizeof r->reason, "%.4g J in steps of %g J: a window needs %g J", r->joules, s->step_joules,

@@ -135,6 +135,7 @@ typedef struct Reading {
     double joules, seconds, watts;
     double resolution;        /* relative doubt from the source's own steps in this window: 0.004 */
     SourceTime start, end;
+    bool still;               /* dropped: the counter did not move */
     char reason[SOURCE_TEXT];
 } Reading;
 

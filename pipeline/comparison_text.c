@@ -112,7 +112,9 @@ static void measured_row(TextTable *t, const ComparisonReport *r, const char *na
         if (v == NULL || !isfinite(v->median)) table_cell(t, "%s", "n/a");
         else if (times != 1) table_cell(t, "%.4g", v->median * factor);
         else table_cell(t, "%.4g [%.4g, %.4g]", v->median * factor, v->low * factor, v->high * factor);
-        if (i > 0 && ratio != NULL) ratio_cell(t, n != NULL && times == 1 ? ratio(n) : NULL);
+        bool none = times == 1 && ratio != NULL && v != NULL && ratio(n)->pairs == 0 && (v->low <= 0 || of(first)->low <= 0);
+        if (i > 0 && none) table_cell(t, "%s", "not above idle beyond noise"); /* of all rows only that one has numbers about zero */
+        else if (i > 0 && ratio != NULL) ratio_cell(t, n != NULL && times == 1 ? ratio(n) : NULL);
         else if (i > 0) table_cell(t, "%s", "");
     }
 }
@@ -235,13 +237,23 @@ static void print_verdicts(const ComparisonReport *r, const char *bullet, StrBuf
     }
 }
 
+static void print_watts(double watts, const char *when, StrBuf *b)
+{
+    if (isfinite(watts)) strbuf_printf(b, "%.4g W %s, ", watts, when);
+    else strbuf_printf(b, "not told %s, ", when);
+}
+
 /* The idle machine, whether energies add up, and pauses. */
 static void print_idle(const Comparison *c, const char *bullet, StrBuf *b)
 {
     if (isfinite(c->idle_before_w) || isfinite(c->idle_after_w)) {
-        strbuf_printf(b, "%sidle: %.4g W before, ", bullet, c->idle_before_w);
-        if (isfinite(c->idle_middle_w)) strbuf_printf(b, "%.4g W in the middle, ", c->idle_middle_w);
-        strbuf_printf(b, "%.4g W after, %.3g s each\n", c->idle_after_w, c->idle_seconds);
+        strbuf_printf(b, "%sidle: ", bullet);
+        print_watts(c->idle_before_w, "before", b);
+        if (isfinite(c->idle_middle_w)) print_watts(c->idle_middle_w, "in the middle", b);
+        print_watts(c->idle_after_w, "after", b);
+        strbuf_printf(b, "%.3g s each\n", c->idle_seconds);
+    } else if (c->idle_seconds > 0) {
+        strbuf_printf(b, "%sabove idle: not known, the idle machine could not be read\n", bullet);
     } else {
         strbuf_printf(b, "%sabove idle: not known, a model has no idle machine\n", bullet);
     }

@@ -98,6 +98,9 @@ static double sci_ratio(const View *v, int k, double energy)
     return (view_number(first, "energy_g") * energy + made * measure_ratio(v, k, MEASURE_TIME)) / total;
 }
 
+/* Whether a network's energy above idle is not told from none. */
+static bool about_zero(const cJSON *network) { return view_number(network, "net_j.low") <= 0; }
+
 static void sub_change(const View *v, int k, const SubRow *row, StrBuf *b)
 {
     char text[HTML_NUMBER];
@@ -111,7 +114,8 @@ static void sub_change(const View *v, int k, const SubRow *row, StrBuf *b)
         html_change(1, ratio, text);
         unsure = strcmp(verdict, "inconclusive") == 0;
     }
-    html_element(b, "td", "num", unsure ? "within noise" : text);
+    bool idle = pairs == NULL && strcmp(row->path, "net_j") == 0 && (about_zero(v->networks[0]) || about_zero(v->networks[k]));
+    html_element(b, "td", "num", idle ? "not above idle beyond noise" : unsure ? "within noise" : text);
 }
 
 static void sub_row(const View *v, const SubRow *row, StrBuf *b)

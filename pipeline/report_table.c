@@ -118,7 +118,9 @@ static void interval_row(TextTable *t, const char *name, const Interval *before,
     table_cell(t, "%s", name);
     number_cell(t, "%s", before->median * times);
     number_cell(t, "%s", after->median * times);
-    ratio_cell(t, ratio, before->median, after->median);
+    bool about_zero = ratio != NULL && ratio->pairs == 0 && (before->low <= 0 || after->low <= 0);
+    if (about_zero) table_cell(t, "%s", "not above idle beyond noise");
+    else ratio_cell(t, ratio, before->median, after->median);
 }
 
 static void accuracy_cell(TextTable *t, const ReportState *s)

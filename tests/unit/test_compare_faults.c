@@ -149,6 +149,66 @@ static void test_clock_that_stands(void **state)
     assert_non_null(strstr(err.text, "no window of 10 rounds could be timed: the clock went 0 s in a window"));
 }
 
+/* ---- the idle machine ---- */
+
+static void counter_dies(FakeMachine *m)
+{
+    if (m->calls == m->fault_at) m->stopped = true;
+}
+
+/* A counter that stops for good stops inside of a window: what that one tells is short, and nothing is told of the idle machine after. */
+static void test_counter_that_dies(void **state)
+{
+    (void)state;
+    for (int64_t at = 900; at < 1000; at += 9) {
+        FakeMachine m = { .idle_watts = 10, .fault = counter_dies, .fault_at = at };
+        FakeNetwork a = { .seconds = 10e-3, .watts = 40, .times = 1 }, b = { .seconds = 5e-3, .watts = 40, .times = 1 };
+        Comparison c;
+        machine_counter(&m);
+        compare_two(&m, &a, &b, 2, &c);
+        assert_string_equal(c.source.id, "powercap");
+        for (int r = 0; r < c.rounds; r++) {
+            double ratio = c.networks[1].pairs[r].energy;
+            if (!isnan(ratio)) assert_near(ratio, 0.5, 1e-3);
+        }
+        assert_near(c.idle_before_w, 10, 1e-3);
+        assert_true(isnan(c.idle_after_w) && isnan(c.idle_drift));
+        assert_true(isnan(c.networks[0].net_j.median) && isnan(c.networks[1].net_j.median));
+        assert_int_equal(c.networks[1].net.pairs, 0);
+        assert_true(warned(&c, "could not be read after the rounds: there are no figures above idle"));
+        next_machine(&m, &c);
+    }
+}
+
+static void idle_flickers(FakeMachine *m) { m->idle_watts = 10 + 0.3 * rng_normal(&m->rng); }
+
+/* Two networks that draw what the machine draws anyway: of numbers about zero there is no ratio. */
+static void test_nothing_above_idle(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        double watts;
+        bool ratio;
+    } rows[] = { { "nothing", 0, false }, { "40 W", 40, true } };
+    for (size_t k = 0; k < sizeof rows / sizeof *rows; k++) {
+        FakeMachine m = { .idle_watts = 10, .fault = idle_flickers };
+        FakeNetwork a = { .seconds = 10e-3, .watts = rows[k].watts, .times = 1 }, b = a;
+        Comparison c;
+        print_message("  %s\n", rows[k].name);
+        machine_counter(&m);
+        compare_two(&m, &a, &b, 2, &c);
+        const Compared *n = &c.networks[1];
+        assert_true(isfinite(n->net_j.median));
+        assert_int_equal(n->net.pairs > 0, rows[k].ratio);
+        assert_int_equal(isfinite(n->net.median), rows[k].ratio);
+        assert_int_equal(n->net.verdict == VERDICT_NONE, !rows[k].ratio);
+        assert_true(n->energy.pairs > 0);
+        assert_false(warned(&c, "less than the idle machine's"));
+        next_machine(&m, &c);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -157,6 +217,8 @@ int main(void)
         ROW(test_budget_stretches),
         ROW(test_budget_gone_before_the_start),
         ROW(test_clock_that_stands),
+        ROW(test_counter_that_dies),
+        ROW(test_nothing_above_idle),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
