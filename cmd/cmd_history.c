@@ -47,6 +47,19 @@ static Status write_page(const History *h, const char *path, const char *to, Err
     return status;
 }
 
+/* A gate that had nothing to judge must not look like one that was passed. */
+static void warn_of_unjudged(const History *h, const char *path, Log *log)
+{
+    char names[256] = "";
+    unsigned ids = history_unjudged(h);
+    for (int id = 0; id < HISTORY_COUNT; id++) {
+        size_t used = strlen(names);
+        if ((ids & 1u << id) != 0) snprintf(names + used, sizeof names - used, "%s%s", used > 0 ? ", " : "", history_infos[id].title);
+    }
+    if (ids != 0) log_warn(log, "%s: line %d, the last run: missing or no such number, and so not judged: %s", path,
+                           h->entries[h->count - 1].line, names);
+}
+
 static Status judge(const History *h, Err *err)
 {
     char names[256] = "";
@@ -83,6 +96,7 @@ static Status run(Call *c, Err *err)
         history_print(&h, path, isatty(STDOUT_FILENO) && (no_color == NULL || no_color[0] == '\0'), takes_utf8(), &c->out);
     }
     if (status == OK && o->html != NULL) status = write_page(&h, path, o->html, err);
+    if (status == OK && o->gate) warn_of_unjudged(&h, path, c->log);
     if (status == OK && o->gate) status = judge(&h, err);
     history_release(&h);
     return status;

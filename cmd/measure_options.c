@@ -86,6 +86,7 @@ Status measure_for_command(Call *c, Err *err)
     TRY(source_settings(&o->source, &profile, &options.measure.source, err));
     TRY(source_check_named(&options.measure.source, err)); /* before the work */
     TRY(check_places(c, &places, err));
+    warn_of_threads(o->common.threads, c->log);
     Status status = compare_files(&options, &report, err);
     if (report != NULL) {
         Err show_err;

@@ -101,6 +101,7 @@ Status run_for_command(Call *c, Recipe *recipe, const char *model, Err *err)
     TRY(source_check_named(&options.source, err)); /* before the work */
     TRY(read_goals(c, recipe, err));
     TRY(read_seed(o->seed, &options, err));
+    warn_of_threads(o->common.threads, c->log);
     Status status = run_recipe(recipe, &options, &report, err);
     if (report != NULL) {
         Err show_err;

@@ -4,6 +4,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "greenness/measure.h"
+
 static Status check_sysroot(const char *path, Err *err)
 {
     struct stat info;
@@ -20,6 +22,15 @@ Status source_settings(const SourceOptions *o, Profile *profile, SourceSettings 
     TRY(profile_load(o->profile, profile, err));
     out->profile = profile;
     return OK;
+}
+
+void warn_of_threads(int64_t threads, Log *log)
+{
+    MachineInfo machine;
+    machine_info(&machine);
+    if (threads > machine.cores)
+        log_warn(log, "%lld threads on %d core%s that may be used: they wait for each other, and time and energy are of that; estimates "
+                 "count %d", (long long)threads, machine.cores, machine.cores == 1 ? "" : "s", machine.cores);
 }
 
 Status source_apart(const SourceOptions *o, const Places *places, Err *err)

@@ -29,6 +29,8 @@ typedef struct SourceOptions {
 /* `profile` is filled when one was named, and borrowed by `out`. A profile that cannot be read or a sysroot that is no folder is an error;
  * whether the meter log and the sensor can be used is for source_check_named to say. */
 Status source_settings(const SourceOptions *o, Profile *profile, SourceSettings *out, Err *err);
+/* Says that more threads are asked for than the cores that this process may use: they wait for each other, and figures are of that. */
+void warn_of_threads(int64_t threads, Log *log);
 /* ERR_USAGE when one of `places` is a file that these options name. */
 Status source_apart(const SourceOptions *o, const Places *places, Err *err);
 

@@ -170,7 +170,8 @@ static void fill_derived(const Protocol *p, Compared *n)
     snprintf(joules.source, sizeof joules.source, "%s", p->out->source.measured ? "measured" : "modelled");
     n->carbon_g = carbon_of_grid(&joules, &p->out->grid, p->out->pue);
     n->sci = sci_of(n->energy_j.median, n->seconds.median, p->out->grid.g_per_kwh, p->out->pue, o->embodied);
-    int threads = o->threads > 0 ? o->threads : 1;
+    int threads = o->threads > 0 ? o->threads : 1, cores = p->out->environment.cores;
+    if (cores > 0 && threads > cores) threads = cores; /* what more there are wait for the others */
     EstimateInput in = { .seconds = n->seconds.median, .cores = threads, .watts_per_core = o->source.watts_per_core,
                          .memory_gb = (double)o->memory_bytes * 1e-9, .pue = p->out->pue };
     n->green_algorithms_j = estimate_green_algorithms(&in);

@@ -66,12 +66,26 @@ static const GridFactor grids[] = {
 
 const GridFactor *carbon_grids(void) { return grids; }
 
+/* ISO 3166's codes of two letters, and what people write in their place. */
+static const struct {
+    const char *name, *code;
+} aliases[] = {
+    { "AR", "ARG" }, { "AU", "AUS" }, { "AT", "AUT" }, { "BE", "BEL" }, { "BR", "BRA" }, { "BG", "BGR" }, { "CA", "CAN" }, { "CL", "CHL" },
+    { "CN", "CHN" }, { "CO", "COL" }, { "CR", "CRI" }, { "HR", "HRV" }, { "CY", "CYP" }, { "CZ", "CZE" }, { "DK", "DNK" }, { "EG", "EGY" },
+    { "EE", "EST" }, { "FI", "FIN" }, { "FR", "FRA" }, { "DE", "DEU" }, { "GR", "GRC" }, { "HU", "HUN" }, { "IN", "IND" }, { "IR", "IRN" },
+    { "IE", "IRL" }, { "JP", "JPN" }, { "NO", "NOR" }, { "PL", "POL" }, { "ZA", "ZAF" }, { "SE", "SWE" }, { "GB", "GBR" }, { "UK", "GBR" },
+    { "Great Britain", "GBR" }, { "US", "USA" }, { "Czech Republic", "CZE" },
+};
+
 const GridFactor *carbon_grid_find(const char *name, const char **nearest)
 {
     const GridFactor *found = NULL;
+    const char *code = name;
     int distance = 1 << 20;
+    for (size_t i = 0; i < sizeof aliases / sizeof *aliases; i++)
+        if (strcasecmp(aliases[i].name, name) == 0) code = aliases[i].code;
     for (const GridFactor *g = grids; g->region != NULL; g++) {
-        bool same = strcasecmp(g->region, name) == 0 || strcasecmp(g->code, name) == 0;
+        bool same = strcasecmp(g->region, name) == 0 || strcasecmp(g->code, code) == 0;
         if (same && (found == NULL || g->year > found->year)) found = g;
         if (nearest != NULL && str_unlike(g->region, name) < distance) {
             distance = str_unlike(g->region, name);

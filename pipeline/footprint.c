@@ -22,8 +22,9 @@ static Status read_grid(const char *option, const char *text, GridFactor *out, E
     const char *nearest = NULL;
     const GridFactor *found = carbon_grid_find(text, &nearest);
     if (found == NULL) {
-        return err_set(err, ERR_USAGE, "%s: no grid '%.40s' in the table; did you mean '%s'? Any grid goes as grams a kWh: %s=300",
-                       option, text, nearest != NULL ? nearest : "world", option);
+        bool near = nearest != NULL && str_resembles(nearest, text);
+        return err_set(err, ERR_USAGE, "%s: no grid '%.40s' in the table%s%s%s; see 'pare list grids'. Any grid goes as grams a kWh: %s=300",
+                       option, text, near ? " (did you mean '" : "", near ? nearest : "", near ? "'?)" : "", option);
     }
     *out = *found;
     return OK;
@@ -81,10 +82,11 @@ Sourced footprint_carbon(const Footprint *f, const Sourced *joules) { return car
 static void set_carbon(const Footprint *f, const Report *r, ReportState *s)
 {
     if (isfinite(s->latency_ms.median)) {
-        EstimateInput in = { .seconds = s->latency_ms.median * 1e-3, .cores = r->machine.threads,
+        int threads = r->machine.cores > 0 && r->machine.threads > r->machine.cores ? r->machine.cores : r->machine.threads;
+        EstimateInput in = { .seconds = s->latency_ms.median * 1e-3, .cores = threads,
                              .memory_gb = r->cost.peak_memory > 0 ? (double)r->cost.peak_memory / 1e9 : 0 };
         s->green_algorithms_j = estimate_green_algorithms(&in);
-        s->time_tdp_j = estimate_time_tdp(in.seconds, 0, r->machine.threads);
+        s->time_tdp_j = estimate_time_tdp(in.seconds, 0, threads);
     }
     if (s->energy_j.source[0] != '\0' || isfinite(s->energy_j.value)) s->carbon_g = footprint_carbon(f, &s->energy_j);
 }

@@ -173,16 +173,22 @@ static void text_of(const cJSON *object, const char *key, char *out, size_t size
     strbuf_release(&b);
 }
 
-static void read_points(const cJSON *object, HistoryPoint points[HISTORY_COUNT])
+/* Bits of those that are there and can be no such number. */
+static unsigned read_points(const cJSON *object, HistoryPoint points[HISTORY_COUNT])
 {
+    unsigned bad = 0;
     for (int i = 0; i < HISTORY_COUNT; i++) {
         const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, history_infos[i].key);
         HistoryPoint *p = &points[i];
         *p = (HistoryPoint){ number_of(item, "value"), number_of(item, "low"), number_of(item, "high"),
                              cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(item, "modelled")) };
-        if (!(p->value >= 0) || (i == HISTORY_ACCURACY && p->value > 1)) *p = no_point;
+        if (!(p->value >= 0) || (i == HISTORY_ACCURACY && p->value > 1)) {
+            *p = no_point;
+            if (item != NULL) bad |= 1u << i;
+        }
         if (!(p->low <= p->value && p->value <= p->high)) p->low = p->high = NAN;
     }
+    return bad;
 }
 
 Status history_check(const char *path, Err *err)
@@ -228,7 +234,7 @@ static const char *read_line(const char *text, size_t size, HistoryEntry *out)
         text_of(json, "recipe_sha256", out->recipe, sizeof out->recipe);
         out->other_load = number_of(json, "other_load");
         read_points(cJSON_GetObjectItemCaseSensitive(json, "before"), out->before);
-        read_points(cJSON_GetObjectItemCaseSensitive(json, "after"), out->after);
+        out->bad = read_points(cJSON_GetObjectItemCaseSensitive(json, "after"), out->after);
     }
     cJSON_Delete(json);
     return reason;
@@ -264,6 +270,18 @@ Status history_read(const char *path, History *out, Err *err)
     mapping_unref(file);
     if (status != OK) history_release(out);
     return status;
+}
+
+unsigned history_unjudged(const History *h)
+{
+    unsigned ids = 0;
+    if (h->count == 0) return 0;
+    const HistoryEntry *last = &h->entries[h->count - 1], *before = h->count > 1 ? last - 1 : NULL;
+    for (int i = 0; i < HISTORY_COUNT; i++) {
+        bool had = before != NULL && isfinite(before->after[i].value);
+        if (!isfinite(last->after[i].value) && (had || (last->bad & 1u << i) != 0)) ids |= 1u << i;
+    }
+    return ids;
 }
 
 /* Adds a name that is not in the text yet; what does not fit is told by dots. */

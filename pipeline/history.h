@@ -41,6 +41,7 @@ typedef struct HistoryEntry {
     char source[HASH_TEXT], result[HASH_TEXT], recipe[HASH_TEXT];
     double other_load;            /* share of all cores that other processes took meanwhile; NaN: not known */
     HistoryPoint before[HISTORY_COUNT], after[HISTORY_COUNT];
+    unsigned bad;                 /* bits of HistoryId: numbers of `after` that are none, negative or beyond 1 */
     int line;                     /* of the file it was read from */
 } HistoryEntry;
 
@@ -74,6 +75,8 @@ Status history_check(const char *path, Err *err);
 Status history_read(const char *path, History *out, Err *err);
 /* Keeps the entries of one network, by name; NULL: of the last line's. Names the others. */
 void history_keep(History *h, const char *name);
+/* Bits of HistoryId: numbers that the last entry lacks though the one before had them, or that can be no such number. */
+unsigned history_unjudged(const History *h);
 void history_release(History *h);
 
 typedef enum HistoryChange { HISTORY_UNKNOWN, HISTORY_SAME, HISTORY_BETTER, HISTORY_WORSE } HistoryChange;

@@ -58,6 +58,8 @@ q measure before.onnx --batch=7 --data "$DATA/tiny_calib.npz" --sysroot=fs --bud
 q measure before.onnx --batch=100000 --data "$DATA/tiny.npz" --sysroot=fs
 q measure nowhere.onnx
 q measure before.onnx --grid=Atlantis
+q measure before.onnx --grid=EU
+q measure before.onnx --grid=Swedn
 q measure before.onnx --meter-log=nowhere.csv
 q compare before.onnx other.onnx --data "$DATA/tiny.npz" --sysroot=fs --budget=0.5
 q measure before.onnx --sysroot=nowhere
@@ -96,6 +98,8 @@ for wrong in --meter-log=nowhere.csv --meter-log=plug.csv --sensor=foo --profile
 done
 q run recipe.json before.onnx -o kept.onnx --force --sysroot=nowhere
 cat kept.onnx
+# more threads than any machine has cores
+q run bare.json before.onnx --dry-run --threads=1024 | sed -E 's/[0-9]+ cores?/N cores/; s/count [0-9]+/count N/'
 # a section that asks for more samples than there are
 echo '{ "data": { "evaluation": { "file": "'"$DATA/tiny.npz"'", "first": 100000 } }, "passes": [ { "pass": "fold" } ] }' >many.json
 q run many.json before.onnx -o after.onnx -q --sysroot=fs --budget=0.3

@@ -26,6 +26,8 @@ static const struct {
 } find_cases[] = {
     { "France", 44.2, 2024, NULL }, { "fra", 44.2, 2024, NULL },   { "CHN", 559.6, 2024, NULL }, { "united states", 383.5, 2024, NULL },
     { "world", 445, 2024, NULL },   { "Finland", 79, 2023, NULL }, { "Swedn", 0, 0, "Sweden" },  { "", 0, 0, NULL },
+    { "UK", 210.9, 2024, NULL },    { "gb", 210.9, 2024, NULL },   { "US", 383.5, 2024, NULL },  { "de", 344.1, 2024, NULL },
+    { "EU", 0, 0, NULL },
 };
 
 static void test_find(void **state)
@@ -33,6 +35,7 @@ static void test_find(void **state)
     (void)state;
     for (size_t k = 0; k < sizeof find_cases / sizeof *find_cases; k++) {
         const char *nearest = NULL;
+        print_message("  %s\n", find_cases[k].name);
         const GridFactor *g = carbon_grid_find(find_cases[k].name, &nearest);
         if (find_cases[k].g_per_kwh > 0) {
             assert_non_null(g);
@@ -43,6 +46,25 @@ static void test_find(void **state)
             if (find_cases[k].nearest != NULL) assert_string_equal(nearest, find_cases[k].nearest);
         }
     }
+}
+
+/* Every country goes by its two letters, too, as by the three and by its name. */
+static void test_two_letters(void **state)
+{
+    (void)state;
+    static const char two[] = "AR AU AT BE BR BG CA CL CN CO CR HR CY CZ DK EG EE FI FR DE GR HU IN IR IE JP NO PL ZA SE GB US ";
+    const char *seen[64];
+    int count = 0, countries = 0;
+    for (const GridFactor *g = carbon_grids(); g->region != NULL; g++)
+        countries += strcmp(g->code, "WLD") != 0 && (g == carbon_grids() || strcmp(g->code, g[-1].code) != 0);
+    for (const char *at = two; *at != '\0'; at += 3) {
+        char name[3] = { at[0], at[1], '\0' };
+        const GridFactor *g = carbon_grid_find(name, NULL);
+        if (g == NULL) fail_msg("%s: not found", name);
+        for (int i = 0; i < count; i++) assert_string_not_equal(seen[i], g->code);
+        seen[count++] = g->code;
+    }
+    assert_int_equal(count, countries);
 }
 
 /* A kilowatt-hour at 445 g/kWh is 445 g, not 445 kg (codecarbon's page: 731.59 kg/kWh), no data centre is added (carbontracker: 1.58). */
@@ -82,7 +104,7 @@ static void test_estimates(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_table), cmocka_unit_test(test_find), cmocka_unit_test(test_units),
+        cmocka_unit_test(test_table), cmocka_unit_test(test_find), cmocka_unit_test(test_two_letters), cmocka_unit_test(test_units),
         cmocka_unit_test(test_sci),   cmocka_unit_test(test_estimates),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

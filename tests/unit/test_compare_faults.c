@@ -209,6 +209,25 @@ static void test_nothing_above_idle(void **state)
     }
 }
 
+/* Threads beyond the machine's cores wait: they draw nothing in anybody's estimate. */
+static void test_more_threads_than_cores(void **state)
+{
+    (void)state;
+    char expected[2][64];
+    FakeMachine m = { .idle_watts = 10 };
+    FakeNetwork a = { &m, 10e-3, 40, 1, 0 };
+    CompareOptions o = machine_options(&m, 1);
+    Comparison c;
+    o.threads = 1 << 20;
+    measure_one(&a, &o, &c);
+    snprintf(expected[0], sizeof expected[0], "time x (%d cores", c.environment.cores);
+    snprintf(expected[1], sizeof expected[1], "x %d threads x", c.environment.cores);
+    assert_in_range(c.environment.cores, 1, 1 << 16);
+    assert_non_null(strstr(c.networks[0].green_algorithms_j.source, expected[0]));
+    assert_non_null(strstr(c.networks[0].time_tdp_j.source, expected[1]));
+    comparison_release(&c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -219,6 +238,7 @@ int main(void)
         ROW(test_clock_that_stands),
         ROW(test_counter_that_dies),
         ROW(test_nothing_above_idle),
+        ROW(test_more_threads_than_cores),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
