@@ -83,6 +83,8 @@ static Status run(Call *c, Err *err)
     TRY(places_apart(&places, "the history", path, err));
     TRY(history_read(path, &h, err));
     size_t all = h.count;
+    if (o->gate && all > 0 && h.last_skipped > h.entries[all - 1].line)
+        log_warn(c->log, "%s: line %d, the last one, is no whole line of a run; what is judged is the run before it", path, h.last_skipped);
     history_keep(&h, o->name);
     Status status = OK;
     if (all == 0 && h.skipped > 0)

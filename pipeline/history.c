@@ -156,6 +156,7 @@ static void skip(History *h, int line, const char *reason)
         snprintf(h->skips[h->skipped].reason, sizeof h->skips[0].reason, "%s", reason);
     }
     h->skipped++;
+    h->last_skipped = line;
 }
 
 static double number_of(const cJSON *object, const char *key)

@@ -63,7 +63,7 @@ typedef struct History {
     HistoryEntry *entries;
     size_t count, capacity;
     HistorySkip skips[HISTORY_SKIPS];
-    int skipped;
+    int skipped, last_skipped; /* how many; the line of the last one */
     char others[256]; /* networks that history_keep left out: "'a.onnx', 'b.onnx'"; empty: none */
 } History;
 

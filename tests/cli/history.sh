@@ -15,9 +15,11 @@ grep -c '<svg' trend.html
 LC_ALL=C.UTF-8 "$PARE" history runs.jsonl --name=small.onnx | head -3 | tail -1 | wc -L
 # what the last run lacks or cannot be is said: it was not judged
 sed -n 1p runs.jsonl >lacks.jsonl
-sed -n 1p runs.jsonl | sed -E 's/"file_bytes":\{"value":/&-/2; s/"macs":\{[^}]*\},?//2' >>lacks.jsonl
+sed -n 1p runs.jsonl | sed -E 's/"file_bytes":\{"value":/&-/2; s/,"macs":\{[^}]*\}//2' >>lacks.jsonl
 q history lacks.jsonl --gate
 q history lacks.jsonl
+echo '{"pare_history":1,"cut' >>lacks.jsonl
+q history lacks.jsonl --gate
 t history missing.jsonl
 t history tiny.onnx
 : >empty.jsonl
