@@ -40,7 +40,7 @@ typedef struct MeasureCommand {
       .help = "file to append a row for 1,000 inferences of each network to, as CodeCarbon's emissions.csv" }, \
     { .name = "boamps", .type = OPT_STRING, .field = offsetof(MeasureCommand, boamps), .unit = "file", \
       .help = "file to write 1,000 inferences of the last network into, as BoAmps JSON" }, \
-    MEASURE_TEXT("grid", footprint.grid, "electricity that carbon is taken with: a country (Germany, DE, DEU), or grams a kWh (default: world)"), \
+    MEASURE_TEXT("grid", footprint.grid, "electricity that carbon is taken with: Germany, DE, or grams a kWh (default: world)"), \
     MEASURE_TEXT("grids", footprint.grids, "grids to stand beside it in the report, parted by commas"), \
     MEASURE_TEXT("pue", footprint.pue, "watts that the data centre draws for each watt of computing (default 1)"), \
     MEASURE_TEXT("embodied", footprint.embodied, "what making the machine emitted, KG:YEARS or KG:YEARS:SHARE, for SCI"), \

@@ -85,7 +85,8 @@ Status run_for_command(Call *c, Recipe *recipe, const char *model, Err *err)
     Profile profile;
     Places places = { .count = 0 };
     RunOptions options = {
-        .command = c->again.data, .model = model, .output = o->output, .dry_run = o->dry_run, .force = o->force, .no_measure = o->no_measure,
+        .command = c->again.data, .model = model, .output = o->output,
+        .dry_run = o->dry_run, .force = o->force, .no_measure = o->no_measure,
         .want_report = o->report != NULL, .steps = o->steps, .keep_last_good = o->keep_last_good, .threads = (int)o->common.threads,
         .max_mem = c->max_mem, .plain = o->plain, .int8 = (Int8Use)o->int8, .cache_dir = run_cache_dir(o, c->arena), .places = &places,
         .log = c->log,

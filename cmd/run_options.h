@@ -29,7 +29,7 @@ typedef struct RunCommand {
     RUN_TEXT("emissions", emissions, "CSV file to append a row of CodeCarbon's columns to: what this run itself used"), \
     RUN_TEXT("boamps", boamps, "JSON file to write in the form of BoAmps: an inference of the result"), \
     RUN_TEXT("history", history, "file of one line a run to append this run to, for 'pare history'"), \
-    RUN_TEXT("grid", footprint.grid, "electricity that carbon is taken with: a country (Germany, DE, DEU), or grams a kWh (default: world)"), \
+    RUN_TEXT("grid", footprint.grid, "electricity that carbon is taken with: Germany, DE, or grams a kWh (default: world)"), \
     RUN_TEXT("grids", footprint.grids, "grids to stand beside it in the report, parted by commas"), \
     RUN_TEXT("pue", footprint.pue, "watts that the data centre draws for each watt of computing (default 1)"), \
     RUN_TEXT("embodied", footprint.embodied, "what making the machine emitted, KG:YEARS or KG:YEARS:SHARE, for SCI"), \

@@ -211,8 +211,8 @@ static void warn_of_idle(Comparison *out)
         const Compared *n = &out->networks[i];
         if (!(n->watts.median < idle)) continue;
         if (n->watts.high < low)
-            warn(&out->warnings, "%.80s drew %.4g W, less than the idle machine's %.4g W: something else ran while it should have been idle, "
-                 "or the source is wrong", n->name, n->watts.median, idle);
+            warn(&out->warnings, "%.80s drew %.4g W, less than the idle machine's %.4g W: something else ran while it should have been "
+                 "idle, or the source is wrong", n->name, n->watts.median, idle);
         else
             warn(&out->warnings, "%.80s drew no more than the idle machine beyond noise: %.4g W [%.4g, %.4g], idle %.4g to %.4g W", n->name,
                  n->watts.median, n->watts.low, n->watts.high, low, high);

@@ -3,7 +3,8 @@
  * Text, one sample a line: time, watts. Columns are parted by commas, semicolons or tabs; a first line that names them may put them in any
  * order (time, timestamp, t; watts, power, power_w, w; joules, energy_j: a running sum instead of a power). Times are seconds since 1970,
  * milliseconds since 1970, or 2026-01-31T12:00:00.5Z. Lines that begin with # are left out. The meter may still be writing: the last line
- * counts once it is whole, and a window is read when the log has reached its end. A log that ended before now is refused. Power between samples runs straight. */
+ * counts once it is whole, and a window is read when the log has reached its end. A log that ended before now is refused.
+ * Power between samples runs straight. */
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>

@@ -160,7 +160,8 @@ Status export_boamps_check(const char *path, Err *err)
         cJSON_Delete(json);
         mapping_unref(file);
     }
-    return own ? OK : err_set(err, ERR_USAGE, "boamps %s: a file that is no BoAmps report is there and would be lost; give another name", path);
+    if (own) return OK;
+    return err_set(err, ERR_USAGE, "boamps %s: a file that is no BoAmps report is there and would be lost; give another name", path);
 }
 
 static Status put(const Exported *e, const char *path, Err *err)

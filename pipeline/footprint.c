@@ -23,8 +23,8 @@ static Status read_grid(const char *option, const char *text, GridFactor *out, E
     const GridFactor *found = carbon_grid_find(text, &nearest);
     if (found == NULL) {
         bool near = nearest != NULL && str_resembles(nearest, text);
-        return err_set(err, ERR_USAGE, "%s: no grid '%.40s' in the table%s%s%s; see 'pare list grids'. Any grid goes as grams a kWh: %s=300",
-                       option, text, near ? " (did you mean '" : "", near ? nearest : "", near ? "'?)" : "", option);
+        return err_set(err, ERR_USAGE, "%s: no grid '%.40s' in the table%s%s%s; see 'pare list grids'. Any grid goes as grams a kWh: "
+                       "%s=300", option, text, near ? " (did you mean '" : "", near ? nearest : "", near ? "'?)" : "", option);
     }
     *out = *found;
     return OK;

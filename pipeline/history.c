@@ -209,8 +209,9 @@ Status history_check(const char *path, Err *err)
         cJSON_Delete(json);
     }
     mapping_unref(file);
-    return own ? OK : err_set(err, ERR_USAGE, "history %s: its first line is no line of a history (no \"" FORMAT_KEY "\"), and lines would be "
-                                              "added to it; give another file", path);
+    if (own) return OK;
+    return err_set(err, ERR_USAGE, "history %s: its first line is no line of a history (no \"" FORMAT_KEY "\"), and lines would be "
+                   "added to it; give another file", path);
 }
 
 /* NULL when it was read, else why not. */

@@ -128,7 +128,7 @@ static void test_energy_that_follows(void **state)
         double time_low, time_high, energy_low, energy_high;
         bool follows;
         GoalOutcome outcome; /* of at most 1 */
-    } follow_rows[] = {
+    } cases[] = {
         { "measured, above", 0.95, 1.03, 1.05, 1.08, false, GOAL_MISSED },
         { "follows, time undecided", 0.95, 1.03, 1.05, 1.08, true, GOAL_INCONCLUSIVE },
         { "follows, both above", 1.04, 1.06, 1.05, 1.08, true, GOAL_MISSED },
@@ -137,23 +137,24 @@ static void test_energy_that_follows(void **state)
         { "follows, time below", 0.9, 0.95, 1.05, 1.08, true, GOAL_INCONCLUSIVE },
         { "follows, energy alone below", 0.95, 1.03, 0.92, 0.94, true, GOAL_INCONCLUSIVE },
     };
-    for (size_t i = 0; i < sizeof follow_rows / sizeof *follow_rows; i++) {
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         GoalNumbers before = { .latency_ms = 1, .energy_j = 1 };
-        GoalNumbers after = { .latency_ms = (follow_rows[i].time_low + follow_rows[i].time_high) / 2,
-                              .energy_j = (follow_rows[i].energy_low + follow_rows[i].energy_high) / 2, .energy_follows = follow_rows[i].follows };
-        after.latency = (GoalInterval){ 20, follow_rows[i].time_low, follow_rows[i].time_high, 1.02, false };
-        after.energy = (GoalInterval){ 20, follow_rows[i].energy_low, follow_rows[i].energy_high, 1.005, false };
+        GoalNumbers after = { .latency_ms = (cases[i].time_low + cases[i].time_high) / 2,
+                              .energy_j = (cases[i].energy_low + cases[i].energy_high) / 2, .energy_follows = cases[i].follows };
+        after.latency = (GoalInterval){ 20, cases[i].time_low, cases[i].time_high, 1.02, false };
+        after.energy = (GoalInterval){ 20, cases[i].energy_low, cases[i].energy_high, 1.005, false };
         GoalResult results[GOAL_COUNT];
         Goals g;
         goals_init(&g);
         g.max_energy_ratio = 1;
         assert_int_equal(goals_judge(&g, &before, &after, results), 1);
-        if (results[0].outcome != follow_rows[i].outcome) fail_msg("%s: %s", follow_rows[i].name, goal_outcome_text(results[0].outcome));
-        assert_near(results[0].low, follow_rows[i].energy_low, 0);
-        assert_near(results[0].high, follow_rows[i].energy_high, 0);
+        if (results[0].outcome != cases[i].outcome)
+            fail_msg("%s: %s", cases[i].name, goal_outcome_text(results[0].outcome));
+        assert_near(results[0].low, cases[i].energy_low, 0);
+        assert_near(results[0].high, cases[i].energy_high, 0);
         g.strict = true;
         goals_judge(&g, &before, &after, results);
-        assert_int_equal(results[0].outcome, follow_rows[i].outcome == GOAL_MET ? GOAL_MET : GOAL_MISSED);
+        assert_int_equal(results[0].outcome, cases[i].outcome == GOAL_MET ? GOAL_MET : GOAL_MISSED);
     }
 }
 
