@@ -2,8 +2,8 @@
 
 #include <errno.h>
 #include <math.h>
-#include <stdlib.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 const Opt *opts_find(const Opt *table, const char *name, const char **nearest)

@@ -1,5 +1,6 @@
 #include "cmd/measure_options.h"
 
+#include "cmd/side_files.h"
 #include "pipeline/comparison.h"
 #include "pipeline/exports.h"
 #include "pipeline/history.h"
@@ -51,19 +52,12 @@ static Status show(Call *c, const ComparisonReport *report, Err *err)
 static Status check_places(const Call *c, Places *places, Err *err)
 {
     const MeasureCommand *o = c->options;
-    TRY(places_add_report(places, o->report, c->arena, err));
-    TRY(places_add(places, "emissions", o->emissions, err));
-    TRY(places_add(places, "boamps", o->boamps, err));
-    TRY(places_add(places, "junit", o->junit, err));
-    TRY(places_add(places, "history", o->history, err));
+    const SideFiles files = { o->report, o->emissions, o->boamps, o->junit, o->history };
+    TRY(side_files_place(&files, places, c->arena, err));
     for (int i = 0; i < c->arg_count; i++) TRY(places_apart(places, "the network", c->args[i], err));
     TRY(places_apart(places, "the data", o->data, err));
     TRY(source_apart(&o->source, places, err));
-    if (o->report != NULL) TRY(report_check_folder(o->report, err));
-    if (o->emissions != NULL) TRY(export_emissions_check(o->emissions, err));
-    if (o->boamps != NULL) TRY(export_boamps_check(o->boamps, err));
-    if (o->junit != NULL) TRY(export_check("junit", o->junit, err));
-    return o->history != NULL ? history_check(o->history, err) : OK;
+    return side_files_check(&files, err);
 }
 
 Status measure_for_command(Call *c, Err *err)

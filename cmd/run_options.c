@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "cmd/side_files.h"
 #include "pipeline/exports.h"
 #include "pipeline/history.h"
 
@@ -37,28 +38,20 @@ static Status read_seed(const char *text, RunOptions *options, Err *err)
 static Status check_places(const Call *c, const char *model, Places *places, Err *err)
 {
     const RunCommand *o = c->options;
-    TRY(places_add_report(places, o->report, c->arena, err));
-    TRY(places_add(places, "emissions", o->emissions, err));
-    TRY(places_add(places, "boamps", o->boamps, err));
-    TRY(places_add(places, "junit", o->junit, err));
-    TRY(places_add(places, "history", o->history, err));
+    const SideFiles files = { o->report, o->emissions, o->boamps, o->junit, o->history };
+    TRY(side_files_place(&files, places, c->arena, err));
     TRY(places_apart(places, "the output", o->output, err));
     TRY(places_apart(places, "the network", model, err));
     if (model != c->args[0]) TRY(places_apart(places, "the recipe", c->args[0], err));
     TRY(source_apart(&o->source, places, err));
-    if (o->report != NULL) TRY(report_check_folder(o->report, err));
-    if (o->emissions != NULL) TRY(export_emissions_check(o->emissions, err));
     if (o->boamps != NULL && o->no_measure) return err_set(err, ERR_USAGE, "boamps: there is no energy to report with --no-measure");
-    if (o->boamps != NULL) TRY(export_boamps_check(o->boamps, err));
-    if (o->junit != NULL) TRY(export_check("junit", o->junit, err));
-    return o->history != NULL ? history_check(o->history, err) : OK;
+    return side_files_check(&files, err);
 }
 
 static Status write_files(const RunCommand *o, const Report *report, Err *err)
 {
     if (o->report != NULL) TRY(report_write(report, o->report, err));
     if (o->emissions != NULL) TRY(export_emissions(report, o->emissions, err));
-    if (o->boamps != NULL && o->no_measure) return err_set(err, ERR_USAGE, "boamps: there is no energy to report with --no-measure");
     if (o->boamps != NULL) TRY(export_boamps(report, o->boamps, err));
     if (o->junit != NULL) TRY(report_write_junit(report, o->junit, err));
     if (o->history == NULL) return OK;

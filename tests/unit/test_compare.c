@@ -168,6 +168,16 @@ static void test_drift_is_no_difference(void **state)
 
 /* ---- sources ---- */
 
+/* A meter's log of 55 W: `count` lines, the first `from` seconds after now. */
+static void put_meter(char path[256], int count, double from, double step)
+{
+    StrBuf log = { 0 };
+    for (int i = 0; i < count; i++) strbuf_printf(&log, "%.3f,55\n", fake_now.real + from + step * i);
+    put_file("meter.csv", log.data);
+    strbuf_release(&log);
+    snprintf(path, 256, "%s/meter.csv", tree);
+}
+
 /* A meter that tells its power every 60 s cannot be used in 8 s: it was named, so it is not passed over. */
 static void test_source_that_needs_longer(void **state)
 {
@@ -187,12 +197,8 @@ static void test_source_that_needs_longer(void **state)
     assert_true(isnan(c.idle_before_w) && isnan(c.networks[0].net_j.median)); /* a model knows no idle machine */
     assert_true(warned(&c, "was not used: its windows of 60 s need"));
     comparison_release(&c);
-    StrBuf log = { 0 };
-    for (int i = 0; i < 50; i++) strbuf_printf(&log, "%.0f,55\n", fake_now.real + 60 * (i - 20));
-    put_file("meter.csv", log.data);
-    strbuf_release(&log);
     char path[256];
-    snprintf(path, sizeof path, "%s/meter.csv", tree);
+    put_meter(path, 50, -20 * 60, 60);
     o.source.meter_path = path;
     assert_int_equal(compare_networks(&one, 1, &o, &c, &err), ERR_USAGE);
     assert_non_null(strstr(err.text, "give --budget="));
@@ -294,13 +300,9 @@ static void test_meter_that_stopped(void **state)
         CompareOptions o = machine_options(&m, 1);
         const Contestant one = contestant("net", &a);
         Comparison c;
-        StrBuf log = { 0 };
         char path[256];
         print_message("  %s\n", rows[k].name);
-        for (int i = 0; i < 400; i++) strbuf_printf(&log, "%.3f,55\n", fake_now.real - rows[k].last + 0.05 * (i - 399));
-        put_file("meter.csv", log.data);
-        strbuf_release(&log);
-        snprintf(path, sizeof path, "%s/meter.csv", tree);
+        put_meter(path, 400, -rows[k].last - 399 * 0.05, 0.05);
         o.source.meter_path = path;
         assert_int_equal(compare_networks(&one, 1, &o, &c, &err), ERR_DATA);
         if (strstr(err.text, rows[k].reason) == NULL) fail_msg("%s: '%s'", rows[k].name, err.text);
