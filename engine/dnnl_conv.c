@@ -112,7 +112,7 @@ Status conv_fold_norm(const KernelSite *s, const Node *n, float **weights, float
 
 static bool conv_fuse(const KernelSite *s, const Node *n)
 {
-    return n->domain.len == 0 && str_is(n->type, "BatchNormalization") ? conv_norm_fits(s, n) : site_follows(s, n);
+    return node_is(n, "BatchNormalization") ? conv_norm_fits(s, n) : site_follows(s, n);
 }
 
 /* The descriptor of the convolution with these memory orders. */

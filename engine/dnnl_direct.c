@@ -49,7 +49,7 @@ static bool direct_accept(const KernelSite *s)
 static bool direct_fuse(const KernelSite *s, const Node *n)
 {
     float low, high;
-    if (n->domain.len == 0 && str_is(n->type, "BatchNormalization")) return conv_norm_fits(s, n);
+    if (node_is(n, "BatchNormalization")) return conv_norm_fits(s, n);
     for (int i = 0; i < s->follower_count; i++)
         if (site_bounds(s, s->follower[i], &low, &high)) return false; /* that was the last */
     return site_follows(s, n) && (str_is(n->type, "Add") || site_bounds(s, n, &low, &high));

@@ -27,7 +27,7 @@ static bool dynamic_accept(const KernelSite *s)
 
 static bool dynamic_fuse(const KernelSite *s, const Node *n)
 {
-    return s->follower_count == 0 && n->domain.len == 0 && str_is(n->type, "Cast") && node_int(n, "to", 0) == DT_FLOAT;
+    return s->follower_count == 0 && node_is(n, "Cast") && node_int(n, "to", 0) == DT_FLOAT;
 }
 
 static void dynamic_release(void *state)

@@ -49,7 +49,7 @@ static bool unfold_accept(const KernelSite *s)
 
 static bool unfold_fuse(const KernelSite *s, const Node *n)
 {
-    return n->domain.len == 0 && str_is(n->type, "BatchNormalization") && conv_norm_fits(s, n);
+    return node_is(n, "BatchNormalization") && conv_norm_fits(s, n);
 }
 
 static void unfold_release(void *state)

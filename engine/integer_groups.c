@@ -51,7 +51,7 @@ static const Node *maker(const Groups *s, ValueId v, const char *type)
 {
     NodeId id = v != 0 ? graph_value(s->g, v)->producer : 0;
     const Node *n = id != 0 ? graph_node(s->g, id) : NULL;
-    return n != NULL && n->domain.len == 0 && str_is(n->type, type) ? n : NULL;
+    return n != NULL && node_is(n, type) ? n : NULL;
 }
 
 static bool is_scalar(const Tensor *t, DType type)
@@ -142,7 +142,7 @@ static bool ending(Groups *s, ValueId v, Ending *e)
         double a, b;
         if (n->capture_count > 0 || n->output_count != 1 || n->inputs[0] != v) return false;
         e->gone[e->gone_count++] = id;
-        if (n->domain.len == 0 && str_is(n->type, "QuantizeLinear")) {
+        if (node_is(n, "QuantizeLinear")) {
             Source grid = { 0 };
             int64_t least, most;
             DType made = (DType)node_int(n, "output_dtype", DT_UINT8);

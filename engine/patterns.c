@@ -29,7 +29,7 @@ static const Node *maker(const Patterns *s, ValueId v, const char *type)
 {
     NodeId id = v != 0 ? graph_value(s->g, v)->producer : 0;
     const Node *n = id != 0 ? graph_node(s->g, id) : NULL;
-    return n != NULL && n->domain.len == 0 && str_is(n->type, type) && n->output_count == 1 ? n : NULL;
+    return n != NULL && node_is(n, type) && n->output_count == 1 ? n : NULL;
 }
 
 /* The maker of v, which is read `readers` times in all and by nobody outside the pattern; added to what was found. */

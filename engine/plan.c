@@ -64,7 +64,7 @@ static Status add_transpose(Builder *b, NodeId id, bool *done)
     Plan *p = b->plan;
     const Node *n = graph_node(b->session->graph, id);
     *done = false;
-    bool moves = n->domain.len == 0 && str_is(n->type, "Transpose") && n->inputs[0] != 0;
+    bool moves = node_is(n, "Transpose") && n->inputs[0] != 0;
     if (b->session->options.plain || (!moves && !hands_on(b, n))) return OK;
     const TypeInfo *x = &p->types[n->inputs[0]], *y = &p->types[n->outputs[0]];
     if (!moves && (x->type != y->type || x->type == DT_NONE || dtype_bits(x->type) < 1)) return OK;

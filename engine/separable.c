@@ -187,7 +187,7 @@ static bool node_is_separable(const Search *q, const Node *n)
 /* Shape arithmetic: nothing of it is data of a sample, and Reshape is judged by the shapes that come out. */
 static bool is_shape_of(const Search *q, const Node *n)
 {
-    if (n->domain.len == 0 && str_is(n->type, "Shape")) return true;
+    if (node_is(n, "Shape")) return true;
     for (int i = 0; i < n->input_count; i++)
         if (n->inputs[i] != 0 && q->batched[n->inputs[i]]) return false;
     return (n->op == NULL || (n->op->flags & (OP_RANDOM | OP_CONTROL)) == 0) && n->capture_count == 0;

@@ -40,7 +40,7 @@ bool node_cost(const Graph *g, const TypeInfo *types, const Node *n, TypeInfo *s
 
 static bool is_if(const Node *n)
 {
-    return n->domain.len == 0 && str_is(n->type, "If");
+    return node_is(n, "If");
 }
 
 /* A node of a body that is evaluated once, when the network is loaded. */

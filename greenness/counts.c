@@ -43,7 +43,7 @@ static bool *find_requantized(const Graph *g)
     for (int pass = 0; pass < 2; pass++) { /* first those that quantizers read, then without those that others read */
         for (uint32_t k = 0; k < g->order_count; k++) {
             const Node *n = &g->nodes[g->order[k]];
-            bool quantizer = n->domain.len == 0 && str_is(n->type, "QuantizeLinear");
+            bool quantizer = node_is(n, "QuantizeLinear");
             if (pass == 0 && quantizer) requantized[node_input(n, 0)] = true;
             for (int i = 0; pass == 1 && !quantizer && i < n->input_count; i++) requantized[n->inputs[i]] = false;
             for (int i = 0; pass == 1 && i < n->capture_count; i++) requantized[n->captures[i]] = false;
@@ -56,7 +56,7 @@ static bool *find_requantized(const Graph *g)
 /* Bytes that the node's results take where they are kept; see the head of the file. */
 static int64_t kept_bytes(const TypeInfo *types, const Node *n, const bool *requantized)
 {
-    if (n->domain.len == 0 && str_is(n->type, "DequantizeLinear")) return 0;
+    if (node_is(n, "DequantizeLinear")) return 0;
     int64_t sum = 0;
     for (int i = 0; i < n->output_count; i++) {
         ValueId v = n->outputs[i];
@@ -170,7 +170,7 @@ static void count_node(const Graph *g, const Known *known, NodeId id, Counts *c)
     if (first == 0 || !p->constant_value[first]) {
         NodeCost cost;
         bool counted = node_cost(g, types, n, known->scratch, &cost);
-        if (n->domain.len == 0 && str_is(n->type, "If")) counted = branches_cost(&known->branches, n, &cost, &c->undecided);
+        if (node_is(n, "If")) counted = branches_cost(&known->branches, n, &cost, &c->undecided);
         if (!counted) name_uncounted(c, g, n);
         row.cost = cost.all;
         if (cost.integer > 0 && cost.integer == cost.all.macs) row.mac_type = DT_INT8;

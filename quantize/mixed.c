@@ -118,7 +118,7 @@ static Status measure_layers(Mixed *m, int from, int count, Err *err)
     if (status == OK) status = trial_judge(m->s->trial, alone, count, INFINITY, found, err);
     for (int k = 0; k < count; k++) {
         int layer = m->layers[from + k];
-        m->error[layer] = status == OK ? found[k].error : 0.0;
+        if (status == OK) m->error[layer] = found[k].error;
         m->bytes[layer] = 3.0 * (double)form_weights(&m->s->plan.layers[layer].form);
         graph_free(alone[k]);
     }

@@ -126,8 +126,7 @@ static void warn_ops(const PassContext *c)
         if (options_op(o, graph_node(c->graph, c->graph->order[i])->type)) return;
     for (int i = 0; i < o->ops.count; i++) strbuf_printf(&names, "%s%s", i > 0 ? ", " : "", o->ops.items[i]);
     const char *text = names.data != NULL ? names.data : "those";
-    log_warn(c->log, "ops: the network stays float, none of its layers is one of %s", text);
-    record_add(c->record, RECORD_NOTE, STR("ops"), "the network stays float, none of its layers is one of %s", text);
+    report_warning(c, STR("ops"), "the network stays float, none of its layers is one of %s", text);
     strbuf_release(&names);
 }
 

@@ -1,6 +1,7 @@
 #include "quantize/report.h"
 
 #include <math.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -144,6 +145,17 @@ bool report_biases(PassRecord *record, double without, double with, bool kept)
                trial_db(without), kept ? "kept" : "not kept");
     record_number(record, "gain_db", trial_db(with) - trial_db(without));
     return kept;
+}
+
+void report_warning(const PassContext *c, Str object, const char *format, ...)
+{
+    char text[512];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    log_warn(c->log, "%.*s: %s", STR_ARG(object), text);
+    record_add(c->record, RECORD_NOTE, object, "%s", text);
 }
 
 void report_not_tried(const PassContext *c, Repair repair, const char *why)

@@ -17,6 +17,8 @@ void report_methods(PassRecord *record, const Static *s);
 bool report_repair(PassRecord *record, const char *name, double before, double after, double worth);
 /* The biases that rounding on the walk corrected: kept, where the weights were and the error falls by them. Returns that. */
 bool report_biases(PassRecord *record, double without, double with, bool kept);
+/* A note that is also a warning: with --quiet nothing else would tell. */
+void report_warning(const PassContext *c, Str object, const char *format, ...) __attribute__((format(printf, 3, 4)));
 /* A repair that may be tried and was not; nothing where it was not asked for. */
 void report_not_tried(const PassContext *c, Repair repair, const char *why);
 

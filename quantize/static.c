@@ -206,9 +206,8 @@ static void check_rewritten(const Static *s)
 {
     const char *then = s->table.rewritten, *now = rewritten(s);
     if (s->table.count == 0 || then[0] == '\0' || strcmp(then, now) == 0) return;
-    log_warn(s->c->log, "the calibration table was made for the network rewritten by %s, and now %s rewrites it: its ends may not fit. "
-             "Take --repairs, --calibration and data as they were, or a new table", then, now);
-    record_add(s->c->record, RECORD_NOTE, STR("table"), "made for the network rewritten by %s, now by %s: its ends may not fit", then, now);
+    report_warning(s->c, STR("table"), "made for the network rewritten by %s, now by %s: its ends may not fit. Take --repairs, "
+                   "--calibration and data as they were, or a new table", then, now);
 }
 
 /* x86 multiplies uint8 by int8: ONNX Runtime turns int8 activations into uint8 only where they are read once. */
@@ -216,19 +215,16 @@ static void check_int8(const PassContext *c)
 {
     const QuantizeOptions *o = c->options;
     if (o->activations != ACTIVATIONS_INT8 || o->target == TARGET_GPU || o->target == TARGET_DOTPROD) return;
-    log_warn(c->log, "int8 activations: on x86 ONNX Runtime runs layers in float whose input or output is read more than once; 'pare lint' "
-             "tells which. Leave activations out, or name the target (--target=arm-dotprod)");
-    record_add(c->record, RECORD_NOTE, STR("activations"), "int8: on x86 ONNX Runtime runs layers in float whose input or output is read "
-               "more than once; pare lint tells which");
+    report_warning(c, STR("activations"), "int8: on x86 ONNX Runtime runs layers in float whose input or output is read more than once; "
+                   "pare lint tells which. Leave activations out, or name the target (--target=arm-dotprod)");
 }
 
 static void check_error(const Static *s)
 {
     double db = trial_db(s->error);
     if (db >= WORST_DB) return;
-    log_warn(s->c->log, "the quantized network's output has an SQNR of %.1f dB on the calibration data: hardly anything of it is left. One "
-             "value far beyond the others in the data, or a line of the table, does that; pare eval tells what is lost", db);
-    record_add(s->c->record, RECORD_NOTE, STR("graph"), "output SQNR %.1f dB on the calibration data: hardly anything of it is left", db);
+    report_warning(s->c, STR("output"), "SQNR %.1f dB on the calibration data: hardly anything of it is left. One value far beyond the "
+                   "others in the data, or a line of the table, does that; pare eval tells what is lost", db);
 }
 
 static Status quantize_planned(Static *s, Err *err)

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "quantize/report.h"
 #include "quantize/static.h"
 
 #define TRIAL_GROUPS 8
@@ -44,8 +45,7 @@ static void check_constant(const PassContext *c, ValueId v, const ActivationStat
 {
     const Value *value = graph_value(c->graph, v);
     if (value->producer != 0 || a->min != a->max) return;
-    log_warn(c->log, "input '%.*s' is %g everywhere in the calibration data: the grids are made for that", STR_ARG(value->name), a->min);
-    record_add(c->record, RECORD_NOTE, value->name, "%g everywhere in the calibration data: the grids are made for that", a->min);
+    report_warning(c, value->name, "this input is %g everywhere in the calibration data: the grids are made for that", a->min);
 }
 
 static Status gather(Static *s, Err *err)
@@ -109,6 +109,7 @@ Status static_floor(Static *s, const Graph *g, double *error, Err *err)
 static const Calibration tried[] = { CALIBRATE_MINMAX, CALIBRATE_MSE, CALIBRATE_MEAN, CALIBRATE_PERCENTILE, CALIBRATE_ENTROPY };
 #define TRIED ((int)(sizeof tried / sizeof *tried))
 #define QUICK_TRIED 2 /* minmax and mse */
+_Static_assert(TRIED >= TRIAL_TOGETHER, "sets of methods serve groups that are judged together, too");
 
 static void search_all(Static *s, Calibration method)
 {
@@ -173,7 +174,6 @@ static Status try_groups(Static *s, Calibration method, double *glanced, Calibra
 {
     int groups[TRIED], together = trial_together(s->trial), next = 0;
     Judgement found[TRIED];
-    if (together > TRIED) together = TRIED;
     while (next < TRIAL_GROUPS) {
         int count = 0;
         for (; next < TRIAL_GROUPS && count < together; next++)
