@@ -1,37 +1,53 @@
-/* Convolution of images whose channels lie in blocks of eight, for AVX2 with FMA. oneDNN's kernel for it holds three pixels by up to
- * four blocks of filters in registers: six sums at 16 filters, where eight must be under way to keep both multipliers busy, and pieces of
- * one pixel at the ends of short rows. Here it is up to six pixels by two blocks, rows cut into even pieces, and the rim is no special
- * case, because a few input rows at a time are copied with zeros around them, into the cache.
+/* Convolution with results in blocks of eight channels, for AVX2 with FMA. oneDNN's kernel for it holds three pixels by up to four blocks
+ * of filters in registers: six sums at 16 filters, where eight must be under way to keep both multipliers busy, pieces of one pixel at the
+ * ends of short rows, channels filled up to eight, and dilation by another way. Here it is twelve sums, of one, two or three blocks of
+ * filters, rows are cut into even pieces, and neither rim nor stride is a special case, because a few input rows at a time are copied into
+ * the cache with zeros around them, columns that the stride parts one behind the other.
  *
- *   for each strip of rows:  pad;  for each two blocks of filters:  for each few channels:  for each row, for each piece of it:
- *       sums[6][16] += x[pixel + s, channel] * weights[channel, r, s, 16]     over r, s, channel */
+ *   for each strip of rows:  pad;  for each group of filters:  for each few channels:  for each row, for each piece of it:
+ *       sums[pixels][filters] += x[pixel + s, channel] * weights[channel, r, s, filters]     over r, s, channel */
 #include "engine/direct.h"
 
 #include "base/openmp.h"
 
 #define STRIP_BYTES 65536   /* of padded input */
 #define LEAST_ROWS 4        /* of output in a strip, where the image has more: fewer are copied too often */
-#define CHANNELS_AT_ONCE 32 /* their weights for 16 filters stay in the first cache at 3x3 */
-#define PIXELS 6
 #define LEAST_PIXELS 4      /* in a row: with fewer oneDNN has more sums under way */
+#define WEIGHTS_AT_ONCE 576 /* vectors that stay in the first cache beside the pixels: of 32 channels at 3x3 by 16 filters */
+#define MOST_TAPS 256
+#define SUMS 12
+#define GROUP 3             /* most blocks of filters at a time */
 
 /* What all pieces of a strip share. */
 typedef struct Piece {
-    const float *w, *bias;    /* bias NULL: the sums go on from y */
-    int64_t row, plane;       /* floats from one row, and one block of channels, to the next: of the padded input */
-    int64_t blocks, r, s, out_plane, filter;
+    const float *w, *bias;        /* of the first block of filters; bias NULL: the sums go on from y */
+    int64_t taps, at[MOST_TAPS];  /* of a window (where the depth is 1, of all channels), and the floats to what each reads */
+    int64_t plane, blocks, filled; /* floats from one block of channels to the next; their number; the channels of the last one */
+    int64_t out_plane, filter;    /* floats from one block of filters to the next: of y, of the weights */
     bool last;
 } Piece;
 
+/* Pixels of the padded row that one tap reads: every stride's. */
+static int64_t phase_width(const DirectConv *c)
+{
+    return c->q + (c->s - 1) * c->dilation[1] / c->stride[1];
+}
+
 static int64_t padded_width(const DirectConv *c)
 {
-    return (c->q - 1) * c->stride[1] + c->s;
+    return phase_width(c) * c->stride[1];
 }
 
 /* Rows of input that `rows` rows of output come of. */
 static int64_t input_rows(const DirectConv *c, int64_t rows)
 {
-    return (rows - 1) * c->stride[0] + c->r;
+    return (rows - 1) * c->stride[0] + (c->r - 1) * c->dilation[0] + 1;
+}
+
+/* Blocks of filters to compute next where `left` are left: pairs, and three where their number is odd. */
+static int64_t group_of(int64_t left)
+{
+    return left <= GROUP ? left : left % 2 != 0 ? GROUP : 2;
 }
 
 #if defined(__x86_64__)
@@ -40,91 +56,132 @@ static int64_t input_rows(const DirectConv *c, int64_t rows)
 /* Sums are in registers only where all their indices are constants. */
 #if defined(__clang__)
 #define UNROLL _Pragma("clang loop unroll(full)")
+#define UNROLL_FOUR _Pragma("clang loop unroll_count(4)")
 #else
-#define UNROLL _Pragma("GCC unroll 8")
+#define UNROLL_FOUR _Pragma("GCC unroll 4")
+#define UNROLL _Pragma("GCC unroll 12")
 #endif
-#define INLINE static inline __attribute__((always_inline, target("avx2,fma")))
+#define TARGET target("avx2,fma")
+#define INLINE static inline __attribute__((always_inline, TARGET))
 
-/* n pixels (a constant where it is called) at x, `step` floats apart. */
-INLINE void piece(const DirectConv *c, const Piece *t, int n, int64_t step, const float *x, const float *addend, float *y)
+/* sums += x[pixel, channel] * w[channel, filters] */
+INLINE void step(int m, int n, int depth, __m256 sum[SUMS][GROUP], const float *x, const float *w, int64_t filter)
 {
-    __m256 sum[PIXELS][2];
+    __m256 v[GROUP];
     UNROLL
-    for (int k = 0; k < 2; k++)
-        UNROLL
-        for (int i = 0; i < n; i++)
-            sum[i][k] = t->bias != NULL ? _mm256_loadu_ps(t->bias + 8 * k) : _mm256_loadu_ps(y + k * t->out_plane + 8 * i);
-    const float *w = t->w;
-    for (int64_t b = 0; b < t->blocks; b++)
-        for (int64_t r = 0; r < t->r; r++) {
-            const float *at = x + b * t->plane + r * t->row;
-            for (int64_t s = 0; s < t->s; s++, at += 8, w += 64)
-                UNROLL
-                for (int ch = 0; ch < 8; ch++) {
-                    __m256 left = _mm256_loadu_ps(w + 8 * ch), right = _mm256_loadu_ps(w + 8 * ch + t->filter);
-                    UNROLL
-                    for (int i = 0; i < n; i++) {
-                        __m256 v = _mm256_broadcast_ss(at + step * i + ch);
-                        sum[i][0] = _mm256_fmadd_ps(v, left, sum[i][0]);
-                        sum[i][1] = _mm256_fmadd_ps(v, right, sum[i][1]);
-                    }
-                }
-        }
-    __m256 low = _mm256_set1_ps(c->low), high = _mm256_set1_ps(c->high);
+    for (int k = 0; k < m; k++) v[k] = _mm256_loadu_ps(w + k * filter);
     UNROLL
-    for (int k = 0; k < 2; k++)
+    for (int i = 0; i < n; i++) {
+        __m256 pixel = _mm256_broadcast_ss(x + depth * i);
         UNROLL
-        for (int i = 0; i < n; i++) {
-            __m256 v = sum[i][k];
-            int64_t to = k * t->out_plane + 8 * i;
-            if (t->last && addend != NULL) v = _mm256_add_ps(v, _mm256_loadu_ps(addend + to));
-            if (t->last) v = _mm256_min_ps(high, _mm256_max_ps(low, v)); /* NaN stays */
-            _mm256_storeu_ps(y + to, v);
-        }
-}
-
-/* One row of q pixels in even pieces. */
-INLINE void row_of(const DirectConv *c, const Piece *t, int64_t step, const float *x, const float *addend, float *y)
-{
-    for (int64_t done = 0, pieces = (c->q + PIXELS - 1) / PIXELS; pieces > 0; pieces--) {
-        int64_t n = (c->q - done + pieces - 1) / pieces;
-        const float *from = x + step * done, *other = addend != NULL ? addend + 8 * done : NULL;
-        float *to = y + 8 * done;
-        switch (n) {
-        case 6: piece(c, t, 6, step, from, other, to); break;
-        case 5: piece(c, t, 5, step, from, other, to); break;
-        case 4: piece(c, t, 4, step, from, other, to); break;
-        default: piece(c, t, 3, step, from, other, to); break; /* there are no smaller ones in rows of LEAST_PIXELS and more */
-        }
-        done += n;
+        for (int k = 0; k < m; k++) sum[i][k] = _mm256_fmadd_ps(pixel, v[k], sum[i][k]);
     }
 }
 
-__attribute__((target("avx2,fma"))) static void row_by_one(const DirectConv *c, const Piece *t, const float *x, const float *addend,
-                                                          float *y)
+/* n pixels at x by m blocks of filters, both and the depth constants where it is called. */
+INLINE void piece(int m, int n, int depth, const DirectConv *c, const Piece *t, const float *x, const float *addend, float *y)
 {
-    row_of(c, t, 8, x, addend, y);
+    __m256 sum[SUMS][GROUP];
+    const float *w = t->w;
+    int64_t filter = t->filter, out_plane = t->out_plane, taps = t->taps;
+    UNROLL
+    for (int k = 0; k < m; k++)
+        UNROLL
+        for (int i = 0; i < n; i++)
+            sum[i][k] = t->bias != NULL ? _mm256_loadu_ps(t->bias + 8 * k) : _mm256_loadu_ps(y + k * out_plane + 8 * i);
+    if (depth == 1)
+        UNROLL_FOUR
+        for (int64_t i = 0; i < taps; i++, w += 8) step(m, n, depth, sum, x + t->at[i], w, filter);
+    for (int64_t b = 0; depth > 1 && b < t->blocks; b++, x += t->plane)
+        if (b + 1 < t->blocks || t->filled == depth)
+            for (int64_t i = 0; i < taps; i++, w += 8 * depth) {
+                const float *at = x + t->at[i];
+                UNROLL
+                for (int ch = 0; ch < depth; ch++) step(m, n, depth, sum, at + ch, w + 8 * ch, filter);
+            }
+        else
+            for (int64_t i = 0; i < taps; i++, w += 8 * depth)
+                for (int64_t ch = 0; ch < t->filled; ch++) step(m, n, depth, sum, x + t->at[i] + ch, w + 8 * ch, filter);
+    if (t->last) {
+        __m256 low = _mm256_set1_ps(c->low), high = _mm256_set1_ps(c->high);
+        UNROLL
+        for (int k = 0; k < m; k++)
+            UNROLL
+            for (int i = 0; i < n; i++) {
+                if (addend != NULL) sum[i][k] = _mm256_add_ps(sum[i][k], _mm256_loadu_ps(addend + k * out_plane + 8 * i));
+                sum[i][k] = _mm256_min_ps(high, _mm256_max_ps(low, sum[i][k])); /* NaN stays */
+            }
+    }
+    UNROLL
+    for (int k = 0; k < m; k++)
+        UNROLL
+        for (int i = 0; i < n; i++) _mm256_storeu_ps(y + k * out_plane + 8 * i, sum[i][k]);
 }
 
-__attribute__((target("avx2,fma"))) static void row_by_two(const DirectConv *c, const Piece *t, const float *x, const float *addend,
-                                                          float *y)
-{
-    row_of(c, t, 16, x, addend, y);
-}
+typedef void PieceRun(const DirectConv *c, const Piece *t, const float *x, const float *addend, float *y);
 
-/* Rows from `top` on of every block of channels of an image, zeros around them; they are short: no calls for each. */
-__attribute__((target("avx2,fma"))) static void pad_rows(const DirectConv *c, const float *x, int64_t top, int64_t rows, float *out)
+#define ONE(m, n, d) \
+    __attribute__((TARGET)) static void piece_##m##_##n##_##d(const DirectConv *c, const Piece *t, const float *x, const float *addend, \
+                                                             float *y) \
+    { \
+        piece(m, n, d, c, t, x, addend, y); \
+    }
+/* Even pieces of a row of LEAST_PIXELS and more have no other sizes. */
+#define SIZES(F, d) \
+    F(1, 4, d) F(1, 5, d) F(1, 6, d) F(1, 7, d) F(1, 8, d) F(1, 9, d) F(1, 10, d) F(1, 11, d) F(1, 12, d) \
+    F(2, 3, d) F(2, 4, d) F(2, 5, d) F(2, 6, d) \
+    F(3, 2, d) F(3, 3, d) F(3, 4, d)
+SIZES(ONE, 1)
+SIZES(ONE, 8)
+
+#define NAMED(m, n, d) [m][n] = piece_##m##_##n##_##d,
+static PieceRun *const pieces[2][GROUP + 1][SUMS + 1] = { { SIZES(NAMED, 1) }, { SIZES(NAMED, 8) } };
+
+/* `count` pixels, every `stride`th; they are few: no calls for each. */
+INLINE float *copy(float *to, const float *from, int64_t count, int64_t depth, int64_t stride)
 {
-    int64_t width = padded_width(c), end = c->left + c->w < width ? c->left + c->w : width;
-    for (int64_t b = 0; b < c->channels / 8; b++)
-        for (int64_t h = top; h < top + rows; h++, out += width * 8) {
-            bool inside = h >= 0 && h < c->h;
-            const float *from = x + ((b * c->h + h) * c->w - c->left) * 8;
-            int64_t first = inside ? c->left : width, last = inside ? end : width;
-            for (int64_t i = 0; i < first; i++) _mm256_storeu_ps(out + 8 * i, _mm256_setzero_ps());
-            for (int64_t i = first; i < last; i++) _mm256_storeu_ps(out + 8 * i, _mm256_loadu_ps(from + 8 * i));
-            for (int64_t i = last; i < width; i++) _mm256_storeu_ps(out + 8 * i, _mm256_setzero_ps());
+    int64_t floats = count * depth, i = 0;
+    if (stride == 1) {
+        for (; i + 8 <= floats; i += 8) _mm256_storeu_ps(to + i, _mm256_loadu_ps(from + i));
+        for (; i < floats; i++) to[i] = from[i];
+    } else if (depth == 1) {
+        for (; stride == 2 && i + 8 < floats; i += 8) { /* behind the last pixel there may be nothing */
+            __m256 both = _mm256_shuffle_ps(_mm256_loadu_ps(from + 2 * i), _mm256_loadu_ps(from + 2 * i + 8), 0x88);
+            _mm256_storeu_ps(to + i, _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(both), 0xD8)));
         }
+        for (; i < floats; i++) to[i] = from[stride * i];
+    } else
+        for (; i < floats; i += 8) _mm256_storeu_ps(to + i, _mm256_loadu_ps(from + stride * i));
+    return to + floats;
+}
+
+INLINE float *zeros(float *to, int64_t floats)
+{
+    for (; floats >= 8; floats -= 8, to += 8) _mm256_storeu_ps(to, _mm256_setzero_ps());
+    for (; floats > 0; floats--) *to++ = 0;
+    return to;
+}
+
+static int64_t within(int64_t x, int64_t most)
+{
+    return x < 0 ? 0 : x < most ? x : most;
+}
+
+/* Rows from `top` on of every block of channels of an image, zeros around them, each as its columns 0, v, 2v, ... then 1, v + 1, ... */
+__attribute__((TARGET)) static void pad_rows(const DirectConv *c, const float *x, int64_t top, int64_t rows, float *out)
+{
+    int64_t v = c->stride[1], d = c->depth, width = phase_width(c), blocks = (c->channels + d - 1) / d;
+    for (int64_t b = 0; b < blocks; b++)
+        for (int64_t h = top; h < top + rows; h++)
+            for (int64_t phase = 0; phase < v; phase++) {
+                bool inside = h >= 0 && h < c->h;
+                int64_t first = inside ? within((c->left - phase + v - 1) / v, width) : width;
+                int64_t end = inside ? within((c->left + c->w - phase + v - 1) / v, width) : width;
+                out = zeros(out, first * d);
+                if (end > first)
+                    out = copy(out, x + ((b * c->h + h) * c->w + first * v + phase - c->left) * d, end - first, d, v);
+                out = zeros(out, (width - (end > first ? end : first)) * d);
+            }
 }
 
 bool direct_serves(void)
@@ -132,12 +189,8 @@ bool direct_serves(void)
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && !__builtin_cpu_supports("avx512f");
 }
 #else
-static void row_by_one(const DirectConv *c, const Piece *t, const float *x, const float *addend, float *y)
-{
-    (void)c, (void)t, (void)x, (void)addend, (void)y;
-}
-
-#define row_by_two row_by_one
+typedef void PieceRun(const DirectConv *c, const Piece *t, const float *x, const float *addend, float *y);
+static PieceRun *const pieces[2][GROUP + 1][SUMS + 1];
 
 static void pad_rows(const DirectConv *c, const float *x, int64_t top, int64_t rows, float *out)
 {
@@ -150,45 +203,75 @@ bool direct_serves(void)
 }
 #endif
 
+/* Of all channels where they do not lie side by side. */
+static int64_t taps_of(const DirectConv *c)
+{
+    return c->r * c->s * (c->depth == 1 ? c->channels : 1);
+}
+
 bool direct_init(DirectConv *c)
 {
-    int64_t row = padded_width(c) * c->channels * (int64_t)sizeof(float);
-    int64_t rows = (STRIP_BYTES / row - c->r) / c->stride[0] + 1;
+    int64_t depths = (c->channels + c->depth - 1) / c->depth * c->depth, row = padded_width(c) * depths * (int64_t)sizeof(float);
+    int64_t rows = (STRIP_BYTES / row - input_rows(c, 1)) / c->stride[0] + 1;
     if (rows > c->p) rows = c->p;
-    if (c->q < LEAST_PIXELS || (rows < LEAST_ROWS && rows < c->p)) return false;
+    if (c->q < LEAST_PIXELS || (rows < LEAST_ROWS && rows < c->p) || taps_of(c) > MOST_TAPS) return false;
+    c->in_place = c->top == 0 && c->left == 0 && c->stride[1] == 1 && input_rows(c, c->p) <= c->h && padded_width(c) <= c->w;
     c->strips = (c->p + rows - 1) / rows;
     while (c->images * c->strips % c->threads != 0 && c->strips < c->p) c->strips++; /* even shares */
     c->rows = (c->p + c->strips - 1) / c->strips;
     c->strips = (c->p + c->rows - 1) / c->rows;
-    c->scratch = (size_t)(input_rows(c, c->rows) * padded_width(c) * c->channels + 15) / 16 * 16;
+    c->scratch = c->in_place ? 0 : (size_t)(input_rows(c, c->rows) * padded_width(c) * depths + 15) / 16 * 16;
     return true;
+}
+
+/* One row of q pixels in even pieces. */
+static void run_row(const DirectConv *c, const Piece *t, int64_t group, const float *x, const float *addend, float *y)
+{
+    int64_t most = SUMS / group, done = 0;
+    for (int64_t left = (c->q + most - 1) / most; left > 0; left--) {
+        int64_t n = (c->q - done + left - 1) / left;
+        pieces[c->depth > 1][group][n](c, t, x + c->depth * done, addend != NULL ? addend + 8 * done : NULL, y + 8 * done);
+        done += n;
+    }
 }
 
 static void run_strip(const DirectConv *c, const float *x, const float *addend, int64_t first, float *scratch, float *y)
 {
-    int64_t rows = first + c->rows < c->p ? c->rows : c->p - first, taken = input_rows(c, rows), blocks = c->channels / 8;
-    int64_t plane = c->p * c->q * 8;
-    static const float none[DIRECT_FILTERS];
-    pad_rows(c, x, first * c->stride[0] - c->top, taken, scratch);
-    Piece t = { .row = padded_width(c) * 8, .plane = taken * padded_width(c) * 8, .r = c->r, .s = c->s,
-                .out_plane = plane, .filter = blocks * c->r * c->s * 64 };
-    for (int64_t k = 0; k < c->filters; k += DIRECT_FILTERS)
+    static const float none[DIRECT_BLOCK * GROUP];
+    int64_t rows = first + c->rows < c->p ? c->rows : c->p - first, taken = input_rows(c, rows), d = c->depth;
+    int64_t blocks = d == 1 ? 1 : direct_blocks(c->channels), filters = direct_blocks(c->filters), window = c->r * c->s;
+    int64_t row = (c->in_place ? c->w : padded_width(c)) * d;
+    Piece t = { .taps = taps_of(c), .plane = (c->in_place ? c->h : taken) * row, .out_plane = c->p * c->q * DIRECT_BLOCK };
+    t.filter = blocks * t.taps * d * DIRECT_BLOCK;
+    for (int64_t i = 0; i < t.taps; i++) {
+        int64_t column = i % c->s * c->dilation[1];
+        t.at[i] = i / window * t.plane + i % window / c->s * c->dilation[0] * row +
+                  (column % c->stride[1] * phase_width(c) + column / c->stride[1]) * d;
+    }
+    const float *from = scratch;
+    if (c->in_place) from = x + first * c->stride[0] * row;
+    else pad_rows(c, x, first * c->stride[0] - c->top, taken, scratch);
+    for (int64_t k = 0, group; k < filters; k += group) {
+        group = group_of(filters - k);
+        int64_t most = WEIGHTS_AT_ONCE / (group * t.taps * d);
         for (int64_t b = 0; b < blocks; b += t.blocks) {
-            t.blocks = blocks - b < CHANNELS_AT_ONCE / 8 ? blocks - b : CHANNELS_AT_ONCE / 8;
+            t.blocks = blocks - b < most ? blocks - b : most > 0 ? most : 1;
             t.last = b + t.blocks == blocks;
-            t.bias = b > 0 ? NULL : c->bias != NULL ? c->bias + k : none;
-            t.w = c->weights + k / 8 * t.filter + b * c->r * c->s * 64;
+            t.filled = t.last ? c->channels - (blocks - 1) * d : d; /* unread where d is 1 */
+            t.bias = b > 0 ? NULL : c->bias != NULL ? c->bias + DIRECT_BLOCK * k : none;
+            t.w = c->weights + k * t.filter + b * t.taps * d * DIRECT_BLOCK;
             for (int64_t p = 0; p < rows; p++) {
-                const float *from = scratch + b * t.plane + p * c->stride[0] * t.row;
-                int64_t to = k / 8 * plane + (first + p) * c->q * 8;
-                (c->stride[1] == 1 ? row_by_one : row_by_two)(c, &t, from, addend != NULL ? addend + to : NULL, y + to);
+                int64_t to = k * t.out_plane + (first + p) * c->q * DIRECT_BLOCK;
+                run_row(c, &t, group, from + b * t.plane + p * c->stride[0] * row, addend != NULL ? addend + to : NULL, y + to);
             }
         }
+    }
 }
 
 void direct_run(const DirectConv *c, const float *x, const float *addend, float *scratch, float *y)
 {
-    int64_t in = c->channels * c->h * c->w, out = c->filters * c->p * c->q, strips = c->images * c->strips;
+    int64_t in = (c->channels + c->depth - 1) / c->depth * c->depth * c->h * c->w, out = direct_blocks(c->filters) * 8 * c->p * c->q;
+    int64_t strips = c->images * c->strips;
 #pragma omp parallel for schedule(static) num_threads(c->threads) if (c->threads > 1 && strips > 1)
     for (int64_t i = 0; i < strips; i++) {
         int64_t image = i / c->strips;

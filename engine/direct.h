@@ -1,4 +1,4 @@
-/* Convolution with few channels in AVX2, see engine/direct.c. */
+/* Convolution in AVX2, see engine/direct.c. */
 #ifndef PARE_ENGINE_DIRECT_H
 #define PARE_ENGINE_DIRECT_H
 
@@ -6,19 +6,28 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define DIRECT_CHANNELS 8 /* that lie side by side, in x and y */
-#define DIRECT_FILTERS 16 /* computed at a time */
+#define DIRECT_BLOCK 8 /* channels that lie side by side in y, and in x where there are more than a few */
 
-/* y[N, K/8, P, Q, 8] = max(low, min(high, conv(x[N, C/8, H, W, 8], weights[K/8, C/8, R, S, 8c, 8k]) + bias[K] + addend)). C is a multiple
- * of 8, K of 16; top < R and left < S rows and columns of zeros before the image, and as many behind it as the windows reach. */
+/* Blocks of eight that `channels` take, the last one perhaps in part. */
+static inline int64_t direct_blocks(int64_t channels)
+{
+    return (channels + DIRECT_BLOCK - 1) / DIRECT_BLOCK;
+}
+
+/* y[N, K/8, P, Q, 8] = max(low, min(high, conv(x[N, C/d, H, W, d], weights[K/8, C/d, R, S, d, 8]) + bias[K] + addend)), d the depth. Where
+ * K or C are no multiples the last block is filled up: weights and bias with zeros, of x it is not read, in y it becomes what low and high
+ * make of zero. top and left are rows and columns of zeros before the image, fewer than a window
+ * spans, and as many follow behind it as the windows reach. */
 typedef struct DirectConv {
     int64_t images, channels, filters, h, w, p, q, r, s, top, left;
-    int64_t stride[2]; /* 1 or 2 along W */
+    int64_t stride[2], dilation[2]; /* 1 and more, along H and W */
+    int64_t depth; /* 8; or 1: x is row-major */
     const float *weights, *bias; /* bias NULL: zero */
     float low, high;
     int threads;
     /* filled by direct_init */
     int64_t rows, strips; /* output rows computed from one padded copy of their input, and how many such strips an image has */
+    bool in_place;        /* nothing is padded: no copy */
     size_t scratch;       /* floats that each thread needs, aligned to 64 bytes */
 } DirectConv;
 

@@ -14,7 +14,7 @@ typedef struct Row {
 } Row;
 
 #define SHAPE(n, ch, f, H, W, P, Q) .images = (n), .channels = (ch), .filters = (f), .h = (H), .w = (W), .p = (P), .q = (Q)
-#define KERNEL(R, S, t, l, v, u) .r = (R), .s = (S), .top = (t), .left = (l), .stride = { (v), (u) }
+#define KERNEL(R, S, t, l, v, u) .r = (R), .s = (S), .top = (t), .left = (l), .stride = { (v), (u) }, .dilation = { 1, 1 }, .depth = 8
 
 static const Row rows[] = {
     { "3x3", { SHAPE(2, 8, 16, 7, 9, 7, 9), KERNEL(3, 3, 1, 1, 1, 1) }, true },
@@ -28,6 +28,18 @@ static const Row rows[] = {
     { "stride that leaves a column", { SHAPE(1, 8, 16, 6, 10, 5, 4), KERNEL(2, 3, 0, 0, 1, 2) }, true },
     { "padding before alone", { SHAPE(1, 8, 16, 8, 8, 7, 6), KERNEL(4, 5, 2, 2, 1, 1) }, true },
     { "padding behind alone", { SHAPE(1, 8, 16, 5, 5, 5, 5), KERNEL(3, 3, 0, 0, 1, 1) }, true },
+    { "filters of one block", { SHAPE(2, 8, 8, 5, 25, 5, 25), KERNEL(3, 3, 1, 1, 1, 1) }, true },
+    { "filters of three blocks", { SHAPE(1, 16, 24, 5, 9, 5, 9), KERNEL(3, 3, 1, 1, 1, 1) }, true },
+    { "blocks in part", { SHAPE(2, 20, 50, 9, 9, 5, 5), KERNEL(5, 5, 0, 0, 1, 1) }, true },
+    { "blocks in part, in turns", { SHAPE(1, 76, 12, 6, 13, 6, 13), KERNEL(3, 3, 1, 1, 1, 1) }, true },
+    { "stride 3, dilation", { SHAPE(2, 8, 24, 17, 19, 5, 6), KERNEL(3, 3, 1, 2, 3, 3), .dilation = { 2, 3 } }, true },
+    { "stride 2, dilation 2", { SHAPE(1, 8, 16, 9, 12, 5, 6), KERNEL(3, 3, 2, 2, 2, 2), .dilation = { 2, 2 } }, true },
+    { "one channel", { SHAPE(2, 1, 20, 28, 28, 24, 24), KERNEL(5, 5, 0, 0, 1, 1), .depth = 1 }, true },
+    { "three channels, padded", { SHAPE(2, 3, 16, 9, 11, 9, 11), KERNEL(3, 3, 1, 1, 1, 1), .depth = 1 }, true },
+    { "three channels, stride 2", { SHAPE(2, 3, 24, 35, 37, 18, 19), KERNEL(3, 3, 1, 1, 2, 2), .depth = 1 }, true },
+    { "one channel, a tall window", { SHAPE(1, 1, 64, 49, 10, 25, 5), KERNEL(10, 4, 4, 1, 2, 2), .depth = 1 }, true },
+    { "seven channels, stride 3, strips", { SHAPE(1, 7, 8, 90, 91, 30, 31), KERNEL(3, 3, 1, 1, 3, 3), .depth = 1 }, true },
+    { "too many taps", { SHAPE(1, 1, 8, 40, 40, 24, 24), KERNEL(17, 17, 0, 0, 1, 1), .depth = 1 }, false },
     { "rows too long", { SHAPE(1, 16, 16, 8, 900, 8, 900), KERNEL(3, 3, 1, 1, 1, 1) }, false },
 };
 
@@ -39,6 +51,18 @@ static float *noise(uint64_t seed, int64_t count)
     return x;
 }
 
+/* Blocks that hold the channels, `side` side by side. */
+static int64_t blocks(int64_t channels, int64_t side)
+{
+    return (channels + side - 1) / side;
+}
+
+/* The place of an element in [N, C/side, H, W, side]. */
+static int64_t place(int64_t n, int64_t ch, int64_t h, int64_t w, int64_t channels, int64_t rows, int64_t columns, int64_t side)
+{
+    return (((n * blocks(channels, side) + ch / side) * rows + h) * columns + w) * side + ch % side;
+}
+
 /* One element in double. */
 static double expected(const DirectConv *c, const float *x, const float *addend, int64_t n, int64_t k, int64_t p, int64_t q)
 {
@@ -46,12 +70,13 @@ static double expected(const DirectConv *c, const float *x, const float *addend,
     for (int64_t ch = 0; ch < c->channels; ch++)
         for (int64_t r = 0; r < c->r; r++)
             for (int64_t s = 0; s < c->s; s++) {
-                int64_t h = p * c->stride[0] - c->top + r, w = q * c->stride[1] - c->left + s;
+                int64_t h = p * c->stride[0] - c->top + r * c->dilation[0], w = q * c->stride[1] - c->left + s * c->dilation[1];
                 if (h < 0 || h >= c->h || w < 0 || w >= c->w) continue;
-                int64_t at = (((k / 8 * (c->channels / 8) + ch / 8) * c->r + r) * c->s + s) * 64 + ch % 8 * 8 + k % 8;
-                sum += (double)x[(((n * c->channels + ch - ch % 8) / 8 * c->h + h) * c->w + w) * 8 + ch % 8] * (double)c->weights[at];
+                int64_t at = place(k / 8, ch, r, s, c->channels, c->r, c->s, c->depth) / c->depth;
+                double weight = (double)c->weights[(at * c->depth + ch % c->depth) * 8 + k % 8];
+                sum += (double)x[place(n, ch, h, w, c->channels, c->h, c->w, c->depth)] * weight;
             }
-    if (addend != NULL) sum += (double)addend[(((n * c->filters + k - k % 8) / 8 * c->p + p) * c->q + q) * 8 + k % 8];
+    if (addend != NULL) sum += (double)addend[place(n, k, p, q, c->filters, c->p, c->q, 8)];
     return fmin(fmax(sum, (double)c->low), (double)c->high);
 }
 
@@ -61,7 +86,7 @@ static void check(const Row *row, const DirectConv *c, const float *x, const flo
         for (int64_t k = 0; k < c->filters; k++)
             for (int64_t p = 0; p < c->p; p++)
                 for (int64_t q = 0; q < c->q; q++) {
-                    double found = (double)y[(((n * c->filters + k - k % 8) / 8 * c->p + p) * c->q + q) * 8 + k % 8];
+                    double found = (double)y[place(n, k, p, q, c->filters, c->p, c->q, 8)];
                     double want = expected(c, x, addend, n, k, p, q);
                     if (!(fabs(found - want) <= 1e-5 * (1 + fabs(want))))
                         fail_msg("%s: [%lld, %lld, %lld, %lld] is %g, expected %g", row->name, (long long)n, (long long)k, (long long)p,
@@ -87,8 +112,8 @@ static void test_rows(void **state)
         c.threads = 1;
         assert_int_equal(direct_init(&c), rows[i].fits);
         if (!rows[i].fits) continue;
-        int64_t made = c.images * c.filters * c.p * c.q;
-        float *x = noise(1, c.images * c.channels * c.h * c.w), *w = noise(2, c.filters * c.channels * c.r * c.s), *b = noise(3, c.filters);
+        int64_t filters = blocks(c.filters, 8) * 8, channels = blocks(c.channels, c.depth) * c.depth, made = c.images * filters * c.p * c.q;
+        float *x = noise(1, c.images * channels * c.h * c.w), *w = noise(2, filters * channels * c.r * c.s), *b = noise(3, filters);
         float *addend = noise(4, made), *y = noise(6, made), *z = noise(7, made);
         c.weights = w;
         c.low = -INFINITY;
