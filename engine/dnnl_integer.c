@@ -11,6 +11,7 @@
 
 #include "base/bytes.h"
 #include "engine/dnnl_private.h"
+#include "engine/integer_site.h"
 #include "engine/integer_weights.h"
 #include "engine/ops/integer.h"
 #include "engine/ops/quantize.h"
@@ -19,12 +20,6 @@
 
 #define PIECE_BYTES 262144  /* of sums */
 #define ONE_CHANNEL_TAPS 16 /* from so many a float32 convolution is faster than int8 kernels, which take channels by fours */
-
-/* Which inputs hold what. */
-typedef struct Form {
-    bool matrix, linear;
-    int weight, x_zero, weight_zero;
-} Form;
 
 /* One part of the weights: int8 sums, or by way of float32. */
 typedef struct Part {
@@ -50,39 +45,6 @@ typedef struct Shapes {
     dnnl_dims_t x, y, weights, strides, dilations, begin, end;
     int weight_rank;
 } Shapes;
-
-static Form form_of(const KernelSite *s)
-{
-    bool linear = s->node->type.data[0] == 'Q';
-    return (Form){ str_is(s->node->type, "QLinearMatMul") || str_is(s->node->type, "MatMulInteger"), linear, linear ? 3 : 1, 2,
-                   linear ? 5 : 3 };
-}
-
-/* An input left out, or a constant of one entry or of `count`. */
-static bool is_list(const KernelSite *s, int i, int64_t count)
-{
-    if (i >= s->input_count || s->value[i] == 0) return true;
-    return s->constant[i] != NULL && (tensor_count(s->constant[i]) == 1 || tensor_count(s->constant[i]) == count);
-}
-
-static bool integer_accept(const KernelSite *s)
-{
-    Form f = form_of(s);
-    const Shape *x = &s->in[0].shape, *w = &s->in[f.weight].shape;
-    if (!dtype_is_byte(s->in[0].type) || !dtype_is_byte(s->in[f.weight].type) || s->constant[f.weight] == NULL) return false;
-    if (f.matrix ? x->rank < 2 || w->rank != 2 : x->rank < 3 || x->rank > 5 || w->rank != x->rank) return false;
-    int64_t filters = w->dims[f.matrix ? 1 : 0];
-    for (int i = 0; i < s->input_count; i++) {
-        bool listed = i == f.weight_zero || i == 4 || i == 8;
-        if (i != 0 && i != f.weight && !is_list(s, i, listed && (f.linear || i == f.weight_zero) ? filters : 1)) return false;
-    }
-    if (s->input_count > 8 && s->value[8] != 0 && s->constant[8]->type != DT_INT32) return false;
-    if (f.linear && (s->constant[1] == NULL || s->constant[1]->type != DT_FLOAT || s->constant[4] == NULL ||
-                     s->constant[4]->type != DT_FLOAT || (s->value[6] != 0 && s->constant[6]->type != DT_FLOAT)))
-        return false;
-    DType made = s->out[0].type;
-    return dtype_is_byte(made) || made == DT_FLOAT || made == DT_INT32;
-}
 
 /* The largest divisor of n whose pieces of `each` bytes stay small. */
 static int64_t piece_of(int64_t n, int64_t each)
@@ -161,7 +123,7 @@ static Status sum_desc(const IntegerLayer *l, const Shapes *g, const dnnl_memory
 static Status sum_finish(KernelSite *s, const Shapes *g, Part *part, dnnl_primitive_desc_t desc, int index,
                          const void *data, bool floats)
 {
-    Form f = form_of(s);
+    IntegerForm f = integer_form(s);
     dnnl_memory_desc_t plain;
     /* one value may be packed with several zero points and parts */
     uint64_t zero = f.weight_zero < s->input_count ? s->value[f.weight_zero] : 0;
@@ -334,7 +296,8 @@ static Status offsets_init(const KernelSite *s, const Shapes *g, const IntegerWe
     return status;
 }
 
-static Status ending_init(const KernelSite *s, const Form *f, const Shapes *g, const IntegerWeights *weights, bool turn, Requantizer *r)
+static Status ending_init(const KernelSite *s, const IntegerForm *f, const Shapes *g, const IntegerWeights *weights, bool turn,
+                          Requantizer *r)
 {
     const Tensor *x_zero = f->x_zero < s->input_count ? s->constant[f->x_zero] : NULL;
     const Tensor *bias = f->linear && s->input_count > 8 ? s->constant[8] : NULL;
@@ -407,7 +370,7 @@ static Status make_parts(IntegerLayer *l, KernelSite *s, const Shapes *g, const 
     return OK;
 }
 
-static void site_orders(KernelSite *s, IntegerLayer *l, const Form *f)
+static void site_orders(KernelSite *s, IntegerLayer *l, const IntegerForm *f)
 {
     static const dnnl_data_type_t types[] = { [DT_FLOAT] = dnnl_f32, [DT_UINT8] = dnnl_u8, [DT_INT8] = dnnl_s8, [DT_INT32] = dnnl_s32 };
     for (int i = 1; i < s->input_count; i++) s->unused[i] = true;
@@ -420,7 +383,7 @@ static void site_orders(KernelSite *s, IntegerLayer *l, const Form *f)
 
 static Status integer_prepare(KernelSite *s, void **state)
 {
-    Form f = form_of(s);
+    IntegerForm f = integer_form(s);
     IntegerWeights weights = { 0 };
     Shapes g;
     Status status;
@@ -485,7 +448,7 @@ static Status integer_run(void *state, const void *const *in, void *const *out, 
     return OK;
 }
 
-#define ROW(op_name) { "integer", op_name, integer_accept, integer_prepare, integer_run, integer_release, NULL, false }
+#define ROW(op_name) { "integer", op_name, integer_site_accepts, integer_prepare, integer_run, integer_release, NULL, false }
 
 const Kernel kernels_integer[] = {
     ROW("QLinearConv"),

@@ -71,39 +71,88 @@ static Status pack_by_reorder(Device *d, const void *data, const dnnl_memory_des
     return status;
 }
 
+static const Pack *find_pack(const Device *d, ValueId v, uint64_t variant, const dnnl_memory_desc_t *from, const dnnl_memory_desc_t *to)
+{
+    const Pack *p = d->packs;
+    while (p != NULL && !(p->value == v && p->variant == variant && dnnl_memory_desc_equal(&p->to, to) &&
+                          dnnl_memory_desc_equal(&p->from, from)))
+        p = p->next;
+    return p;
+}
+
+static void drop_pack(Device *d, Pack *pack, size_t rounded)
+{
+    budget_give(d->budget, rounded);
+    free(pack->data);
+    free(pack);
+}
+
+/* Room for one, not among the others yet. */
+static Status new_pack(Device *d, const Pack *like, size_t *rounded, Pack **out, Err *err)
+{
+    Pack *pack = calloc(1, sizeof *pack);
+    if (pack == NULL) return err_no_memory(err, "packed weights");
+    *pack = *like;
+    *rounded = pack->bytes > 0 ? (pack->bytes + 63) / 64 * 64 : 64;
+    Status status = budget_take(d->budget, *rounded, "packed weights", err);
+    if (status != OK) {
+        free(pack);
+        return status;
+    }
+    pack->data = aligned_alloc(64, *rounded);
+    if (pack->data == NULL) {
+        drop_pack(d, pack, *rounded);
+        return err_no_memory(err, "packed weights");
+    }
+    *out = pack;
+    return OK;
+}
+
+static const void *keep_pack(Device *d, Pack *pack)
+{
+    pack->next = d->packs;
+    d->packs = pack;
+    return pack->data;
+}
+
 Status device_pack(Device *d, ValueId v, uint64_t variant, const void *data, const dnnl_memory_desc_t *from, const dnnl_memory_desc_t *to,
                    const void **out, Err *err)
 {
     d = d->owner;
-    for (const Pack *p = d->packs; p != NULL; p = p->next)
-        if (p->value == v && p->variant == variant && dnnl_memory_desc_equal(&p->to, to) && dnnl_memory_desc_equal(&p->from, from)) {
-            *out = p->data;
-            return OK;
-        }
-    Pack *pack = calloc(1, sizeof *pack);
-    if (pack == NULL) return err_no_memory(err, "packed weights");
-    *pack = (Pack){ .value = v, .from = *from, .to = *to, .variant = variant, .bytes = dnnl_memory_desc_get_size(to) };
+    const Pack *there = find_pack(d, v, variant, from, to);
+    if (there != NULL) {
+        *out = there->data;
+        return OK;
+    }
+    Pack *pack;
+    size_t rounded;
+    TRY(new_pack(d, &(Pack){ .value = v, .from = *from, .to = *to, .variant = variant, .bytes = dnnl_memory_desc_get_size(to) }, &rounded,
+                 &pack, err));
     Status status = OK;
-    size_t rounded = (pack->bytes + 63) / 64 * 64;
-    rounded = rounded > 0 ? rounded : 64;
-    status = budget_take(d->budget, rounded, "packed weights", err);
-    if (status != OK) {
-        free(pack);
-        return status;
-    }
-    pack->data = aligned_alloc(64, rounded);
-    if (pack->data == NULL) status = err_no_memory(err, "packed weights");
-    if (status == OK && !pack_floats(from, to, data, pack->data, pack->bytes))
+    if (!pack_floats(from, to, data, pack->data, pack->bytes))
         status = pack_by_reorder(d, data, from, to, pack->data, pack->bytes, err);
-    if (status != OK) {
-        budget_give(d->budget, rounded);
-        free(pack->data);
-        free(pack);
-        return status;
+    if (status == OK) *out = keep_pack(d, pack);
+    else drop_pack(d, pack, rounded);
+    return status;
+}
+
+Status device_pack_by(Device *d, ValueId v, uint64_t variant, size_t bytes, void (*fill)(const void *user, void *out), const void *user,
+                      const void **out, Err *err)
+{
+    dnnl_memory_desc_t order;
+    int64_t size = (int64_t)bytes;
+    d = d->owner;
+    if (!md_plain(&order, dnnl_u8, 1, &size)) return err_set(err, ERR_UNSUPPORTED, "empty weights");
+    const Pack *there = find_pack(d, v, variant, &order, &order);
+    if (there == NULL) {
+        Pack *pack;
+        size_t rounded;
+        TRY(new_pack(d, &(Pack){ .value = v, .from = order, .to = order, .variant = variant, .bytes = bytes }, &rounded, &pack, err));
+        fill(user, pack->data);
+        keep_pack(d, pack);
+        there = pack;
     }
-    pack->next = d->packs;
-    d->packs = pack;
-    *out = pack->data;
+    *out = there->data;
     return OK;
 }
 

@@ -77,6 +77,9 @@ void site_make(KernelSite *s, Primitive *p, const dnnl_memory_desc_t *md);
  * `data` NULL: t's own bytes; else changed contents, told apart by `variant`. */
 Status device_pack(Device *d, ValueId v, uint64_t variant, const void *data, const dnnl_memory_desc_t *from, const dnnl_memory_desc_t *to,
                    const void **out, Err *err);
+/* The same in an order of our own: `fill` writes `bytes` of it, from `user`, where they are not there yet. */
+Status device_pack_by(Device *d, ValueId v, uint64_t variant, size_t bytes, void (*fill)(const void *user, void *out), const void *user,
+                      const void **out, Err *err);
 /* Packs the weights of value v, given as `data` in the order `plain`, into the order that desc wants (variant as in device_pack), names
  * source, weights and result, and creates p. No bias. */
 Status primitive_weighted(Primitive *p, const_dnnl_primitive_desc_t desc, ValueId v, uint64_t variant, const void *data,

@@ -43,7 +43,7 @@ static Tensor run(const Graph *g, const Tensor *x, SessionOptions options, int *
         for (int p = 0; p < PLAN_CACHE; p++)
             for (size_t i = 0; s->plans[p] != NULL && i < s->plans[p]->step_count; i++) {
                 const Step *step = &s->plans[p]->steps[i];
-                *kernels += step->kernel != NULL && strcmp(step->kernel->name, "integer") == 0;
+                *kernels += step->kernel != NULL && strncmp(step->kernel->name, "integer", 7) == 0;
                 *floats += step->kernel != &kernel_reorder && s->plans[p]->slots[step->out[0]].tensor.type == DT_FLOAT;
             }
     }

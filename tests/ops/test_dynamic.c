@@ -142,7 +142,7 @@ static Tensor run(const Graph *g, SessionOptions options, const char *name, int 
     for (int p = 0; p < PLAN_CACHE; p++)
         for (size_t i = 0; s->plans[p] != NULL && i < s->plans[p]->step_count; i++) {
             const Kernel *k = s->plans[p]->steps[i].kernel;
-            *kernels += k != NULL && strcmp(k->name, name) == 0;
+            *kernels += k != NULL && strncmp(k->name, name, strlen(name)) == 0;
         }
     session_free(s);
     for (int i = 0; i < count; i++) tensor_release(&in[i]);

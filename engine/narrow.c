@@ -1,0 +1,265 @@
+/* Convolutions and products of 8-bit integers, for AVX2 without VNNI. Its instruction for products of bytes (vpmaddubsw) adds pairs of
+ * them in 16 bits, where they saturate: exact for weights whose neighbours are small enough together. For all others x less its zero
+ * point and the weights become 16-bit numbers, whose products vpmaddwd adds in pairs in 32 bits, at three quarters of the speed; libraries
+ * are wrong there or do the work twice. And libraries leave int32 sums behind, to be read again; here they become bytes in the
+ * registers. The rim is no special case, because a few input rows at a time are copied into the cache with zero points around them.
+ *
+ *   for each strip of rows:  copy;  for each 16 filters:  for each row, for each piece of it:
+ *       sums[6][16] += x[pixel, window] * weights[window, 16]        window: four bytes of it at a time, or two 16-bit numbers
+ *
+ * The loops stand in engine/narrow_rows.c, and for depthwise ones in engine/narrow_depth.c. */
+#include "base/openmp.h"
+#include "engine/narrow_private.h"
+
+#define STRIP_BYTES 65536        /* of the copy */
+#define DEPTH_STRIP_BYTES 196608 /* of the copy for depthwise, where weights need no room and rows are met more often */
+#define MOST_ROW_BYTES 1048576
+#define FLAT_ROW 48              /* pixels of a row where windows are one pixel each */
+#define PARALLEL_PRODUCTS 400000 /* from so many a second thread is worth waking */
+#define PAIR_MOST 128            /* 255 * 128 < 2^15 */
+#define SLACK 32                 /* bytes behind a copy: the last group of a run is read whole */
+
+static int64_t padded_width(const NarrowConv *c)
+{
+    return (c->q - 1) * c->stride[1] + (c->s - 1) * c->dilation[1] + 1;
+}
+
+/* Rows of input that `rows` rows of output come of. */
+static int64_t input_rows(const NarrowConv *c, int64_t rows)
+{
+    return (rows - 1) * c->stride[0] + (c->r - 1) * c->dilation[0] + 1;
+}
+
+static int64_t up(int64_t n, int64_t step)
+{
+    return (n + step - 1) / step * step;
+}
+
+static int64_t taps(const NarrowConv *c)
+{
+    return c->r * c->s;
+}
+
+/* Windows of one pixel: all pixels are one row, cut into pieces that suit. */
+static void flatten(NarrowConv *c)
+{
+    int64_t pixels = c->images * c->p * c->q;
+    c->p = (pixels + FLAT_ROW - 1) / FLAT_ROW;
+    c->q = (pixels + c->p - 1) / c->p;
+    c->p = (pixels + c->q - 1) / c->q;
+    c->short_row = pixels - (c->p - 1) * c->q;
+    c->images = 1;
+    c->h = c->p;
+    c->w = c->q;
+}
+
+bool narrow_init(NarrowConv *c)
+{
+    c->short_row = 0;
+    if (!c->depthwise && taps(c) == 1 && c->stride[0] == 1 && c->stride[1] == 1 && c->p == c->h && c->q == c->w) flatten(c);
+    c->pixel = c->depthwise ? 2 * up(c->channels, NARROW_FILTERS) : c->in_bytes ? c->channels : 2 * c->channels;
+    int64_t products = c->images * c->p * c->q * c->filters * taps(c) * (c->depthwise ? 1 : c->channels);
+    int64_t row = padded_width(c) * c->pixel;
+    if (products < PARALLEL_PRODUCTS) c->threads = 1;
+    if (row > MOST_ROW_BYTES) return false;
+    int64_t rows = ((c->depthwise ? DEPTH_STRIP_BYTES : STRIP_BYTES) / row - input_rows(c, 1)) / c->stride[0] + 1;
+    if (rows < 1) rows = 1;
+    if (rows > c->p) rows = c->p;
+    c->strips = (c->p + rows - 1) / rows;
+    while (c->images * c->strips % c->threads != 0 && c->strips < c->p) c->strips++; /* even shares */
+    c->rows = (c->p + c->strips - 1) / c->strips;
+    c->strips = (c->p + c->rows - 1) / c->rows;
+    c->scratch = (size_t)up(input_rows(c, c->rows) * row + SLACK, 64);
+    return true;
+}
+
+/* --- constants */
+
+/* Of 16 filters, 4-7 and 8-11 change places where they fill two registers: packing swaps them back. */
+static int64_t swapped(int64_t k)
+{
+    return k % 16 / 4 == 1 ? k + 4 : k % 16 / 4 == 2 ? k - 4 : k;
+}
+
+static bool in_pairs(const NarrowConv *c, int64_t k)
+{
+    return c->depthwise || c->filters - k / 16 * 16 > NARROW_HALF;
+}
+
+int64_t narrow_place(const NarrowConv *c, int64_t k)
+{
+    return in_pairs(c, k) ? swapped(k) : k;
+}
+
+size_t narrow_packed(const NarrowConv *c)
+{
+    int64_t filters = up(c->filters, NARROW_FILTERS);
+    return (size_t)(filters * (c->depthwise ? 2 * up(taps(c), 2) : 4 * narrow_runs(c) * narrow_groups(c)));
+}
+
+/* Place i of the runs of a window, [runs, length], in the weights of a filter, [channels, taps]; -1: behind the end of a run. */
+static int64_t in_filter(const NarrowConv *c, int64_t run, int64_t i)
+{
+    if (i >= narrow_run_length(c)) return -1;
+    int64_t tap = c->dilation[1] == 1 ? run * c->s + i / c->channels : run;
+    return i % c->channels * taps(c) + tap;
+}
+
+bool narrow_fits_bytes(const NarrowConv *c, const int8_t *w)
+{
+    int64_t each = c->channels * taps(c), length = narrow_run_length(c);
+    if (c->depthwise) return false;
+    for (int64_t run = 0; run < narrow_runs(c); run++)
+        for (int64_t i = 0; i + 1 < length; i += 2) {
+            const int8_t *a = w + in_filter(c, run, i), *b = w + in_filter(c, run, i + 1);
+            for (int64_t k = 0; k < c->filters; k++)
+                if (a[k * each] + b[k * each] > PAIR_MOST || a[k * each] + b[k * each] < -PAIR_MOST) return false;
+        }
+    return true;
+}
+
+int32_t narrow_shift(const NarrowConv *c)
+{
+    return c->in_bytes ? c->zero + (c->is_signed ? 128 : 0) : 0;
+}
+
+/* [16 channels, pairs of taps, 16 places, 2] */
+static void pack_depth(const NarrowConv *c, const int8_t *w, int16_t *out)
+{
+    int64_t t = taps(c);
+    for (int64_t k = 0; k < c->filters; k++)
+        for (int64_t i = 0; i < t; i++)
+            out[((k / 16 * up(t, 2) / 2 + i / 2) * 16 + narrow_place(c, k) % 16) * 2 + i % 2] = w[k * t + i];
+}
+
+/* [16 filters, runs, groups, 8 or 16 places, 2 or 4] */
+static void pack_dense(const NarrowConv *c, const int8_t *w, void *out)
+{
+    int64_t groups = narrow_groups(c), each = c->channels * taps(c), in = c->in_bytes ? 4 : 2;
+    int8_t *bytes = out;
+    int16_t *wide = out;
+    for (int64_t k = 0; k < c->filters; k++) {
+        int64_t width = in_pairs(c, k) ? 16 : NARROW_HALF, place = narrow_place(c, k) % 16, at = k / 16 * narrow_runs(c) * groups * 16 * in;
+        for (int64_t run = 0; run < narrow_runs(c); run++)
+            for (int64_t i = 0; i < groups * in; i++) {
+                int64_t from = in_filter(c, run, i), to = at + ((run * groups + i / in) * width + place) * in + i % in;
+                int8_t v = from < 0 ? 0 : w[k * each + from];
+                if (c->in_bytes) bytes[to] = v;
+                else wide[to] = v;
+            }
+    }
+}
+
+void narrow_pack(const NarrowConv *c, const int8_t *w, void *out)
+{
+    memset(out, 0, narrow_packed(c));
+    if (c->depthwise) pack_depth(c, w, out);
+    else pack_dense(c, w, out);
+}
+
+#if defined(__x86_64__)
+
+/* n bytes less the zero point. */
+NARROW_INLINE void widen(const NarrowConv *c, const uint8_t *x, int64_t n, int16_t *out)
+{
+    __m256i zero = _mm256_set1_epi16((int16_t)c->zero);
+    int64_t i = 0;
+    for (; i + 16 <= n; i += 16) {
+        __m128i v = _mm_loadu_si128((const __m128i *)(const void *)(x + i));
+        __m256i wide = c->is_signed ? _mm256_cvtepi8_epi16(v) : _mm256_cvtepu8_epi16(v);
+        _mm256_storeu_si256((__m256i *)(void *)(out + i), _mm256_sub_epi16(wide, zero));
+    }
+    for (; i < n; i++) out[i] = (int16_t)((c->is_signed ? (int8_t)x[i] : x[i]) - c->zero);
+}
+
+/* n bytes, signed ones with the upper bit turned. */
+NARROW_INLINE void turn(const NarrowConv *c, const uint8_t *x, int64_t n, uint8_t *out)
+{
+    uint8_t bit = c->is_signed ? 128 : 0;
+    __m256i bits = _mm256_set1_epi8((char)bit);
+    int64_t i = 0;
+    for (; i + 32 <= n; i += 32)
+        _mm256_storeu_si256((__m256i *)(void *)(out + i), _mm256_xor_si256(narrow_load(x + i), bits));
+    for (; i < n; i++) out[i] = x[i] ^ bit;
+}
+
+/* Short runs of one byte: no calls for each. */
+NARROW_INLINE void set(uint8_t *out, int64_t n, uint8_t value)
+{
+    __m256i all = _mm256_set1_epi8((char)value);
+    int64_t i = 0;
+    for (; i + 32 <= n; i += 32) _mm256_storeu_si256((__m256i *)(void *)(out + i), all);
+    for (; i < n; i++) out[i] = value;
+}
+
+/* n pixels; what is behind their channels counts as zero. */
+NARROW_INLINE void copy_pixels(const NarrowConv *c, const uint8_t *x, int64_t n, uint8_t *out)
+{
+    if (c->in_bytes) {
+        turn(c, x, n * c->channels, out);
+    } else if (c->pixel == 2 * c->channels) {
+        widen(c, x, n * c->channels, (int16_t *)(void *)out);
+    } else {
+        for (int64_t i = 0; i < n; i++, x += c->channels, out += c->pixel) {
+            widen(c, x, c->channels, (int16_t *)(void *)out);
+            set(out + 2 * c->channels, c->pixel - 2 * c->channels, 0);
+        }
+    }
+}
+
+/* Input rows from `top` on, with zero points around them. */
+NARROW_AVX2 static void copy_rows(const NarrowConv *c, const uint8_t *x, int64_t top, int64_t rows, uint8_t *out)
+{
+    int64_t width = padded_width(c), end = c->left + c->w < width ? c->left + c->w : width, pixel = c->pixel;
+    uint8_t rim = c->in_bytes ? (uint8_t)narrow_shift(c) : 0;
+    for (int64_t h = top; h < top + rows; h++, out += width * pixel) {
+        int64_t n = h < 0 || h >= c->h || end <= c->left ? 0 : c->short_row > 0 && h == c->h - 1 ? c->short_row : end - c->left;
+        int64_t before = n > 0 ? c->left : 0;
+        set(out, before * pixel, rim);
+        if (n > 0) copy_pixels(c, x + h * c->w * c->channels, n, out + before * pixel);
+        set(out + (before + n) * pixel, (width - before - n) * pixel, rim);
+    }
+    set(out, SLACK, 0);
+}
+
+bool narrow_serves(void)
+{
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+}
+#else
+static void copy_rows(const NarrowConv *c, const uint8_t *x, int64_t top, int64_t rows, uint8_t *out)
+{
+    (void)c, (void)x, (void)top, (void)rows, (void)out;
+}
+
+bool narrow_serves(void)
+{
+    return false;
+}
+#endif
+
+static void run_strip(const NarrowConv *c, const uint8_t *x, int64_t image, int64_t first, uint8_t *copy, void *y)
+{
+    int64_t rows = first + c->rows < c->p ? c->rows : c->p - first, row = padded_width(c) * c->pixel;
+    bool cut = c->short_row > 0 && first + rows == c->p;
+    void (*run)(const NarrowConv *, const NarrowRows *, void *) = c->depthwise ? narrow_depth_rows : narrow_rows;
+    copy_rows(c, x + image * c->h * c->w * c->channels, first * c->stride[0] - c->top, input_rows(c, rows), copy);
+    NarrowRows r = { .x = copy, .row = row, .n = c->q, .count = cut ? rows - 1 : rows, .at = (image * c->p + first) * c->q };
+    if (r.count > 0) run(c, &r, y);
+    if (!cut) return;
+    r.x += r.count * c->stride[0] * row;
+    r.at += r.count * c->q;
+    r.n = c->short_row;
+    r.count = 1;
+    run(c, &r, y);
+}
+
+void narrow_run(const NarrowConv *c, const uint8_t *x, uint8_t *scratch, void *y)
+{
+    int64_t strips = c->images * c->strips;
+#pragma omp parallel for schedule(static) num_threads(c->threads) if (c->threads > 1 && strips > 1)
+    for (int64_t i = 0; i < strips; i++) {
+        uint8_t *copy = scratch + (size_t)omp_get_thread_num() * c->scratch;
+        run_strip(c, x, i / c->strips, i % c->strips * c->rows, copy, y);
+    }
+}
