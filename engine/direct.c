@@ -186,7 +186,7 @@ __attribute__((TARGET)) static void pad_rows(const DirectConv *c, const float *x
 
 bool direct_serves(void)
 {
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && !__builtin_cpu_supports("avx512f");
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 }
 #else
 typedef void PieceRun(const DirectConv *c, const Piece *t, const float *x, const float *addend, float *y);

@@ -16,6 +16,12 @@ Status dnnl_check(dnnl_status_t status, const char *what, Err *err)
     return err_set(err, ERR_BUG, "oneDNN: %s failed with status %d", what, (int)status);
 }
 
+bool device_is_avx2(void)
+{
+    dnnl_cpu_isa_t isa = dnnl_get_effective_cpu_isa();
+    return isa == dnnl_cpu_isa_avx2 || isa == dnnl_cpu_isa_avx2_vnni;
+}
+
 Status device_new(Budget *budget, Device *owner, Device **out, Err *err)
 {
     Device *d = calloc(1, sizeof *d);
