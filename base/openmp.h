@@ -6,6 +6,7 @@
 int omp_get_max_threads(void);
 void omp_set_num_threads(int threads);
 int omp_get_thread_num(void);
+int omp_get_num_threads(void);
 int omp_get_num_procs(void);
 
 #endif

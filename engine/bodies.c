@@ -27,7 +27,7 @@ static bool append_input(Graph *g, ValueId v)
 }
 
 /* The body's outer values become constants or inputs. Declared shapes of inputs are forgotten: a carried one may change its shape. */
-static Status close_body(const Session *s, const Node *n, Graph *g, Body *body, Err *err)
+static Status close_body(Session *s, const Node *n, Graph *g, Body *body, Err *err)
 {
     for (int i = 0; i < g->input_count; i++) {
         Value *input = graph_value(g, g->inputs[i]);
@@ -48,6 +48,7 @@ static Status close_body(const Session *s, const Node *n, Graph *g, Body *body, 
         graph_value(g, v)->flags &= ~(unsigned)VALUE_OUTER;
         const Tensor *constant = session_constant(s, NULL, outer);
         if (constant != NULL) {
+            TRY(session_align(s, outer, err)); /* once, for all bodies */
             Tensor shared = tensor_share(constant);
             TRY(graph_set_constant(g, v, &shared, err));
             continue;

@@ -98,14 +98,14 @@ Status conv_fold_norm(const KernelSite *s, const Node *n, float **weights, float
     float *bias = alloc_array((size_t)filters, sizeof *bias);
     *biases = bias;
     if (*weights == NULL || bias == NULL) return err_no_memory(s->err, "normalised weights");
+    memcpy(*weights, w->data, (size_t)count * sizeof **weights);
     for (int64_t k = 0; k < filters; k++) {
         double v[4];
         for (int i = 0; i < 4; i++) v[i] = tensor_get(node_constant(s->graph, n, i + 1), k);
         double factor = v[0] / sqrt(v[3] + node_float(n, "epsilon", 1e-5F));
-        const float *from = tensor_floats(w) + k * per;
         float *to = *weights + k * per;
         bias[k] = (float)(factor * ((b != NULL ? tensor_floats(b)[k] : 0) - v[2]) + v[1]);
-        for (int64_t i = 0; i < per; i++) to[i] = (float)(factor * from[i]);
+        for (int64_t i = 0; i < per; i++) to[i] = (float)(factor * to[i]);
     }
     return OK;
 }

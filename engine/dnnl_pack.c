@@ -5,65 +5,13 @@
 #include "base/bytes.h"
 #include "engine/dnnl_private.h"
 
-#define SHARED_BYTES ((size_t)1 << 20) /* what is worth more than one thread */
-#define LOOP_FLOATS (1 << 15)          /* what a loop moves in less time than the library needs to write a program for it */
-
-/* From where to where the entries of one filter (axis 0) go: pairs of offsets, count of them. NULL: not known, or no memory. */
-static int64_t *filter_places(const dnnl_memory_desc_t *from, const dnnl_dim_t *strides, const dnnl_memory_desc_t *to, int64_t count,
-                              int64_t *places)
-{
-    int64_t *pairs = alloc_zeroed((size_t)count, 2 * sizeof *pairs), repeats = count;
-    for (int axis = 1; axis < from->ndims && pairs != NULL; axis++) {
-        int64_t size = from->dims[axis], n = 0, period = repeats / size;
-        if (!memory_places(to, axis, places)) {
-            free(pairs);
-            return NULL;
-        }
-        while (n < count)
-            for (int64_t i = 0; i < size; i++)
-                for (int64_t k = 0; k < period; k++, n++) {
-                    pairs[2 * n] += i * strides[axis];
-                    pairs[2 * n + 1] += places[i];
-                }
-        repeats = period;
-    }
-    return pairs;
-}
-
-/* Weights of few floats, moved by a loop. False: not done. */
-static bool pack_floats(const dnnl_memory_desc_t *from, const dnnl_memory_desc_t *to, const float *in, float *out, size_t bytes)
-{
-    const dnnl_dim_t *strides = memory_strides(from);
-    int64_t count = 1, longest = 1;
-    if (from->data_type != dnnl_f32 || to->data_type != dnnl_f32 || strides == NULL) return false;
-    if (from->ndims < 1 || to->ndims != from->ndims) return false;
-    for (int i = 0; i < from->ndims; i++) {
-        if (from->dims[i] < 1 || from->dims[i] != to->dims[i] || from->dims[i] > LOOP_FLOATS / count) return false;
-        count *= from->dims[i];
-        longest = from->dims[i] > longest ? from->dims[i] : longest;
-    }
-    int64_t filters = from->dims[0], each = count / filters;
-    int64_t *places = alloc_array((size_t)longest, sizeof *places);
-    int64_t *pairs = places != NULL ? filter_places(from, strides, to, each, places) : NULL;
-    bool fits = pairs != NULL && memory_places(to, 0, places);
-    if (fits) memset(out, 0, bytes); /* what is behind the last entry of an axis counts as zero */
-    for (int64_t f = 0; fits && f < filters; f++) {
-        const float *x = in + f * strides[0];
-        float *y = out + places[f];
-        for (int64_t i = 0; i < each; i++) y[pairs[2 * i + 1]] = x[pairs[2 * i]];
-    }
-    free(pairs);
-    free(places);
-    return fits;
-}
-
 /* By the library; `bytes` of the result. */
 static Status pack_by_reorder(Device *d, const void *data, const dnnl_memory_desc_t *from, const dnnl_memory_desc_t *to, void *out,
                               size_t bytes, Err *err)
 {
     Primitive *reorder = NULL;
     int threads = omp_get_max_threads();
-    if (bytes < SHARED_BYTES) omp_set_num_threads(1); /* a team's start and its barriers would take longer */
+    if (bytes < PACK_SHARED) omp_set_num_threads(1); /* a team's start and its barriers would take longer */
     Status status = reorder_make(d, from, to, &reorder, err);
     if (status == OK) status = primitive_run(reorder, (const void *[]){ data }, (void *[]){ out }, err);
     primitive_release(reorder);
@@ -115,6 +63,22 @@ static const void *keep_pack(Device *d, Pack *pack)
     return pack->data;
 }
 
+static Status pack_into(Device *d, const void *data, const dnnl_memory_desc_t *from, const dnnl_memory_desc_t *to, void *out, size_t bytes,
+                        Err *err)
+{
+    if (pack_floats(from, to, data, out, bytes)) return OK;
+    void *copy = NULL;
+    if ((uintptr_t)data % dnnl_data_type_size(from->data_type) != 0) { /* as it may lie in a file */
+        size_t size = dnnl_memory_desc_get_size(from);
+        copy = malloc(size);
+        if (copy == NULL) return err_no_memory(err, "packed weights");
+        data = memcpy(copy, data, size);
+    }
+    Status status = pack_by_reorder(d, data, from, to, out, bytes, err);
+    free(copy);
+    return status;
+}
+
 Status device_pack(Device *d, ValueId v, uint64_t variant, const void *data, const dnnl_memory_desc_t *from, const dnnl_memory_desc_t *to,
                    const void **out, Err *err)
 {
@@ -128,9 +92,7 @@ Status device_pack(Device *d, ValueId v, uint64_t variant, const void *data, con
     size_t rounded;
     TRY(new_pack(d, &(Pack){ .value = v, .from = *from, .to = *to, .variant = variant, .bytes = dnnl_memory_desc_get_size(to) }, &rounded,
                  &pack, err));
-    Status status = OK;
-    if (!pack_floats(from, to, data, pack->data, pack->bytes))
-        status = pack_by_reorder(d, data, from, to, pack->data, pack->bytes, err);
+    Status status = pack_into(d, data, from, to, pack->data, pack->bytes, err);
     if (status == OK) *out = keep_pack(d, pack);
     else drop_pack(d, pack, rounded);
     return status;

@@ -80,6 +80,9 @@ Status device_pack(Device *d, ValueId v, uint64_t variant, const void *data, con
 /* The same in an order of our own: `fill` writes `bytes` of it, from `user`, where they are not there yet. */
 Status device_pack_by(Device *d, ValueId v, uint64_t variant, size_t bytes, void (*fill)(const void *user, void *out), const void *user,
                       const void **out, Err *err);
+/* Moves floats, which may lie at any byte, into another order of `bytes`. False: not known how, or no memory; the library is asked then. */
+bool pack_floats(const dnnl_memory_desc_t *from, const dnnl_memory_desc_t *to, const void *in, float *out, size_t bytes);
+#define PACK_SHARED ((size_t)1 << 20) /* bytes that are worth more than one thread */
 /* Packs the weights of value v, given as `data` in the order `plain`, into the order that desc wants (variant as in device_pack), names
  * source, weights and result, and creates p. No bias. */
 Status primitive_weighted(Primitive *p, const_dnnl_primitive_desc_t desc, ValueId v, uint64_t variant, const void *data,

@@ -19,7 +19,7 @@ typedef struct KernelSite {
     Device *device;
     int input_count, output_count;      /* at most KERNEL_OPERANDS */
     TypeInfo in[KERNEL_OPERANDS], out[KERNEL_OPERANDS];
-    const Tensor *constant[KERNEL_OPERANDS]; /* contents where constant, aligned */
+    const Tensor *constant[KERNEL_OPERANDS]; /* contents where constant; aligned when prepare is called, but see kernel_packs */
     ValueId value[KERNEL_OPERANDS];     /* of each input: names a packed constant */
     const Layout *given[KERNEL_OPERANDS]; /* the order in which each input is there already */
     const Node *follower[KERNEL_FOLLOWERS]; /* set by the plan: nodes fused behind, in order; the last one's output is out[0] */
@@ -58,6 +58,9 @@ typedef struct Kernel {
 const Kernel *const *kernels_all(void);
 /* The first row that accepts the site, or NULL; the first one behind row `after` when that is not NULL. */
 const Kernel *kernel_find(const KernelSite *site, const Kernel *after);
+
+/* Whether prepare reads constants of two axes or more by device_pack and memcpy alone: they may lie unaligned, in pages of a file. */
+bool kernel_packs(const Kernel *kernel);
 
 size_t layout_bytes(const Layout *l);
 /* Every element once, those of each part along axis 0 together; bytes: of the same tensor in row-major order. */

@@ -28,3 +28,12 @@ const Kernel *kernel_find(const KernelSite *site, const Kernel *after)
             else if (str_is(site->node->type, k->op) && k->accept(site)) return k;
     return NULL;
 }
+
+bool kernel_packs(const Kernel *kernel)
+{
+    static const Kernel *const packing[] = { kernels_conv, kernels_conv_any, kernels_packed, NULL };
+    for (const Kernel *const *list = packing; *list != NULL; list++)
+        for (const Kernel *k = *list; k->name != NULL; k++)
+            if (k == kernel) return true;
+    return false;
+}

@@ -7,6 +7,7 @@
 #include "base/openmp.h"
 #include "engine/blas_glue.h"
 #include "engine/dnnl_glue.h"
+#include "engine/team.h"
 
 #define CACHE_BYTES 1048576   /* of what one layer reads and makes */
 #define LEAST_WORK 4000000    /* multiply-adds of a batch that is worth a second thread */
@@ -221,6 +222,7 @@ Status lanes_run(Session *s, int64_t piece, const Tensor *inputs, Tensor *output
     int64_t batch = inputs[0].shape.dims[0], pieces = (batch + piece - 1) / piece, rest = batch % piece;
     int count = s->threads < pieces ? s->threads : (int)pieces;
     if (s->trace != NULL || s->options.one_lane) count = 1;
+    bool fresh = s->lane_count < count;
     Status status = lanes_reserve(s, count, err);
     LanePlans *plans = s->lane_plans;
     if (status == OK) engine_set_threads(1); /* kernels are made for so many, and run within one lane */
@@ -237,6 +239,7 @@ Status lanes_run(Session *s, int64_t piece, const Tensor *inputs, Tensor *output
     }
     if (status == OK) status = make_outputs(s, plans[0].whole, batch, outputs, err);
     if (status == OK) {
+        if (fresh) team_start(count);
 #pragma omp parallel for num_threads(count) schedule(dynamic, 1) if (count > 1)
         for (int64_t i = 0; i < pieces; i++) {
             int at = count > 1 ? omp_get_thread_num() : 0;

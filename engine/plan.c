@@ -7,7 +7,10 @@
 
 #include "base/bytes.h"
 #include "base/openmp.h"
+#include "engine/team.h"
 #include "graph/edit.h"
+
+#define PACKS_SHARED ((size_t)1 << 22) /* bytes of constants, for threads to pay while they are packed; else they start when all is ready */
 
 /* --- nodes */
 
@@ -281,7 +284,7 @@ static Status add_plain(Builder *b, NodeId id)
 /* Evaluates a node whose inputs are constant at these shapes, or which only asks for a shape. */
 static Status fold_node(Builder *b, NodeId id, bool *folded)
 {
-    const Session *s = b->session;
+    Session *s = b->session;
     Plan *p = b->plan;
     const Node *n = graph_node(s->graph, id);
     *folded = false;
@@ -308,6 +311,7 @@ static Status fold_node(Builder *b, NodeId id, bool *folded)
     uint64_t operations = work_of_node(s->graph, n, types, t);
     if (operations > b->work) return OK;
     b->work -= operations;
+    for (int i = 0; i < n->input_count && !asks_shape; i++) TRY(session_align(s, n->inputs[i], b->err));
     TRY(node_forward(s->graph, id, in, &p->constants[n->outputs[0]], (const bool[]){ true }, NULL, b->err));
     *folded = true;
     return OK;
@@ -340,7 +344,10 @@ static Status add_node(Builder *b, NodeId id)
     KernelSite site;
     const Kernel *kernel = NULL;
     while (!s->options.plain && site_init(b, n, &site) && (kernel = kernel_find(&site, kernel)) != NULL) {
+        for (int i = 0; i < n->input_count && !kernel_packs(kernel); i++) TRY(session_align(s, n->inputs[i], b->err));
         TRY(add_kernel(b, id, kernel, &site, &done));
+        for (int i = 0; i < n->input_count && done; i++)
+            if (site.unused[i] && site.constant[i] != NULL) session_forget(site.constant[i]);
         if (done) return OK;
     }
     return add_plain(b, id);
@@ -380,6 +387,7 @@ static Status build(Builder *b)
         TRY(b->failed);
     }
     TRY(add_outputs(b));
+    TRY(session_align_read(b->session, b->plan, b->err));
     TRY(plan_assign_memory(b->plan, b->err));
     return OK;
 }
@@ -396,6 +404,13 @@ static Status make_room(Plan *p, Err *err)
     p->call_out = alloc_array(out, sizeof *p->call_out);
     p->call_wanted = alloc_array(out, sizeof *p->call_wanted);
     return p->call_in != NULL && p->call_out != NULL && p->call_wanted != NULL ? OK : err_no_memory(err, "plan");
+}
+
+static size_t constant_bytes(const Session *s)
+{
+    size_t bytes = 0;
+    for (ValueId v = 1; v <= s->graph->value_count; v++) bytes += s->constants[v].bytes;
+    return bytes;
 }
 
 Status plan_new(Session *s, const Shape *shapes, Plan **out, Err *err)
@@ -420,9 +435,12 @@ Status plan_new(Session *s, const Shape *shapes, Plan **out, Err *err)
     TRY_OUT(engine_concrete_shapes(g, shapes, s->feed_count, &p->types, err));
     p->single = plan_is_small(g, p->types);
     if (s->depth == 0) engine_set_threads(p->single ? 1 : s->threads); /* kernels are made for so many */
+    bool shared = s->depth == 0 && !p->single;
+    if (shared && constant_bytes(s) >= PACKS_SHARED) team_start(s->threads);
     p->threads = omp_get_max_threads();
     TRY_OUT(build(&b));
     TRY_OUT(make_room(p, err));
+    if (shared) team_start(s->threads);
 out:
     free(b.fused);
     if (status != OK) {

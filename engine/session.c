@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "base/bytes.h"
-#include "base/file.h"
 #include "base/openmp.h"
 #include "engine/integer_groups.h"
 #include "engine/lanes.h"
@@ -15,7 +14,6 @@
 #include "engine/work.h"
 #include "graph/edit.h"
 
-#define FOLD_BYTES ((uint64_t)1 << 30) /* results of constant nodes above this are made anew in each run */
 #define NAMED_OPS 5                    /* unsupported operators named in one message */
 
 int engine_set_threads(int threads)
@@ -72,67 +70,6 @@ Status engine_supports(const Graph *g, Err *err)
     return status;
 }
 
-static bool all_constant(const Graph *g, const Node *n)
-{
-    if (n->op == NULL || n->op->forward == NULL || (n->op->flags & (OP_RANDOM | OP_CONTROL)) != 0 || n->capture_count > 0) return false;
-    for (int i = 0; i < n->input_count; i++)
-        if (n->inputs[i] != 0 && graph_value(g, n->inputs[i])->tensor == NULL) return false;
-    for (int i = 0; i < n->output_count; i++)
-        if (n->outputs[i] != 0 && graph_value(g, n->outputs[i])->tensor == NULL) return true;
-    return false;
-}
-
-/* Nodes that depend on constants alone become constants of the session's own graph. One that fails is left to fail when it runs, and
- * one that would take too much work is left to the limit of a run. */
-static Status fold_constants(Session *s, Err *err)
-{
-    Graph *g = s->graph;
-    bool any = false;
-    uint64_t work = work_of_folding(s->options.max_work);
-    for (uint32_t k = 0; k < g->order_count; k++) {
-        NodeId id = g->order[k];
-        const Node *n = graph_node(g, id);
-        if (n->removed || !all_constant(g, n)) continue;
-        Tensor *made = alloc_zeroed((size_t)n->output_count + 1, sizeof *made);
-        if (made == NULL) return err_no_memory(err, "constants");
-        int count = n->output_count;
-        const ValueId *outputs = n->outputs;
-        uint64_t room = s->budget->limit != 0 ? s->budget->limit - s->budget->taken : FOLD_BYTES;
-        Status status = room > 0 ? engine_evaluate(g, id, room, &work, made, NULL) : ERR_MEMORY;
-        if (status == OK) {
-            any = true;
-            graph_remove_node(g, id);
-            for (int i = 0; i < count && status == OK; i++) {
-                if (outputs[i] == 0 || made[i].data == NULL) continue;
-                status = budget_take(s->budget, made[i].bytes, "constants", err);
-                if (status == OK) status = graph_set_constant(g, outputs[i], &made[i], err);
-            }
-        } else {
-            status = OK;
-        }
-        for (int i = 0; i < count; i++) tensor_release(&made[i]);
-        free(made);
-        TRY(status);
-    }
-    return any ? graph_finish(g, err) : OK;
-}
-
-/* Aligned references to every constant. */
-static Status take_constants(Session *s, Err *err)
-{
-    const Graph *g = s->graph;
-    for (ValueId v = 1; v <= g->value_count; v++) {
-        const Tensor *t = graph_value(g, v)->tensor;
-        if (t == NULL || t->type == DT_STRING || t->data == NULL) continue;
-        s->constants[v] = tensor_share(t);
-        if (tensor_is_aligned(t)) continue;
-        TRY(budget_take(s->budget, t->bytes, "aligned weights", err));
-        TRY(tensor_align(&s->constants[v], err));
-        if (t->buffer != NULL && t->buffer->mapping != NULL) mapping_drop(t->buffer->mapping, t->data, t->bytes); /* read; not again */
-    }
-    return OK;
-}
-
 static bool has_groups(const Graph *g)
 {
     for (uint32_t i = 0; i < g->order_count; i++)
@@ -174,7 +111,7 @@ static Status make(Graph *g, const SessionOptions *options, int depth, const boo
     TRY_OUT(engine_supports(s->graph, err));
     if (!s->options.plain) TRY_OUT(unfuse(s->graph, err));
     TRY_OUT(make_groups(s, watched, err));
-    TRY_OUT(fold_constants(s, err));
+    TRY_OUT(session_fold_constants(s, err));
     size_t values = (size_t)s->graph->value_count + 1;
     s->feed_count = graph_feeds(s->graph, NULL, 0);
     s->feeds = alloc_array((size_t)s->feed_count + 1, sizeof *s->feeds);
@@ -187,7 +124,7 @@ static Status make(Graph *g, const SessionOptions *options, int depth, const boo
         goto out;
     }
     graph_feeds(s->graph, s->feeds, s->feed_count);
-    TRY_OUT(take_constants(s, err));
+    TRY_OUT(session_take_constants(s, err));
     TRY_OUT(device_new(s->budget, NULL, &s->device, err));
     TRY_OUT(bodies_new(s, err));
 out:

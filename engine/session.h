@@ -81,7 +81,7 @@ struct Session {
     int threads;
     ValueId *feeds;
     int feed_count;
-    Tensor *constants; /* [value]: aligned contents of constants and of what follows from them; data NULL elsewhere */
+    Tensor *constants; /* [value]: contents of constants and of what follows from them, aligned where it is needed; data NULL elsewhere */
     Budget *budget; /* the main graph's own, shared by its bodies */
     bool *watched;     /* [value] */
     bool unordered;    /* the observer takes elements in any order */
@@ -114,6 +114,16 @@ static inline const Tensor *session_constant(const Session *s, const Plan *p, Va
     if (s->constants[v].data != NULL) return &s->constants[v];
     return p != NULL && p->constants[v].data != NULL ? &p->constants[v] : NULL;
 }
+
+/* Constants (constants.c): what depends on constants alone becomes one; references to all of them. */
+Status session_fold_constants(Session *s, Err *err);
+Status session_take_constants(Session *s, Err *err);
+/* Contents that lie unaligned in the file are copied; &s->constants[v] stays where it is. */
+Status session_align(Session *s, ValueId v, Err *err);
+/* Aligns what the plan's steps read as numbers, and what is watched. */
+Status session_align_read(Session *s, Plan *p, Err *err);
+/* The contents have been read and will hardly be read again: pages of a file leave memory. */
+void session_forget(const Tensor *t);
 
 /* Plans (plan.c). ERR_MEMORY: the activations pass max_mem. */
 /* True where the average layer is too little work to share among threads. */

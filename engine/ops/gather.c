@@ -65,7 +65,7 @@ static Status forward_gather(OpCall *c)
     int64_t few[256], *many = count > 256 ? alloc_array((size_t)count, sizeof *many) : NULL, *indices = many != NULL ? many : few;
     if (count > 256 && many == NULL) return err_no_memory(c->err, "indices");
     Status status = indices_read(c, t, limit, indices);
-    bool words = size == 4 && block == 4; /* one element at a time */
+    bool words = size == 4 && block == 4 && tensor_is_aligned(x); /* one element at a time */
     for (int64_t o = 0; status == OK && words && o < outer; o++) {
         const uint32_t *from = (const uint32_t *)(const void *)x->data + o * limit;
         uint32_t *to = (uint32_t *)(void *)c->out[0].data + o * count;
