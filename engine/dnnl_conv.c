@@ -173,10 +173,10 @@ static Status conv_args(KernelSite *s, Primitive *p, dnnl_primitive_desc_t desc,
 }
 
 /* A convolution by way of the library's matrix product, where another kernel serves better. */
-static bool is_declined(const KernelSite *s, const_dnnl_primitive_desc_t desc)
+static bool is_declined(const KernelSite *s, bool transposed, const_dnnl_primitive_desc_t desc)
 {
     const char *name = "";
-    return conv_unfolds(s) && dnnl_primitive_desc_query(desc, dnnl_query_impl_info_str, 0, &name) == dnnl_success &&
+    return (transposed ? conv_spreads(s) : conv_unfolds(s)) && dnnl_primitive_desc_query(desc, dnnl_query_impl_info_str, 0, &name) == dnnl_success &&
            strstr(name, "gemm") != NULL;
 }
 
@@ -218,7 +218,7 @@ static Status convolution(KernelSite *s, bool transposed, bool any, void **state
     }
     if (s->follower_count > 0) TRY_OUT(followers_attr(s, norm != NULL ? 1 : 0, &sum, &attr, &add_at));
     TRY_OUT(conv_desc(s, &g, transposed, md, attr, &desc));
-    if (!transposed && !any && is_declined(s, desc)) TRY_OUT(err_set(s->err, ERR_UNSUPPORTED, "a convolution by a matrix product"));
+    if (!any && is_declined(s, transposed, desc)) TRY_OUT(err_set(s->err, ERR_UNSUPPORTED, "a convolution by a matrix product"));
     TRY_OUT(conv_args(s, p, desc, &weights_plain, scaled, add_at));
     TRY_OUT(primitive_create(p, desc, s->err));
 out:
@@ -242,7 +242,7 @@ static Status conv_any_prepare(KernelSite *s, void **state)
 
 static Status transpose_prepare(KernelSite *s, void **state)
 {
-    return convolution(s, true, true, state);
+    return convolution(s, true, false, state);
 }
 
 const Kernel kernels_conv_any[] = {

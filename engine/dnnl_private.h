@@ -106,6 +106,8 @@ const Node *conv_norm(const KernelSite *s);
 Status conv_fold_norm(const KernelSite *s, const Node *n, float **weights, float **biases);
 /* Whether a Conv is one that engine/dnnl_unfold.c takes where the library has no kernel of its own for it. */
 bool conv_unfolds(const KernelSite *s);
+/* Whether a ConvTranspose is small enough for engine/spread.c. */
+bool conv_spreads(const KernelSite *s);
 /* Whether `next` may be computed along as a post-operation: an activation, or one addition of a tensor that is made. */
 bool site_follows(const KernelSite *s, const Node *next);
 /* Whether `n` is an activation that keeps its operand between two bounds, Relu or Clip. */
