@@ -1,5 +1,6 @@
 /* Patterns that exporters spell in many nodes become the one operator they mean, in a session's own copy of the graph: LayerNormalization
- * and its form without mean, Gelu, Swish, Pad in front of a Conv, a constant Add behind one, Transpose behind Transpose. */
+ * and its form without mean, Gelu, Swish, rotary embeddings, Pad in front of a Conv, a constant Add behind one, Transpose behind
+ * Transpose. */
 #ifndef PARE_ENGINE_PATTERNS_H
 #define PARE_ENGINE_PATTERNS_H
 

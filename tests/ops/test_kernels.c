@@ -264,6 +264,7 @@ static void test_every_kernel_has_rows(void **state)
             bool found = strcmp(k->op, "BatchNormalization") == 0 || strcmp(k->op, "Mul") == 0 || strcmp(k->op, "QuantizeLinear") == 0;
             found = found || strncmp(k->name, "integer", 7) == 0 || strcmp(k->name, "auto") == 0; /* test_integers; the others below */
             found = found || strcmp(k->name, "dynamic") == 0 || strcmp(k->name, "channels") == 0 || strcmp(k->name, "blocks") == 0;
+            found = found || strcmp(k->name, "rotary") == 0; /* test_rotary */
             found = found || strcmp(k->op, "RNN") == 0 || strcmp(k->op, "GRU") == 0 || strcmp(k->op, "LSTM") == 0; /* test_recurrent */
             for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
                 found = found || strcmp(rows[i].op, k->op) == 0 || (rows[i].behind != NULL && strstr(rows[i].behind, k->op) != NULL);
