@@ -24,6 +24,7 @@ typedef struct Piece {
     int64_t taps, at[MOST_TAPS];  /* of a window (where the depth is 1, of all channels), and the floats to what each reads */
     int64_t plane, blocks, filled; /* floats from one block of channels to the next; their number; the channels of the last one */
     int64_t out_plane, filter;    /* floats from one block of filters to the next: of y, of the weights */
+    int64_t rows, down, out_down; /* output rows, and the floats from one to the next: of what they read, of y */
     bool last;
 } Piece;
 
@@ -64,6 +65,13 @@ static int64_t group_of(int64_t left)
 #define TARGET target("avx2,fma")
 #define INLINE static inline __attribute__((always_inline, TARGET))
 
+/* One register for an address and constants beside it for those near it, where compilers would add each up anew. */
+INLINE const float *here(const float *p)
+{
+    __asm__("" : "+r"(p));
+    return p;
+}
+
 /* sums += x[pixel, channel] * w[channel, filters] */
 INLINE void step(int m, int n, int depth, __m256 sum[SUMS][GROUP], const float *x, const float *w, int64_t filter)
 {
@@ -91,17 +99,17 @@ INLINE void piece(int m, int n, int depth, const DirectConv *c, const Piece *t, 
             sum[i][k] = t->bias != NULL ? _mm256_loadu_ps(t->bias + 8 * k) : _mm256_loadu_ps(y + k * out_plane + 8 * i);
     if (depth == 1)
         UNROLL_FOUR
-        for (int64_t i = 0; i < taps; i++, w += 8) step(m, n, depth, sum, x + t->at[i], w, filter);
+        for (int64_t i = 0; i < taps; i++, w += 8) step(m, n, depth, sum, here(x + t->at[i]), w, filter);
     for (int64_t b = 0; depth > 1 && b < t->blocks; b++, x += t->plane)
         if (b + 1 < t->blocks || t->filled == depth)
             for (int64_t i = 0; i < taps; i++, w += 8 * depth) {
-                const float *at = x + t->at[i];
+                const float *at = here(x + t->at[i]);
                 UNROLL
                 for (int ch = 0; ch < depth; ch++) step(m, n, depth, sum, at + ch, w + 8 * ch, filter);
             }
         else
             for (int64_t i = 0; i < taps; i++, w += 8 * depth)
-                for (int64_t ch = 0; ch < t->filled; ch++) step(m, n, depth, sum, x + t->at[i] + ch, w + 8 * ch, filter);
+                for (int64_t ch = 0; ch < t->filled; ch++) step(m, n, depth, sum, here(x + t->at[i] + ch), w + 8 * ch, filter);
     if (t->last) {
         __m256 low = _mm256_set1_ps(c->low), high = _mm256_set1_ps(c->high);
         UNROLL
@@ -118,13 +126,18 @@ INLINE void piece(int m, int n, int depth, const DirectConv *c, const Piece *t, 
         for (int i = 0; i < n; i++) _mm256_storeu_ps(y + k * out_plane + 8 * i, sum[i][k]);
 }
 
-typedef void PieceRun(const DirectConv *c, const Piece *t, const float *x, const float *addend, float *y);
+/* `count` pieces, side by side, of every row. */
+typedef void PieceRun(const DirectConv *c, const Piece *t, int64_t count, const float *x, const float *addend, float *y);
 
 #define ONE(m, n, d) \
-    __attribute__((TARGET)) static void piece_##m##_##n##_##d(const DirectConv *c, const Piece *t, const float *x, const float *addend, \
-                                                             float *y) \
+    __attribute__((TARGET)) static void piece_##m##_##n##_##d(const DirectConv *c, const Piece *t, int64_t count, const float *x, \
+                                                             const float *addend, float *y) \
     { \
-        piece(m, n, d, c, t, x, addend, y); \
+        for (int64_t p = 0; p < t->rows; p++) \
+            for (int64_t i = 0; i < count; i++) { \
+                int64_t to = p * t->out_down + i * n * 8; \
+                piece(m, n, d, c, t, x + p * t->down + i * n * d, addend != NULL ? addend + to : NULL, y + to); \
+            } \
     }
 /* Even pieces of a row of LEAST_PIXELS and more have no other sizes. */
 #define SIZES(F, d) \
@@ -189,7 +202,7 @@ bool direct_serves(void)
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 }
 #else
-typedef void PieceRun(const DirectConv *c, const Piece *t, const float *x, const float *addend, float *y);
+typedef void PieceRun(const DirectConv *c, const Piece *t, int64_t count, const float *x, const float *addend, float *y);
 static PieceRun *const pieces[2][GROUP + 1][SUMS + 1];
 
 static void pad_rows(const DirectConv *c, const float *x, int64_t top, int64_t rows, float *out)
@@ -224,15 +237,13 @@ bool direct_init(DirectConv *c)
     return true;
 }
 
-/* One row of q pixels in even pieces. */
-static void run_row(const DirectConv *c, const Piece *t, int64_t group, const float *x, const float *addend, float *y)
+/* Rows of q pixels in even pieces: larger ones, then those of a pixel less. */
+static void run_rows(const DirectConv *c, const Piece *t, int64_t group, const float *x, const float *addend, float *y)
 {
-    int64_t most = SUMS / group, done = 0;
-    for (int64_t left = (c->q + most - 1) / most; left > 0; left--) {
-        int64_t n = (c->q - done + left - 1) / left;
-        pieces[c->depth > 1][group][n](c, t, x + c->depth * done, addend != NULL ? addend + 8 * done : NULL, y + 8 * done);
-        done += n;
-    }
+    int64_t most = SUMS / group, count = (c->q + most - 1) / most, n = c->q / count, larger = c->q - n * count, done = larger * (n + 1);
+    PieceRun *const *run = pieces[c->depth > 1][group];
+    if (larger > 0) run[n + 1](c, t, larger, x, addend, y);
+    run[n](c, t, count - larger, x + done * c->depth, addend != NULL ? addend + 8 * done : NULL, y + 8 * done);
 }
 
 static void run_strip(const DirectConv *c, const float *x, const float *addend, int64_t first, float *scratch, float *y)
@@ -241,7 +252,8 @@ static void run_strip(const DirectConv *c, const float *x, const float *addend, 
     int64_t rows = first + c->rows < c->p ? c->rows : c->p - first, taken = input_rows(c, rows), d = c->depth;
     int64_t blocks = d == 1 ? 1 : direct_blocks(c->channels), filters = direct_blocks(c->filters), window = c->r * c->s;
     int64_t row = (c->in_place ? c->w : padded_width(c)) * d;
-    Piece t = { .taps = taps_of(c), .plane = (c->in_place ? c->h : taken) * row, .out_plane = c->p * c->q * DIRECT_BLOCK };
+    Piece t = { .taps = taps_of(c), .plane = (c->in_place ? c->h : taken) * row, .out_plane = c->p * c->q * DIRECT_BLOCK,
+                .rows = rows, .down = c->stride[0] * row, .out_down = c->q * DIRECT_BLOCK };
     t.filter = blocks * t.taps * d * DIRECT_BLOCK;
     for (int64_t i = 0; i < t.taps; i++) {
         int64_t column = i % c->s * c->dilation[1];
@@ -260,10 +272,8 @@ static void run_strip(const DirectConv *c, const float *x, const float *addend, 
             t.filled = t.last ? c->channels - (blocks - 1) * d : d; /* unread where d is 1 */
             t.bias = b > 0 ? NULL : c->bias != NULL ? c->bias + DIRECT_BLOCK * k : none;
             t.w = c->weights + k * t.filter + b * t.taps * d * DIRECT_BLOCK;
-            for (int64_t p = 0; p < rows; p++) {
-                int64_t to = k * t.out_plane + (first + p) * c->q * DIRECT_BLOCK;
-                run_row(c, &t, group, from + b * t.plane + p * c->stride[0] * row, addend != NULL ? addend + to : NULL, y + to);
-            }
+            int64_t to = k * t.out_plane + first * t.out_down;
+            run_rows(c, &t, group, from + b * t.plane, addend != NULL ? addend + to : NULL, y + to);
         }
     }
 }
