@@ -14,33 +14,36 @@ typedef struct Row {
 } Row;
 
 #define SHAPE(n, ch, f, H, W, P, Q) .images = (n), .channels = (ch), .filters = (f), .h = (H), .w = (W), .p = (P), .q = (Q)
-#define KERNEL(R, S, t, l, v, u) .r = (R), .s = (S), .top = (t), .left = (l), .stride = { (v), (u) }, .dilation = { 1, 1 }, .depth = 8
+#define KERNEL(R, S, t, l, v, u) .r = (R), .s = (S), .top = (t), .left = (l), .stride = { (v), (u) }
+#define DILATED(v, u) .dilation = { (v), (u) }, .depth = 8
+#define BLOCKS DILATED(1, 1)
+#define CHANNELS .dilation = { 1, 1 }, .depth = 1
 
 static const Row rows[] = {
-    { "3x3", { SHAPE(2, 8, 16, 7, 9, 7, 9), KERNEL(3, 3, 1, 1, 1, 1) }, true },
-    { "one row of four", { SHAPE(1, 16, 16, 1, 4, 1, 4), KERNEL(3, 3, 1, 1, 1, 1) }, true },
-    { "five and six", { SHAPE(1, 8, 16, 3, 31, 3, 31), KERNEL(3, 3, 1, 1, 1, 1) }, true },
-    { "three and four", { SHAPE(2, 8, 16, 5, 7, 5, 7), KERNEL(3, 3, 1, 1, 1, 1) }, true },
-    { "rows too short", { SHAPE(1, 8, 16, 5, 3, 5, 3), KERNEL(3, 3, 1, 1, 1, 1) }, false },
-    { "strips, the last one shorter", { SHAPE(1, 16, 32, 41, 33, 41, 33), KERNEL(3, 3, 1, 1, 1, 1) }, true },
-    { "channels in turns", { SHAPE(3, 72, 16, 6, 5, 6, 5), KERNEL(3, 3, 1, 1, 1, 1) }, true },
-    { "stride 2", { SHAPE(2, 16, 16, 12, 13, 6, 7), KERNEL(3, 3, 1, 1, 2, 2) }, true },
-    { "stride that leaves a column", { SHAPE(1, 8, 16, 6, 10, 5, 4), KERNEL(2, 3, 0, 0, 1, 2) }, true },
-    { "padding before alone", { SHAPE(1, 8, 16, 8, 8, 7, 6), KERNEL(4, 5, 2, 2, 1, 1) }, true },
-    { "padding behind alone", { SHAPE(1, 8, 16, 5, 5, 5, 5), KERNEL(3, 3, 0, 0, 1, 1) }, true },
-    { "filters of one block", { SHAPE(2, 8, 8, 5, 25, 5, 25), KERNEL(3, 3, 1, 1, 1, 1) }, true },
-    { "filters of three blocks", { SHAPE(1, 16, 24, 5, 9, 5, 9), KERNEL(3, 3, 1, 1, 1, 1) }, true },
-    { "blocks in part", { SHAPE(2, 20, 50, 9, 9, 5, 5), KERNEL(5, 5, 0, 0, 1, 1) }, true },
-    { "blocks in part, in turns", { SHAPE(1, 76, 12, 6, 13, 6, 13), KERNEL(3, 3, 1, 1, 1, 1) }, true },
-    { "stride 3, dilation", { SHAPE(2, 8, 24, 17, 19, 5, 6), KERNEL(3, 3, 1, 2, 3, 3), .dilation = { 2, 3 } }, true },
-    { "stride 2, dilation 2", { SHAPE(1, 8, 16, 9, 12, 5, 6), KERNEL(3, 3, 2, 2, 2, 2), .dilation = { 2, 2 } }, true },
-    { "one channel", { SHAPE(2, 1, 20, 28, 28, 24, 24), KERNEL(5, 5, 0, 0, 1, 1), .depth = 1 }, true },
-    { "three channels, padded", { SHAPE(2, 3, 16, 9, 11, 9, 11), KERNEL(3, 3, 1, 1, 1, 1), .depth = 1 }, true },
-    { "three channels, stride 2", { SHAPE(2, 3, 24, 35, 37, 18, 19), KERNEL(3, 3, 1, 1, 2, 2), .depth = 1 }, true },
-    { "one channel, a tall window", { SHAPE(1, 1, 64, 49, 10, 25, 5), KERNEL(10, 4, 4, 1, 2, 2), .depth = 1 }, true },
-    { "seven channels, stride 3, strips", { SHAPE(1, 7, 8, 90, 91, 30, 31), KERNEL(3, 3, 1, 1, 3, 3), .depth = 1 }, true },
-    { "too many taps", { SHAPE(1, 1, 8, 40, 40, 24, 24), KERNEL(17, 17, 0, 0, 1, 1), .depth = 1 }, false },
-    { "rows too long", { SHAPE(1, 16, 16, 8, 900, 8, 900), KERNEL(3, 3, 1, 1, 1, 1) }, false },
+    { "3x3", { SHAPE(2, 8, 16, 7, 9, 7, 9), KERNEL(3, 3, 1, 1, 1, 1), BLOCKS }, true },
+    { "one row of four", { SHAPE(1, 16, 16, 1, 4, 1, 4), KERNEL(3, 3, 1, 1, 1, 1), BLOCKS }, true },
+    { "five and six", { SHAPE(1, 8, 16, 3, 31, 3, 31), KERNEL(3, 3, 1, 1, 1, 1), BLOCKS }, true },
+    { "three and four", { SHAPE(2, 8, 16, 5, 7, 5, 7), KERNEL(3, 3, 1, 1, 1, 1), BLOCKS }, true },
+    { "rows too short", { SHAPE(1, 8, 16, 5, 3, 5, 3), KERNEL(3, 3, 1, 1, 1, 1), BLOCKS }, false },
+    { "strips, the last one shorter", { SHAPE(1, 16, 32, 41, 33, 41, 33), KERNEL(3, 3, 1, 1, 1, 1), BLOCKS }, true },
+    { "channels in turns", { SHAPE(3, 72, 16, 6, 5, 6, 5), KERNEL(3, 3, 1, 1, 1, 1), BLOCKS }, true },
+    { "stride 2", { SHAPE(2, 16, 16, 12, 13, 6, 7), KERNEL(3, 3, 1, 1, 2, 2), BLOCKS }, true },
+    { "stride that leaves a column", { SHAPE(1, 8, 16, 6, 10, 5, 4), KERNEL(2, 3, 0, 0, 1, 2), BLOCKS }, true },
+    { "padding before alone", { SHAPE(1, 8, 16, 8, 8, 7, 6), KERNEL(4, 5, 2, 2, 1, 1), BLOCKS }, true },
+    { "padding behind alone", { SHAPE(1, 8, 16, 5, 5, 5, 5), KERNEL(3, 3, 0, 0, 1, 1), BLOCKS }, true },
+    { "filters of one block", { SHAPE(2, 8, 8, 5, 25, 5, 25), KERNEL(3, 3, 1, 1, 1, 1), BLOCKS }, true },
+    { "filters of three blocks", { SHAPE(1, 16, 24, 5, 9, 5, 9), KERNEL(3, 3, 1, 1, 1, 1), BLOCKS }, true },
+    { "blocks in part", { SHAPE(2, 20, 50, 9, 9, 5, 5), KERNEL(5, 5, 0, 0, 1, 1), BLOCKS }, true },
+    { "blocks in part, in turns", { SHAPE(1, 76, 12, 6, 13, 6, 13), KERNEL(3, 3, 1, 1, 1, 1), BLOCKS }, true },
+    { "stride 3, dilation", { SHAPE(2, 8, 24, 17, 19, 5, 6), KERNEL(3, 3, 1, 2, 3, 3), DILATED(2, 3) }, true },
+    { "stride 2, dilation 2", { SHAPE(1, 8, 16, 9, 12, 5, 6), KERNEL(3, 3, 2, 2, 2, 2), DILATED(2, 2) }, true },
+    { "one channel", { SHAPE(2, 1, 20, 28, 28, 24, 24), KERNEL(5, 5, 0, 0, 1, 1), CHANNELS }, true },
+    { "three channels, padded", { SHAPE(2, 3, 16, 9, 11, 9, 11), KERNEL(3, 3, 1, 1, 1, 1), CHANNELS }, true },
+    { "three channels, stride 2", { SHAPE(2, 3, 24, 35, 37, 18, 19), KERNEL(3, 3, 1, 1, 2, 2), CHANNELS }, true },
+    { "one channel, a tall window", { SHAPE(1, 1, 64, 49, 10, 25, 5), KERNEL(10, 4, 4, 1, 2, 2), CHANNELS }, true },
+    { "seven channels, stride 3, strips", { SHAPE(1, 7, 8, 90, 91, 30, 31), KERNEL(3, 3, 1, 1, 3, 3), CHANNELS }, true },
+    { "too many taps", { SHAPE(1, 1, 8, 40, 40, 24, 24), KERNEL(17, 17, 0, 0, 1, 1), CHANNELS }, false },
+    { "rows too long", { SHAPE(1, 16, 16, 8, 900, 8, 900), KERNEL(3, 3, 1, 1, 1, 1), BLOCKS }, false },
 };
 
 static float *noise(uint64_t seed, int64_t count)
@@ -58,9 +61,9 @@ static int64_t blocks(int64_t channels, int64_t side)
 }
 
 /* The place of an element in [N, C/side, H, W, side]. */
-static int64_t place(int64_t n, int64_t ch, int64_t h, int64_t w, int64_t channels, int64_t rows, int64_t columns, int64_t side)
+static int64_t place(int64_t n, int64_t ch, int64_t h, int64_t w, int64_t channels, int64_t high, int64_t wide, int64_t side)
 {
-    return (((n * blocks(channels, side) + ch / side) * rows + h) * columns + w) * side + ch % side;
+    return (((n * blocks(channels, side) + ch / side) * high + h) * wide + w) * side + ch % side;
 }
 
 /* One element in double. */
@@ -144,7 +147,7 @@ static void test_nan(void **state)
     (void)state;
     if (!direct_serves()) skip();
     float *x = noise(1, 8 * 9 * 9), *w = noise(2, 16 * 8 * 9), *y = noise(3, 16 * 9 * 9);
-    DirectConv c = { SHAPE(1, 8, 16, 9, 9, 9, 9), KERNEL(3, 3, 1, 1, 1, 1), .weights = w, .low = 0, .high = 6 };
+    DirectConv c = { SHAPE(1, 8, 16, 9, 9, 9, 9), KERNEL(3, 3, 1, 1, 1, 1), BLOCKS, .weights = w, .low = 0, .high = 6 };
     x[(4 * 9 + 6) * 8 + 3] = NAN;
     run(c, 1, x, NULL, y);
     for (int64_t i = 0; i < 16 * 9 * 9; i++) {
