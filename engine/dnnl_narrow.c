@@ -97,10 +97,11 @@ static Status ending(const KernelSite *s, const IntegerForm *f, const IntegerWei
     if (l->offset == NULL || l->multiplier == NULL) return err_no_memory(s->err, "integer layer");
     if (most > INT32_MAX) return err_set(s->err, ERR_UNSUPPORTED, "sums beyond 32 bits");
     c->zero = zero != NULL ? (int32_t)tensor_get_int(zero, 0) : 0;
-    int64_t each = w->channels * w->taps;
+    int64_t each = w->channels * w->taps, shift = narrow_shift(c);
     for (int64_t k = 0; k < c->filters; k++) {
-        int64_t at = narrow_place(c, k), add = bias != NULL ? tensor_get_int(bias, tensor_count(bias) == 1 ? 0 : k) : 0;
-        for (int64_t i = k * each; narrow_shift(c) != 0 && i < (k + 1) * each; i++) add -= (int64_t)narrow_shift(c) * w->data[i];
+        int64_t sum = 0, at = narrow_place(c, k), add = bias != NULL ? tensor_get_int(bias, tensor_count(bias) == 1 ? 0 : k) : 0;
+        for (int64_t i = k * each; shift != 0 && i < (k + 1) * each; i++) sum += w->data[i];
+        add -= shift * sum;
         if (llabs(add) > INT32_MAX - most) return err_set(s->err, ERR_UNSUPPORTED, "sums beyond 32 bits");
         l->offset[at] = (int32_t)add;
         if (!f->linear) continue;

@@ -9,15 +9,42 @@
 #define PAIR_MOST 128    /* 255 * 128 < 2^15 */
 #define SUM_MOST 65793   /* 255 * 65793 < 2^24 */
 
-#define TURN 32 /* a cache line of either side, for each of so many */
+#define TURN 8 /* rows and columns of a square that eight words hold */
+
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+/* Halves of neighbouring words change places: squares of 4, 2, 1 off the diagonal. */
+static void turn_square(const uint8_t *from, int64_t columns, uint8_t *to, int64_t rows)
+{
+    static const uint64_t low[] = { 0x00000000ffffffff, 0x0000ffff0000ffff, 0x00ff00ff00ff00ff };
+    uint64_t w[TURN];
+    for (int i = 0; i < TURN; i++) memcpy(&w[i], from + i * columns, sizeof *w);
+    for (int step = 0, by = TURN / 2; step < 3; step++, by /= 2)
+        for (int i = 0; i < TURN; i++) {
+            if ((i & by) != 0) continue;
+            uint64_t other = ((w[i] >> (8 * by)) ^ w[i + by]) & low[step];
+            w[i + by] ^= other;
+            w[i] ^= other << (8 * by);
+        }
+    for (int i = 0; i < TURN; i++) memcpy(to + i * rows, &w[i], sizeof *w);
+}
+#else
+static void turn_square(const uint8_t *from, int64_t columns, uint8_t *to, int64_t rows)
+{
+    for (int i = 0; i < TURN; i++)
+        for (int k = 0; k < TURN; k++) to[k * rows + i] = from[i * columns + k];
+}
+#endif
 
 void bytes_turn(const uint8_t *from, int64_t rows, int64_t columns, uint8_t *to)
 {
     for (int64_t r = 0; r < rows; r += TURN)
         for (int64_t c = 0; c < columns; c += TURN) {
-            int64_t last_row = r + TURN < rows ? r + TURN : rows, last = c + TURN < columns ? c + TURN : columns;
-            for (int64_t i = r; i < last_row; i++)
-                for (int64_t k = c; k < last; k++) to[k * rows + i] = from[i * columns + k];
+            if (r + TURN <= rows && c + TURN <= columns) {
+                turn_square(from + r * columns + c, columns, to + c * rows + r, rows);
+                continue;
+            }
+            for (int64_t i = r; i < rows && i < r + TURN; i++)
+                for (int64_t k = c; k < columns && k < c + TURN; k++) to[k * rows + i] = from[i * columns + k];
         }
 }
 

@@ -138,14 +138,19 @@ static void pack_dense(const NarrowConv *c, const int8_t *w, void *out)
     int64_t groups = narrow_groups(c), each = c->channels * taps(c), in = c->in_bytes ? 4 : 2;
     int8_t *bytes = out;
     int16_t *wide = out;
-    for (int64_t k = 0; k < c->filters; k++) {
-        int64_t width = in_pairs(c, k) ? 16 : NARROW_HALF, place = narrow_place(c, k) % 16, at = k / 16 * narrow_runs(c) * groups * 16 * in;
+    for (int64_t first = 0; first < c->filters; first += 16) { /* where entries come from and go is told once for so many */
+        int64_t some = c->filters - first < 16 ? c->filters - first : 16, places[16];
+        int64_t width = in_pairs(c, first) ? 16 : NARROW_HALF, at = first * narrow_runs(c) * groups * in;
+        for (int64_t k = 0; k < some; k++) places[k] = narrow_place(c, first + k) % 16 * in;
         for (int64_t run = 0; run < narrow_runs(c); run++)
             for (int64_t i = 0; i < groups * in; i++) {
-                int64_t from = in_filter(c, run, i), to = at + ((run * groups + i / in) * width + place) * in + i % in;
-                int8_t v = from < 0 ? 0 : w[k * each + from];
-                if (c->in_bytes) bytes[to] = v;
-                else wide[to] = v;
+                int64_t from = in_filter(c, run, i), to = at + (run * groups + i / in) * width * in + i % in;
+                if (from < 0) continue; /* zero */
+                const int8_t *entry = w + first * each + from;
+                for (int64_t k = 0; k < some; k++) {
+                    if (c->in_bytes) bytes[to + places[k]] = entry[k * each];
+                    else wide[to + places[k]] = entry[k * each];
+                }
             }
     }
 }
