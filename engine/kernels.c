@@ -6,8 +6,8 @@
 #include "engine/products.h"
 #include "engine/rows.h"
 
-static const Kernel *const lists[] = { kernels_direct, kernels_conv, kernels_unfold, kernels_conv_any, kernels_spread, kernels_window,
-                                       kernels_pool, kernels_cut, kernels_pointwise, kernels_quantize,
+static const Kernel *const lists[] = { kernels_direct, kernels_depthwise, kernels_conv, kernels_unfold, kernels_conv_any,
+                                       kernels_spread, kernels_window, kernels_pool, kernels_cut, kernels_pointwise, kernels_quantize,
                                        kernels_attention, kernels_rotary,
                                        kernels_packed, kernels_product, kernels_rows, kernels_choice, kernels_narrow, kernels_integer,
                                        kernels_dynamic, kernels_dynamic_conv, kernels_integer_sums, kernels_recurrent, NULL };
