@@ -1,10 +1,10 @@
-/* MaxPool and whole-number upsampling over channels that lie side by side, in the library's blocks of eight or all of them innermost: its
- * own pooling comes to a tenth of what memory gives at small windows, and its resampling is not asked for. Bytes lie innermost, or are
- * brought there. */
-#include <math.h>
+/* Pooling and whole-number upsampling over channels that lie side by side, in the library's blocks of eight or all of them innermost: its
+ * own pooling comes to a tenth of what memory gives at small windows, and its resampling is not asked for. Floats are
+ * engine/direct_pool.c's, where the processor has AVX2; bytes lie innermost, or are brought there. */
 #include <stdlib.h>
 
 #include "base/bytes.h"
+#include "engine/direct_pool.h"
 #include "engine/dnnl_private.h"
 #include "engine/ops/common.h"
 #include "engine/ops/window.h"
@@ -16,10 +16,9 @@
 /* x[planes, H, W, inner] to y[planes, P, Q, inner]: a plane is an image, or eight channels of one. */
 typedef struct Planes {
     Layout take, make;
-    int64_t planes, inner;
-    int64_t h, w, p, q;
-    int64_t kernel[2], stride[2], begin[2]; /* of pooling */
-    int64_t scale[2];                       /* of upsampling */
+    Pool pool;        /* the geometry, windows for pooling alone */
+    int64_t scale[2]; /* of upsampling */
+    int64_t taps;     /* of all windows: what is read in pooling */
     DType type;
 } Planes;
 
@@ -38,12 +37,12 @@ static bool orders(const KernelSite *s, Planes *l)
             dnnl_memory_desc_init_by_tag(&l->make.md, 4, y->dims, type, tags[i]) != dnnl_success) return false;
         if (!bytes && !layout_eq(&l->take, s->given[0])) continue;
         int64_t blocks = (x->dims[1] + BLOCK - 1) / BLOCK;
-        l->planes = i == 0 ? x->dims[0] * blocks : x->dims[0];
-        l->inner = i == 0 ? BLOCK : x->dims[1];
-        l->h = x->dims[2];
-        l->w = x->dims[3];
-        l->p = y->dims[2];
-        l->q = y->dims[3];
+        l->pool.planes = i == 0 ? x->dims[0] * blocks : x->dims[0];
+        l->pool.inner = i == 0 ? BLOCK : x->dims[1];
+        for (int k = 0; k < 2; k++) {
+            l->pool.in[k] = x->dims[2 + k];
+            l->pool.out[k] = y->dims[2 + k];
+        }
         l->type = s->in[0].type;
         return true;
     }
@@ -62,24 +61,40 @@ static Status planes_prepare(KernelSite *s, const Planes *found, void **state)
     return OK;
 }
 
-/* --- MaxPool */
+/* --- pooling */
+
+static bool windows_of(const KernelSite *s, Pool *p)
+{
+    Window w;
+    if (s->node->type.data[0] == 'G') { /* Global: one window over everything */
+        for (int i = 0; i < 2; i++) {
+            p->kernel[i] = p->in[i];
+            p->stride[i] = 1;
+            p->begin[i] = 0;
+        }
+        return true;
+    }
+    if (window_init(&w, s->graph, s->node, &s->in[0].shape, NULL, NULL) != OK) return false;
+    p->padded = p->average && node_int(s->node, "count_include_pad", 0) != 0;
+    for (int i = 0; i < 2; i++) {
+        int at = WINDOW_DIMS - 2 + i;
+        p->kernel[i] = w.kernel[at];
+        p->stride[i] = w.stride[at];
+        p->begin[i] = w.begin[at];
+        int64_t last = (w.out[at] - 1) * w.stride[at] - w.begin[at];
+        if (w.dilation[at] != 1 || w.begin[at] < 0 || w.begin[at] >= w.kernel[at] || last >= w.in[at]) return false; /* padding alone */
+        if (p->padded && last + w.kernel[at] > w.in[at] + w.end[at]) return false; /* past the declared padding, which does not count */
+    }
+    return true;
+}
 
 static bool pool_of(const KernelSite *s, Planes *l)
 {
-    Window w;
-    bool bytes = dtype_is_byte(s->in[0].type);
-    if ((!bytes && !site_is_float(s, 0)) || (s->output_count > 1 && s->node->outputs[1] != 0) || !orders(s, l)) return false;
-    if (window_init(&w, s->graph, s->node, &s->in[0].shape, NULL, NULL) != OK) return false;
-    for (int i = 0; i < 2; i++) {
-        int at = WINDOW_DIMS - 2 + i;
-        if (w.dilation[at] != 1) return false;
-        l->kernel[i] = w.kernel[at];
-        l->stride[i] = w.stride[at];
-        l->begin[i] = w.begin[at];
-        int64_t last = (w.out[at] - 1) * w.stride[at] - w.begin[at];
-        if (w.begin[at] >= w.kernel[at] || last >= w.in[at]) return false; /* a window of padding alone */
-    }
-    return true;
+    bool bytes = dtype_is_byte(s->in[0].type) && str_is(s->node->type, "MaxPool"), floats = site_is_float(s, 0) && pool_serves();
+    if ((!bytes && !floats) || (s->output_count > 1 && s->node->outputs[1] != 0) || !orders(s, l)) return false;
+    Pool *p = &l->pool;
+    p->average = !str_ends(s->node->type, "MaxPool");
+    return windows_of(s, p) && !__builtin_mul_overflow(p->planes * p->inner * p->out[0] * p->out[1], p->kernel[0] * p->kernel[1], &l->taps);
 }
 
 static bool pool_accept(const KernelSite *s)
@@ -90,37 +105,12 @@ static bool pool_accept(const KernelSite *s)
 
 static Status pool_prepare(KernelSite *s, void **state)
 {
-    Planes l = { .planes = 0 };
+    Planes l = { .taps = 0 };
     if (!pool_of(s, &l)) return err_set(s->err, ERR_UNSUPPORTED, "no such order");
     return planes_prepare(s, &l, state);
 }
 
-/* The maxima of `n` neighbouring channels over a window of rows by columns. */
-INLINE void window_max(const float *x, int64_t rows, int64_t columns, int64_t row_step, int64_t step, int64_t n, float *y)
-{
-    int64_t c = 0;
-    for (; c + BLOCK <= n; c += BLOCK) {
-        float best[BLOCK];
-        for (int i = 0; i < BLOCK; i++) best[i] = -INFINITY;
-        for (int64_t r = 0; r < rows; r++)
-            for (int64_t s = 0; s < columns; s++) {
-                const float *v = x + r * row_step + s * step + c;
-#pragma omp simd
-                for (int i = 0; i < BLOCK; i++) best[i] = v[i] > best[i] || v[i] != v[i] ? v[i] : best[i]; /* NaN stays */
-            }
-        for (int i = 0; i < BLOCK; i++) y[c + i] = best[i];
-    }
-    for (; c < n; c++) {
-        y[c] = -INFINITY;
-        for (int64_t r = 0; r < rows; r++)
-            for (int64_t s = 0; s < columns; s++) {
-                float v = x[r * row_step + s * step + c];
-                if (v > y[c] || v != v) y[c] = v;
-            }
-    }
-}
-
-/* The same for bytes; signed ones are compared with the upper bit turned. */
+/* The maxima of `n` neighbouring channels over a window of rows by columns; signed ones are compared with the upper bit turned. */
 INLINE void window_max_bytes(const uint8_t *x, uint8_t turn, int64_t rows, int64_t columns, int64_t row_step, int64_t step, int64_t n,
                              uint8_t *y)
 {
@@ -147,46 +137,54 @@ INLINE void window_max_bytes(const uint8_t *x, uint8_t turn, int64_t rows, int64
     }
 }
 
-INLINE void pool_row(const Planes *l, const void *in, int64_t row, void *out)
+INLINE void bytes_row(const Planes *l, const uint8_t *in, int64_t row, uint8_t *out)
 {
-    int64_t p = row % l->p, plane = row / l->p * l->h * l->w * l->inner;
-    int64_t top = p * l->stride[0] - l->begin[0], bottom = top + l->kernel[0] < l->h ? top + l->kernel[0] : l->h;
+    const Pool *g = &l->pool;
+    int64_t p = row % g->out[0], plane = row / g->out[0] * g->in[0] * g->in[1] * g->inner;
+    int64_t top = p * g->stride[0] - g->begin[0], bottom = top + g->kernel[0] < g->in[0] ? top + g->kernel[0] : g->in[0];
     if (top < 0) top = 0;
-    for (int64_t q = 0; q < l->q; q++) {
-        int64_t left = q * l->stride[1] - l->begin[1], right = left + l->kernel[1] < l->w ? left + l->kernel[1] : l->w;
+    for (int64_t q = 0; q < g->out[1]; q++) {
+        int64_t left = q * g->stride[1] - g->begin[1], right = left + g->kernel[1] < g->in[1] ? left + g->kernel[1] : g->in[1];
         if (left < 0) left = 0;
-        int64_t from = plane + (top * l->w + left) * l->inner, to = (row * l->q + q) * l->inner, step = l->w * l->inner;
-        if (l->type == DT_FLOAT)
-            window_max((const float *)in + from, bottom - top, right - left, step, l->inner, l->inner, (float *)out + to);
-        else
-            window_max_bytes((const uint8_t *)in + from, l->type == DT_INT8 ? 128 : 0, bottom - top, right - left, step, l->inner, l->inner,
-                             (uint8_t *)out + to);
+        int64_t from = plane + (top * g->in[1] + left) * g->inner, to = (row * g->out[1] + q) * g->inner, step = g->in[1] * g->inner;
+        window_max_bytes(in + from, l->type == DT_INT8 ? 128 : 0, bottom - top, right - left, step, g->inner, g->inner, out + to);
     }
 }
 
-static void pool_any(const Planes *l, const void *in, int64_t row, void *out)
+static void bytes_any(const Planes *l, const uint8_t *in, int64_t row, uint8_t *out)
 {
-    pool_row(l, in, row, out);
+    bytes_row(l, in, row, out);
 }
 
 #if defined(__x86_64__)
-__attribute__((target("avx2"))) static void pool_avx2(const Planes *l, const void *in, int64_t row, void *out)
+__attribute__((target("avx2"))) static void bytes_avx2(const Planes *l, const uint8_t *in, int64_t row, uint8_t *out)
 {
-    pool_row(l, in, row, out);
+    bytes_row(l, in, row, out);
 }
 #define PICK(name) (__builtin_cpu_supports("avx2") ? name##_avx2 : name##_any)
 #else
 #define PICK(name) name##_any
 #endif
 
+static void pool_part(const Planes *l, const void *in, int64_t from, int64_t to, void *out)
+{
+    void (*run)(const Planes *, const uint8_t *, int64_t, uint8_t *) = PICK(bytes);
+    if (l->type == DT_FLOAT) pool_rows(&l->pool, in, from, to, out);
+    else
+        for (int64_t r = from; r < to; r++) run(l, in, r, out);
+}
+
 static Status pool_run(void *state, const void *const *in, void *const *out, Err *err)
 {
     (void)err;
     const Planes *l = state;
-    void (*run)(const Planes *, const void *, int64_t, void *) = PICK(pool);
-    int64_t rows = l->planes * l->p;
-#pragma omp parallel for schedule(static) if (rows * l->q * l->inner * l->kernel[0] * l->kernel[1] > PARALLEL_FROM)
-    for (int64_t r = 0; r < rows; r++) run(l, in[0], r, out[0]);
+    int64_t rows = l->pool.planes * l->pool.out[0], parts = omp_get_max_threads();
+    if (l->taps <= PARALLEL_FROM || parts < 2) { /* a team of one costs half a microsecond */
+        pool_part(l, in[0], 0, rows, out[0]);
+        return OK;
+    }
+#pragma omp parallel for schedule(static)
+    for (int64_t i = 0; i < parts; i++) pool_part(l, in[0], rows * i / parts, rows * (i + 1) / parts, out[0]);
     return OK;
 }
 
@@ -221,7 +219,7 @@ static bool resize_accept(const KernelSite *s)
 
 static Status resize_prepare(KernelSite *s, void **state)
 {
-    Planes l = { .planes = 0 };
+    Planes l = { .taps = 0 };
     if (!resize_of(s, &l)) return err_set(s->err, ERR_UNSUPPORTED, "no such order");
     return planes_prepare(s, &l, state);
 }
@@ -232,20 +230,27 @@ static Status resize_run(void *state, const void *const *in, void *const *out, E
     const Planes *l = state;
     const float *x = in[0];
     float *y = out[0];
-    int64_t rows = l->planes * l->p, n = l->inner;
-#pragma omp parallel for schedule(static) if (rows * l->q * n > PARALLEL_FROM)
+    int64_t width = l->pool.in[1], height = l->pool.in[0], p = l->pool.out[0], q = l->pool.out[1], rows = l->pool.planes * p;
+    int64_t n = l->pool.inner;
+#pragma omp parallel for schedule(static) if (rows * q * n > PARALLEL_FROM)
     for (int64_t r = 0; r < rows; r++) {
-        const float *from = x + (r / l->p * l->h + r % l->p / l->scale[0]) * l->w * n;
-        float *to = y + r * l->q * n;
-        for (int64_t w = 0; w < l->w; w++)
+        const float *from = x + (r / p * height + r % p / l->scale[0]) * width * n;
+        float *to = y + r * q * n;
+        for (int64_t w = 0; w < width; w++)
             for (int64_t k = 0; k < l->scale[1]; k++)
                 for (int64_t i = 0; i < n; i++) to[(w * l->scale[1] + k) * n + i] = from[w * n + i];
     }
     return OK;
 }
 
+#define POOL(op_name) \
+    { .name = "channels", .op = op_name, .accept = pool_accept, .prepare = pool_prepare, .run = pool_run, .release = free }
+
 const Kernel kernels_window[] = {
-    { .name = "channels", .op = "MaxPool", .accept = pool_accept, .prepare = pool_prepare, .run = pool_run, .release = free },
+    POOL("MaxPool"),
+    POOL("AveragePool"),
+    POOL("GlobalMaxPool"),
+    POOL("GlobalAveragePool"),
     { .name = "channels", .op = "Resize", .accept = resize_accept, .prepare = resize_prepare, .run = resize_run, .release = free },
     { .name = NULL },
 };

@@ -4,6 +4,7 @@
 #include <ctype.h>
 
 #include "build_graph.h"
+#include "engine/direct_pool.h"
 #include "engine/dnnl_glue.h"
 #include "engine/kernel.h"
 
@@ -120,6 +121,16 @@ static const Row rows[] = {
     { "depthwise", "Conv", X(3, 16, 7, 7), W(16, 1, 3, 3), B(16), A("group=16", "pads=1,1,1,1") },
     { "depthwise, odd channels", "Conv", X(1, 13, 7, 7), W(13, 1, 3, 3), A("group=13", "strides=2,2") },
     { "depthwise with a multiplier", "Conv", X(1, 6, 7, 7), W(12, 1, 3, 3), A("group=6") },
+    { "depthwise, rows of pairs", "Conv", X(2, 24, 9, 5), W(24, 1, 3, 3), B(24), A("group=24", "pads=1,1,1,1"), .behind = "Relu" },
+    { "depthwise, long rows", "Conv", X(2, 16, 11, 37), W(16, 1, 3, 3), A("group=16", "pads=1,1,1,1"), .behind = "Clip" },
+    { "depthwise, stride 2", "Conv", X(2, 11, 14, 23), W(11, 1, 3, 3), B(11), A("group=11", "strides=2,2", "pads=1,1,1,1") },
+    { "depthwise, 5x5, stride 2", "Conv", X(1, 12, 13, 16), W(12, 1, 5, 5), B(12), A("group=12", "strides=2,2", "pads=2,2,2,2") },
+    { "depthwise, uneven padding", "Conv", X(2, 9, 8, 9), W(9, 1, 3, 3), A("group=9", "pads=2,0,1,1") },
+    { "depthwise, all behind", "Conv", X(2, 11, 6, 7), W(11, 1, 3, 3), B(11), A("group=11", "pads=1,1,1,1"),
+      .behind = "BatchNormalization+Add+Relu" },
+    { "depthwise, shortcut, Clip", "Conv", X(2, 16, 6, 7), W(16, 1, 3, 3), A("group=16", "pads=1,1,1,1"), .behind = "Add+Clip" },
+    { "depthwise, shortcut behind Relu", "Conv", X(2, 16, 6, 7), W(16, 1, 3, 3), A("group=16"), .behind = "Relu+Add" },
+    { "depthwise, pooling behind", "Conv", X(2, 13, 6, 7), W(13, 1, 3, 3), B(13), A("group=13"), .behind = "Relu+GlobalAveragePool" },
     { "1x1", "Conv", X(3, 20, 5, 5), W(10, 20, 1, 1), B(10) },
     { "one channel", "Conv", X(3, 1, 28, 28), W(20, 1, 5, 5), B(20) },
     { "odd channels", "Conv", X(3, 7, 5, 5), W(11, 7, 3, 3), B(11), A("pads=1,1,1,1") },
@@ -232,29 +243,37 @@ static void test_rows(void **state)
     }
 }
 
-static void count_direct(void *user, const StepTrace *step)
+typedef struct Count {
+    const char *kernel;
+    int steps;
+} Count;
+
+static void count_kernel(void *user, const StepTrace *step)
 {
-    *(int *)user += strcmp(step->kernel, "direct") == 0;
+    Count *c = user;
+    c->steps += strcmp(step->kernel, c->kernel) == 0;
 }
 
-/* Rows named for blocks reach the kernel for them, but for the one whose rows are too long. */
+/* Rows named for blocks reach the kernel for them, but for the one whose rows are too long; and depthwise ones theirs. */
 static void test_blocks_are_taken(void **state)
 {
     (void)state;
     if (!device_is_avx2()) skip();
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        if (strncmp(rows[i].name, "blocks", 6) != 0) continue;
+        bool depthwise = strncmp(rows[i].name, "depthwise", 9) == 0;
+        if (strncmp(rows[i].name, "blocks", 6) != 0 && !depthwise) continue;
         Graph *g = make(&rows[i]);
         Session *s;
         Tensor y, x;
         Err err;
-        int count = 0;
+        Count count = { depthwise ? "depthwise" : "direct", 0 };
         assert_ok(tensor_new(&x, DT_FLOAT, &graph_value(g, g->inputs[0])->shape, &err), &err);
         memset(x.data, 0, x.bytes);
         assert_ok(session_new(g, &(SessionOptions){ .threads = 1 }, &s, &err), &err);
-        session_trace(s, count_direct, &count);
+        session_trace(s, count_kernel, &count);
         assert_ok(session_run(s, &x, &y, &err), &err);
-        assert_int_equal(count > 0, strstr(rows[i].name, "too long") == NULL);
+        bool other = strstr(rows[i].name, "too long") != NULL || strstr(rows[i].name, "multiplier") != NULL;
+        if ((count.steps > 0) == other) fail_msg("%s: %d steps by %s", rows[i].name, count.steps, count.kernel);
         session_free(s);
         tensor_release(&x);
         tensor_release(&y);
@@ -351,6 +370,15 @@ static void test_channels(void **state)
         { "uneven", { "kernel_shape=3,2", "strides=1,3", "pads=0,1,2,0", "ceil_mode=1" }, 5, false, { 0 }, NULL, NULL, DT_FLOAT },
         { "channels last", { "kernel_shape=2,3", "strides=2,1", "pads=1,0,0,2" }, 11, true, { 0 }, NULL, NULL, DT_FLOAT },
         { "channels last, of eight", { "kernel_shape=2,2" }, 8, true, { 0 }, NULL, NULL, DT_FLOAT },
+        { "average", { "kernel_shape=2,2", "strides=2,2" }, 16, false, { 0 }, NULL, NULL, DT_FLOAT },
+        { "average, padding", { "kernel_shape=3,5", "strides=2,2", "pads=1,2,1,2" }, 13, false, { 0 }, NULL, NULL, DT_FLOAT },
+        { "average, padding counted", { "kernel_shape=3,3", "pads=1,1,1,1", "count_include_pad=1" }, 16, false, { 0 }, NULL, NULL,
+          DT_FLOAT },
+        { "average, whole", { "kernel_shape=9,10" }, 13, false, { 0 }, NULL, NULL, DT_FLOAT },
+        { "average, channels last", { "kernel_shape=2,7", "strides=3,1", "pads=1,0,0,2" }, 19, true, { 0 }, NULL, NULL, DT_FLOAT },
+        { "global average", { NULL }, 13, false, { 0 }, NULL, NULL, DT_FLOAT },
+        { "global average, channels last", { NULL }, 24, true, { 0 }, NULL, NULL, DT_FLOAT },
+        { "global maximum", { NULL }, 16, false, { 0 }, NULL, NULL, DT_FLOAT },
         { "bytes", { "kernel_shape=2,2", "strides=2,2" }, 16, false, { 0 }, NULL, NULL, DT_UINT8 },
         { "bytes, padding", { "kernel_shape=3,2", "strides=1,3", "pads=0,1,2,0", "ceil_mode=1" }, 16, false, { 0 }, NULL, NULL, DT_INT8 },
         { "bytes, channels last", { "kernel_shape=2,3", "strides=2,1", "pads=1,0,0,2" }, 37, true, { 0 }, NULL, NULL, DT_UINT8 },
@@ -377,7 +405,8 @@ static void test_channels(void **state)
             in = type != DT_FLOAT ? x : build_node(g, "Conv", "in", x, build_weight(g, "w", 3, DIMS(channels, 16, 1, 1)), -1);
         }
         if (table[i].scale[0] == 0) {
-            y = build_node(g, "MaxPool", "y", in, -1);
+            bool global = strncmp(table[i].name, "global", 6) == 0, average = strstr(table[i].name, "average") != NULL;
+            y = build_node(g, global ? average ? "GlobalAveragePool" : "GlobalMaxPool" : average ? "AveragePool" : "MaxPool", "y", in, -1);
             for (int k = 0; k < 4 && table[i].ints[k] != NULL; k++) set_attribute(g, build_maker(g, y), table[i].ints[k]);
         } else {
             ValueId scales = build_constant(g, "scales", DT_FLOAT, (double[]){ 1, 1, table[i].scale[0], table[i].scale[1] }, DIMS(4));
@@ -401,6 +430,7 @@ static void test_channels(void **state)
 static void test_window_of_nan(void **state)
 {
     (void)state;
+    if (!pool_serves()) skip();
     Graph *g = build_new(17);
     Err err;
     ValueId x = build_input(g, "x", DT_FLOAT, DIMS(2, 9, 10, 19));
