@@ -1,7 +1,7 @@
 /* Convolution of each channel by itself, channels in blocks of eight, for AVX2 with FMA. A product of it needs a pixel and a weight, so
  * loads bound it, two in a cycle: eight pixels, or twelve of two short rows, hold their sums in registers and share each weight, and
- * pixels are read where they are. Taps outside the image are left out: rows of them by the loop's bounds, columns by a test where a piece can touch
- * the rim. Twice to three times as fast as oneDNN 2.6's.
+ * pixels are read where they are. Taps outside the image are left out: rows of them by the loop's bounds, columns by a test where a piece
+ * can touch the rim. Twice to three times as fast as oneDNN 2.6's.
  *
  *   for each row (two, where they are short), for each piece of it:  sums[8][8] += x[pixel + r, s] * weights[r, s]     over r, s */
 #include "engine/direct_depthwise.h"

@@ -11,7 +11,7 @@
 #include "engine/ops/common.h"
 #include "engine/ops/window.h"
 
-#define BLOCK DIRECT_CHANNELS
+#define BLOCK 8
 #define MOST_ROWS 16 /* of a window: their weights for a block stay in the first cache beside the pixels */
 
 typedef struct State {
