@@ -54,7 +54,6 @@ typedef struct SessionOptions {
     Int8Use int8;
     uint64_t max_mem;  /* 0: no limit. Activations, packed weights, scratch memory: refused before allocation */
     uint64_t max_work; /* operations of one run, as OpCost counts them; 0: no limit. ERR_UNSUPPORTED beyond it, before they are done */
-    bool one_lane;     /* pieces of a batch (engine/lanes.h) one after another, as a traced run takes them */
     const Log *log;    /* whose interrupt ends a run between two nodes; NULL: Loops and Scans of a run end with an error after 2^20 steps */
 } SessionOptions;
 
@@ -87,10 +86,12 @@ typedef struct StepTrace {
     const char *detail; /* the library's name for what it chose; NULL: none */
     DType type;         /* what is computed in: that of the first operand, unless a kernel chose another */
     double start, end;  /* clock_seconds */
+    int lane;           /* the thread that took it, from 0 on, where threads take pieces of a batch by themselves; else 0 */
     const void *session, *plan; /* for trace_type */
 } StepTrace;
 typedef void (*TraceFn)(void *user, const StepTrace *step);
-/* Called after each step, those of subgraphs included. NULL fn: no more. Lasts until the next session_observe. */
+/* Called after each step, those of subgraphs included; from several threads, but by one at a time, where the run has lanes. NULL fn: no
+ * more. Lasts until the next session_observe. */
 void session_trace(Session *s, TraceFn fn, void *user);
 /* Type and shape of a value of step->graph as they are at the step; during the call only. */
 TypeInfo trace_type(const StepTrace *step, ValueId v);
@@ -99,6 +100,9 @@ TypeInfo trace_type(const StepTrace *step, ValueId v);
 size_t session_activation_bytes(const Session *s);
 /* Threads of the plan used last: one where it is too small for more. */
 int session_threads(const Session *s);
+/* Samples of the batch that each of those threads took at a time in the last run, by itself (engine/lanes.h); 0: all threads ran the whole
+ * batch together. */
+int64_t session_piece(const Session *s);
 
 /* Sets the threads of OpenMP (oneDNN) and BLAS for this process; 0: as many as cores it may use. Returns the number. */
 int engine_set_threads(int threads);

@@ -149,12 +149,13 @@ static DType computed_in(const Session *s, const Plan *p, const Step *step, Valu
 
 static void trace(const Session *s, const Plan *p, const Step *step, double start)
 {
-    StepTrace t = { .graph = s->graph, .depth = s->depth, .node = step->node, .start = start, .end = clock_seconds(),
+    StepTrace t = { .graph = s->graph, .depth = s->depth, .node = step->node, .start = start, .end = clock_seconds(), .lane = s->lane,
                     .session = s, .plan = p };
     if (step->out_count > 0 && step->out[0] >= 0) t.made = p->slots[step->out[0]].value;
     t.kernel = step->alias ? "view" : step->kernel != NULL ? step->kernel->name : "plain";
     if (step->kernel != NULL) t.detail = kernel_detail(step->kernel, step->state);
     t.type = computed_in(s, p, step, t.made);
+#pragma omp critical(trace)
     s->trace(s->trace_user, &t);
 }
 

@@ -141,6 +141,7 @@ static Status lanes_reserve(Session *s, int count, Err *err)
         lane->lanes = NULL;
         lane->lane_count = 0;
         lane->threads = 1;
+        lane->lane = s->lane_count;
         lane->lane_plans = NULL;
         Tensor *parts = alloc_zeroed((size_t)(s->feed_count + s->graph->output_count) + 1, sizeof *parts);
         if (parts == NULL) return err_no_memory(err, "lanes");
@@ -221,13 +222,13 @@ Status lanes_run(Session *s, int64_t piece, const Tensor *inputs, Tensor *output
 {
     int64_t batch = inputs[0].shape.dims[0], pieces = (batch + piece - 1) / piece, rest = batch % piece;
     int count = s->threads < pieces ? s->threads : (int)pieces;
-    if (s->trace != NULL || s->options.one_lane) count = 1;
     bool fresh = s->lane_count < count;
     Status status = lanes_reserve(s, count, err);
     LanePlans *plans = s->lane_plans;
     if (status == OK) engine_set_threads(1); /* kernels are made for so many, and run within one lane */
     s->last_bytes = 0;
     s->last_threads = count;
+    s->last_piece = piece;
     for (int i = 0; i < count && status == OK; i++) {
         Session *lane = &s->lanes[i];
         lane->trace = s->trace;

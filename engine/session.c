@@ -193,6 +193,11 @@ int session_threads(const Session *s)
     return s->last_threads;
 }
 
+int64_t session_piece(const Session *s)
+{
+    return s->last_piece;
+}
+
 /* Makes the session anew with the groups that hide none of these values. */
 static Status regroup(Session *s, const ValueId *values, int count, Err *err)
 {
@@ -350,6 +355,7 @@ static Status run_whole(Session *s, const Tensor *inputs, Tensor *outputs, Err *
     TRY(session_reserve(s, p, err));
     s->last_bytes = p->arena_bytes;
     s->last_threads = p->single ? 1 : s->threads;
+    s->last_piece = 0;
     bool stoppable = s->options.log != NULL && s->options.log->interrupted != NULL;
     Work work = { .limit = s->options.max_work, .steps = stoppable ? INT64_MAX : WORK_STEPS };
     if (s->depth == 0) s->work = &work;

@@ -94,7 +94,8 @@ struct Session {
     Plan *plans[PLAN_CACHE];
     uint64_t tick;
     size_t last_bytes;
-    int last_threads;
+    int last_threads, lane; /* lane: which one of its session's this is */
+    int64_t last_piece;     /* samples of a lane's turn in the last run; 0: it had none */
     Work *work; /* of the run under way: the outermost session's */
     uint8_t *arena;
     size_t arena_bytes;

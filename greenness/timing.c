@@ -20,7 +20,7 @@ typedef struct Event {
     const Graph *graph;
     NodeId node;
     ValueId made;
-    int depth;
+    int depth, lane;
     double start, end;
 } Event;
 
@@ -104,7 +104,7 @@ static void note_step(void *user, const StepTrace *step)
         k->failed = true;
         return;
     }
-    k->events[k->event_count++] = (Event){ step->graph, step->node, step->made, step->depth, step->start, step->end };
+    k->events[k->event_count++] = (Event){ step->graph, step->node, step->made, step->depth, step->lane, step->start, step->end };
 }
 
 /* --- runs */
@@ -122,7 +122,8 @@ static Status call(Taker *k, TraceFn fn, double *start, double *seconds, Err *er
     return status == OK && k->failed ? err_no_memory(err, "the steps of a run") : status;
 }
 
-/* Adds up the run's steps by rows, each without the steps of its subgraphs; keeps the events when no run was faster. */
+/* Adds up the run's steps by rows, each without the steps of its subgraphs; keeps the events when no run was faster. Lanes have no
+ * subgraphs. */
 static Status fold_run(Taker *k, int run, double start, double seconds, Err *err)
 {
     Timing *t = k->t;
@@ -142,10 +143,11 @@ static Status fold_run(Taker *k, int run, double start, double seconds, Err *err
         k->times[row * MOST_RUNS + run] += e->end - e->start - inner[depth + 1];
         inner[depth + 1] = 0;
         inner[depth] += e->end - e->start;
-        if (best) t->events[t->event_count++] = (StepEvent){ row, e->start - start, e->end - start };
+        if (best) t->events[t->event_count++] = (StepEvent){ row, e->lane, e->start - start, e->end - start };
     }
     k->ratio[run] = k->plain[run] > 0 ? k->traced[run] / k->plain[run] : 1;
-    k->outside[run] = (seconds - inner[0]) * 1e3;
+    int lanes = session_piece(t->session) > 0 ? session_threads(t->session) : 1;
+    k->outside[run] = (lanes * seconds - inner[0]) * 1e3;
     return OK;
 }
 
@@ -217,6 +219,7 @@ Status timing_take(Session *session, const Tensor *inputs, const TimingOptions *
     progress_end(o->log);
     if (status != OK) goto out;
     out->threads = session_threads(session);
+    out->piece = session_piece(session);
     add_up(&k);
     TRY_OUT(statistics_interval(k.plain, out->runs, RESAMPLES, o->seed, &out->ms, err));
     TRY_OUT(statistics_interval(k.traced, out->runs, RESAMPLES, o->seed, &out->traced, err));
@@ -241,8 +244,9 @@ static double peak_of(double one, double all, int threads)
 
 void timing_judge(Timing *t, const Profile *m)
 {
-    t->peaks = (Peaks){ peak_of(m->mac_f32_one, m->mac_f32_all, t->threads), peak_of(m->mac_int8_one, m->mac_int8_all, t->threads),
-                        peak_of(m->byte_l2_one, m->byte_l2_all, t->threads), peak_of(m->byte_dram_one, m->byte_dram_all, t->threads) };
+    int threads = t->piece > 0 ? 1 : t->threads; /* of one step */
+    t->peaks = (Peaks){ peak_of(m->mac_f32_one, m->mac_f32_all, threads), peak_of(m->mac_int8_one, m->mac_int8_all, threads),
+                        peak_of(m->byte_l2_one, m->byte_l2_all, threads), peak_of(m->byte_dram_one, m->byte_dram_all, threads) };
     for (int i = 0; i < t->row_count; i++) {
         TimingRow *r = &t->rows[i];
         double seconds = r->ms * 1e-3, mac_peak = is_int8(r->dtype) ? t->peaks.mac_int8 : t->peaks.mac_f32;

@@ -41,27 +41,28 @@ typedef struct TimingRow {
     Bound bound;
 } TimingRow;
 
-/* What the machine can do at most, with the threads used. */
+/* What the machine can do at most, with the threads that one step has. */
 typedef struct Peaks {
     double mac_f32, mac_int8, byte_l2, byte_dram;
 } Peaks;
 
 typedef struct StepEvent {
-    int row;
+    int row, lane; /* lane: as StepTrace has it */
     double start, end; /* seconds since the run began */
 } StepEvent;
 
 typedef struct Timing {
     Session *session;     /* names and graphs are its */
     int threads;          /* that were used: 1 where the network is too small for more */
+    int64_t piece;        /* samples that each of them took at a time by itself, a lane; 0: they worked on each step together */
     int runs;
     Interval ms, traced;  /* of a run without the clocks at each step, and with */
     double overhead;      /* median of how much longer a run with clocks takes than the one before it, as a share */
     TimingRow *rows;      /* in the order of execution */
     int row_count;
     size_t row_capacity;
-    double steps_ms;      /* sum of the rows' medians */
-    double outside_ms;    /* median of what a run with clocks takes beside its steps */
+    double steps_ms;      /* sum of the rows' medians, of all lanes */
+    double outside_ms;    /* median of what a run with clocks takes beside its steps, in each lane and added up */
     int64_t reorders;     /* in one run */
     double reorder_ms;
     OpCost cost;

@@ -105,9 +105,7 @@ Status profiling_run(const Model *m, const char *path, const ProfilingOptions *o
     if (inputs == NULL) return err_no_memory(err, "the inputs");
     TRY_OUT(engine_supports(g, err));
     TRY_OUT(read_inputs(m, o, inputs, count, out, err));
-    SessionOptions so = o->session;
-    so.one_lane = true; /* with and without clocks the same work on the same threads */
-    TRY_OUT(session_new(g, &so, &session, err));
+    TRY_OUT(session_new(g, &o->session, &session, err));
     const TimingOptions timing = { .seconds = o->seconds, .seed = SEED, .log = o->log };
     status = timing_take(session, inputs, &timing, &out->timing, err);
     if (status == ERR_DATA && out->random) err_prefix(err, "random inputs do not do, give --data");

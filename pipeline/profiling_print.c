@@ -14,18 +14,23 @@ static void print_head(const Profiling *p, StrBuf *b)
     text_count(t->cost.macs, macs);
     strbuf_printf(b, "%s: ", p->path);
     if (p->batch > 0) strbuf_printf(b, "batch %lld, ", (long long)p->batch);
-    strbuf_printf(b, "%d thread%s, %s inputs%s, %d runs\n", t->threads, t->threads == 1 ? "" : "s", p->random ? "random" : "given",
+    strbuf_printf(b, "%d thread%s", t->threads, t->threads == 1 ? "" : "s");
+    if (t->piece > 0 && t->threads > 1) strbuf_printf(b, ", each a lane that takes %lld samples at a time", (long long)t->piece);
+    else if (t->piece > 0) strbuf_printf(b, ", %lld samples at a time", (long long)t->piece);
+    strbuf_printf(b, ", %s inputs%s, %d runs\n", p->random ? "random" : "given",
                   p->plain ? ", plain operators only" : p->int8 == INT8_AUTO ? ", int8 where it is faster" : "", t->runs);
     strbuf_printf(b, "latency   %.4f ms, 95 %% interval %.4f to %.4f\n", t->ms.median, t->ms.low, t->ms.high);
-    strbuf_printf(b, "clocks    %.4f ms with the time of each step taken (%+.1f %%), of which %.4f lie outside the steps\n",
-                  t->traced.median, 100 * t->overhead, t->outside_ms);
+    strbuf_printf(b, "clocks    %.4f ms with the time of each step taken (%+.1f %%), of which %.4f lie outside the steps%s\n",
+                  t->traced.median, 100 * t->overhead, t->outside_ms, t->piece > 0 && t->threads > 1 ? ", waiting lanes added up" : "");
     strbuf_printf(b, "work      %s multiply-adds, %.2f GMAC/s\n", macs,
                   t->ms.median > 0 ? (double)t->cost.macs / t->ms.median * 1e3 * GIGA : 0);
-    strbuf_printf(b, "steps     %.4f ms, their medians added up; %lld reorders among them with %.4f ms (%.1f %%)\n", t->steps_ms,
+    strbuf_printf(b, "steps     %.4f ms, their medians added up%s; %lld reorders among them with %.4f ms (%.1f %%)\n", t->steps_ms,
+                  t->piece > 0 && t->threads > 1 ? " over all lanes" : "",
                   (long long)t->reorders, t->reorder_ms, t->steps_ms > 0 ? 100 * t->reorder_ms / t->steps_ms : 0);
-    strbuf_printf(b, "peaks     %.1f GMAC/s in float32, %.1f in int8, %.1f GB/s from memory, %.1f from the cache (%s)\n\n",
+    const char *whose = t->piece > 0 && t->threads > 1 ? ", of one thread" : "";
+    strbuf_printf(b, "peaks     %.1f GMAC/s in float32, %.1f in int8, %.1f GB/s from memory, %.1f from the cache (%s%s)\n\n",
                   t->peaks.mac_f32 * GIGA, t->peaks.mac_int8 * GIGA, t->peaks.byte_dram * GIGA, t->peaks.byte_l2 * GIGA,
-                  p->machine_path != NULL ? p->machine_path : "measured now");
+                  p->machine_path != NULL ? p->machine_path : "measured now", whose);
 }
 
 static void print_rows(const Profiling *p, StrBuf *b)
@@ -163,6 +168,9 @@ cJSON *profiling_json(const Profiling *p)
     if (p->batch > 0) cJSON_AddNumberToObject(json, "batch", (double)p->batch);
     else cJSON_AddNullToObject(json, "batch");
     cJSON_AddNumberToObject(json, "threads", t->threads);
+    cJSON_AddNumberToObject(json, "lanes", t->piece > 0 ? t->threads : 1);
+    if (t->piece > 0) cJSON_AddNumberToObject(json, "piece", (double)t->piece);
+    else cJSON_AddNullToObject(json, "piece");
     cJSON_AddStringToObject(json, "inputs", p->random ? "random" : "given");
     cJSON_AddBoolToObject(json, "plain", p->plain);
     cJSON_AddStringToObject(json, "int8", p->int8 == INT8_AUTO ? "auto" : "always");

@@ -1,5 +1,6 @@
-/* Chrome's trace events ("Trace Event Format"): complete events "X" with begin and duration in microseconds, all on one thread, where the
- * steps of a subgraph lie within their node's. */
+/* Chrome's trace events ("Trace Event Format"): complete events "X" with begin and duration in microseconds, all on one thread, but for
+ * lanes, which take pieces of a batch by themselves. The steps of a subgraph lie within their node's. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -7,11 +8,18 @@
 #include "pipeline/profiling.h"
 #include "pipeline/text.h"
 
-#define MICRO 1e6
+/* Microseconds with three digits, of whole nanoseconds: what lies within another event still does so when rounded. */
+#define TIME "%lld.%03lld"
+#define TIME_ARG(ns) (long long)((ns) / 1000), (long long)((ns) % 1000)
 
-static void add_name(StrBuf *b, const char *kind, const char *name)
+static int64_t nanoseconds(double seconds)
 {
-    strbuf_printf(b, "{\"ph\":\"M\",\"pid\":1,\"tid\":1,\"ts\":0,\"name\":\"%s\",\"args\":{\"name\":%s}},\n", kind, name);
+    return (int64_t)(seconds * 1e9 + 0.5);
+}
+
+static void add_name(StrBuf *b, const char *kind, int thread, const char *name)
+{
+    strbuf_printf(b, "{\"ph\":\"M\",\"pid\":1,\"tid\":%d,\"ts\":0,\"name\":\"%s\",\"args\":{\"name\":%s}},\n", thread, kind, name);
 }
 
 /* A JSON string, quotes included; NULL when out of memory. */
@@ -31,10 +39,11 @@ static bool add_event(const Profiling *p, const StepEvent *e, StrBuf *b)
     const TimingRow *r = &p->timing.rows[e->row];
     char *name = quoted(str_of(p->names[e->row])), *op = quoted(str_of(r->op));
     bool good = name != NULL && op != NULL;
+    int64_t start = nanoseconds(e->start), length = nanoseconds(e->end) - start;
     if (good)
-        strbuf_printf(b, ",\n{\"ph\":\"X\",\"pid\":1,\"tid\":1,\"ts\":%.3f,\"dur\":%.3f,\"name\":%s,\"cat\":%s,"
+        strbuf_printf(b, ",\n{\"ph\":\"X\",\"pid\":1,\"tid\":%d,\"ts\":" TIME ",\"dur\":" TIME ",\"name\":%s,\"cat\":%s,"
                          "\"args\":{\"kernel\":\"%s%s%s\",\"type\":\"%s\",\"macs\":%lld,\"bytes\":%lld,\"bound\":\"%s\"}}",
-                      e->start * MICRO, (e->end - e->start) * MICRO, name, op, r->kernel, r->detail != NULL ? " " : "",
+                      e->lane + 1, TIME_ARG(start), TIME_ARG(length), name, op, r->kernel, r->detail != NULL ? " " : "",
                       r->detail != NULL ? r->detail : "", dtype_name(r->dtype), (long long)(r->cost.macs / r->calls),
                       (long long)(r->bytes / r->calls), bound_name(r->bound));
     cJSON_free(name);
@@ -60,10 +69,15 @@ Status profiling_trace(const Profiling *p, StrBuf *b, Err *err)
         memcpy(events, t->events, t->event_count * sizeof *events);
         qsort(events, t->event_count, sizeof *events, compare_events);
         strbuf_add(b, "{\"displayTimeUnit\":\"ms\",\"traceEvents\":[\n");
-        add_name(b, "process_name", "\"pare\"");
-        add_name(b, "thread_name", path);
-        strbuf_printf(b, "{\"ph\":\"X\",\"pid\":1,\"tid\":1,\"ts\":0,\"dur\":%.3f,\"name\":\"run\",\"cat\":\"run\",\"args\":{}}",
-                      t->events_seconds * MICRO);
+        add_name(b, "process_name", 1, "\"pare\"");
+        add_name(b, "thread_name", 1, path);
+        for (int lane = 1; t->piece > 0 && lane < t->threads; lane++) {
+            char name[32];
+            snprintf(name, sizeof name, "\"lane %d\"", lane + 1);
+            add_name(b, "thread_name", lane + 1, name);
+        }
+        strbuf_printf(b, "{\"ph\":\"X\",\"pid\":1,\"tid\":1,\"ts\":0,\"dur\":" TIME ",\"name\":\"run\",\"cat\":\"run\",\"args\":{}}",
+                      TIME_ARG(nanoseconds(t->events_seconds)));
     }
     for (size_t i = 0; good && i < t->event_count; i++) good = add_event(p, &events[i], b);
     strbuf_add(b, "\n]}\n");

@@ -7,7 +7,7 @@ t profile loop.onnx --plain --sort=order --batch=2 $common | untimed | sed -E 's
 t profile tiny.onnx --data tiny.npz --batch=8 --match='c*' --plain $common | grep -c "Conv 'conv'"
 t profile tiny.onnx --plain --sort=macs --top=1 $common | grep -E "^(and|exit)"
 t profile tiny.onnx --json --trace=trace.json $common >out.json
-grep -E '^	"(model|batch|threads|inputs|plain|macs|macs_int8)"' out.json
+grep -E '^	"(model|batch|threads|lanes|piece|inputs|plain|macs|macs_int8)"' out.json
 for key in latency_ms median low high traced_ms trace_overhead steps_ms outside_ms reorders peaks layers types bound kernel data_type; do
     grep -q "\"$key\":" out.json || echo "$key is missing"
 done

@@ -10,14 +10,19 @@ static Err err;
 static const Profile machine = { .mac_f32_one = 1e9, .mac_f32_all = 4e9, .mac_int8_one = 2e9, .mac_int8_all = 8e9, .byte_l2_one = 1e10,
                                  .byte_l2_all = 4e10, .byte_dram_one = 1e9, .byte_dram_all = 2e9 };
 
-static Profiling take(const char *path, int64_t batch, bool plain, Model *m)
+static Profiling take_with(const char *path, int64_t batch, int threads, bool plain, Model *m)
 {
     Profiling p;
-    ProfilingOptions o = { .session = { .threads = 1, .plain = plain }, .batch = batch, .seconds = 1e-3, .machine = &machine,
+    ProfilingOptions o = { .session = { .threads = threads, .plain = plain }, .batch = batch, .seconds = 1e-3, .machine = &machine,
                            .machine_path = "made up" };
     assert_ok(model_open(path, 0, m, &err), &err);
     assert_ok(profiling_run(m, path, &o, &p, &err), &err);
     return p;
+}
+
+static Profiling take(const char *path, int64_t batch, bool plain, Model *m)
+{
+    return take_with(path, batch, 1, plain, m);
 }
 
 static int find_row(const Profiling *p, const char *name)
@@ -221,14 +226,50 @@ static void test_trace(void **state)
             double ts = number(e, "ts"), end = ts + number(e, "dur");
             assert_true(ts >= before && end >= ts); /* in order */
             before = ts;
-            while (open > 0 && ts >= ends[open - 1] - 2e-3) open--; /* three digits of a microsecond */
-            if (complete > 0) assert_true(open > 0 && end <= ends[open - 1] + 2e-3);
+            while (open > 0 && ts >= ends[open - 1] - 1e-6) open--; /* to the nanosecond */
+            if (complete > 0) assert_true(open > 0 && end <= ends[open - 1] + 1e-6);
             assert_true(open < 64);
             ends[open++] = end;
             complete++;
         }
         assert_int_equal(complete, 1 + (int)p.timing.event_count);
         if (k == 1) assert_int_equal(complete, 1 + 2 + 5 * 4);
+        cJSON_Delete(json);
+        strbuf_release(&b);
+        profiling_release(&p);
+        model_release(&m);
+    }
+}
+
+/* A batch in lanes: as many threads as take pieces of it, each step once for every piece, and each lane's own steps one after another. */
+static void test_lanes(void **state)
+{
+    (void)state;
+    for (int threads = 1; threads < 3; threads++) {
+        Model m;
+        Profiling p = take_with(zoo_path("cifar10/resnet20_bn.onnx"), 8, threads, false, &m);
+        const Timing *t = &p.timing;
+        StrBuf b = { 0 };
+        assert_int_equal(t->threads, threads);
+        assert_true(t->piece > 0 && t->piece < 8);
+        int64_t pieces = (8 + t->piece - 1) / t->piece;
+        for (int i = 0; i < t->row_count; i++) assert_true(t->rows[i].calls == pieces || t->rows[i].node == 0);
+        double ends[2] = { 0 };
+        for (size_t i = 0; i < t->event_count; i++) {
+            const StepEvent *e = &t->events[i];
+            assert_in_range(e->lane, 0, threads - 1);
+            assert_true(e->start >= ends[e->lane] && e->end >= e->start && e->end <= t->events_seconds);
+            ends[e->lane] = e->end;
+        }
+        assert_true(t->peaks.mac_f32 == machine.mac_f32_one); /* a step has one thread */
+        assert_true(t->outside_ms >= 0);
+        profiling_print(&p, &b);
+        assert_non_null(strstr(b.data, threads > 1 ? "2 threads, each a lane that takes " : "1 thread, "));
+        assert_non_null(strstr(b.data, " samples at a time"));
+        cJSON *json = profiling_json(&p);
+        assert_int_equal(number(json, "threads"), threads);
+        assert_int_equal(number(json, "lanes"), threads);
+        assert_int_equal(number(json, "piece"), t->piece);
         cJSON_Delete(json);
         strbuf_release(&b);
         profiling_release(&p);
@@ -257,7 +298,7 @@ static void test_json(void **state)
 
 int main(void)
 {
-    struct CMUnitTest tests[sizeof judged / sizeof *judged + 6];
+    struct CMUnitTest tests[sizeof judged / sizeof *judged + 7];
     size_t count = 0;
     for (size_t i = 0; i < sizeof judged / sizeof *judged; i++)
         tests[count++] = (struct CMUnitTest){ judged[i].name, judged_row, NULL, NULL, (void *)(uintptr_t)&judged[i] };
@@ -266,6 +307,7 @@ int main(void)
     tests[count++] = (struct CMUnitTest)cmocka_unit_test(test_integers);
     tests[count++] = (struct CMUnitTest)cmocka_unit_test(test_choose);
     tests[count++] = (struct CMUnitTest)cmocka_unit_test(test_trace);
+    tests[count++] = (struct CMUnitTest)cmocka_unit_test(test_lanes);
     tests[count++] = (struct CMUnitTest)cmocka_unit_test(test_json);
     return cmocka_run_group_tests_name("profiling", tests, NULL, NULL);
 }
