@@ -1,5 +1,5 @@
 /* RNN, GRU and LSTM by packed products (engine/dnnl_product.c) and the gates of engine/gates.c: W x of many steps in one product, R h step
- * by step. The library's own cells are slower, 1.5 times at a batch of 32, and the matrix product inside them is made when it first runs,
+ * by step, by engine/steps.c where it serves and no gate waits for another, else by packed products as well. The library's own cells are slower, 1.5 times at a batch of 32, and the matrix product inside them is made when it first runs,
  * which takes 25 ms.
  * Left to the plain forward: activations other than the usual ones (an RNN may have Relu, Tanh, Sigmoid or LeakyRelu), clip, input_forget,
  * sequences of different lengths, weights that are not constant, and lengths whose gates take more than MOST_GATES, which the plain forward
@@ -14,11 +14,14 @@
 #include "engine/dnnl_private.h"
 #include "engine/gates.h"
 #include "engine/ops/window.h"
+#include "engine/steps.h"
+#include "engine/team.h"
 
 #define MOST_GATES ((int64_t)1 << 24) /* floats */
 #define LEAST_HIDDEN 16
 #define CHUNK_GATES ((int64_t)1 << 16) /* floats of W x that are made at a time: they stay in a cache near by until they are read */
 #define SHARED_STEP ((int64_t)1 << 21) /* multiply-adds of R h in a step, for threads to pay that wait for each other in every one */
+#define SHARED_OWN ((int64_t)1 << 15)  /* the same where they meet once a step, or once a chunk */
 
 enum { IN_X, IN_W, IN_R, IN_B, IN_LENGTHS, IN_H, IN_C, IN_P };
 
@@ -35,6 +38,7 @@ typedef struct Way {
     Factor step, late;  /* R h; of a GRU whose reset comes first: of z and r, of the candidate */
     float *bias;        /* [G,H] those of W and R summed, and behind it [H] that of R for a candidate inside its reset, else 0 */
     const float *peephole;
+    StepWeights own;    /* R, in place of step and late */
 } Way;
 
 typedef struct Recurrent {
@@ -42,6 +46,7 @@ typedef struct Recurrent {
     Cell cell;
     Way way[2];
     bool single;      /* a step is too little work for more than one thread */
+    bool own;         /* R h by engine/steps.c */
     bool batch_first;
     int64_t chunk;    /* steps */
     size_t fixed, product, h, c, reset, update; /* where in the device's scratch memory, in floats */
@@ -160,6 +165,26 @@ static Status bias_new(const KernelSite *s, const Cell *cell, int d, float **out
     return OK;
 }
 
+typedef struct Filling {
+    const StepWeights *steps;
+    const float *weights;
+} Filling;
+
+static void fill(const void *user, void *out)
+{
+    const Filling *f = user;
+    steps_pack(f->steps, f->weights, out);
+}
+
+static Status own_new(const KernelSite *s, const Cell *cell, uint64_t variant, const float *weights, StepWeights *own)
+{
+    const void *packed;
+    *own = steps_init(cell->hidden, cell->gates);
+    TRY(device_pack_by(s->device, s->value[IN_R], variant, steps_bytes(own), fill, &(Filling){ own, weights }, &packed, s->err));
+    own->packed = packed;
+    return OK;
+}
+
 static Status way_new(const KernelSite *s, const Recurrent *r, int d, Way *way)
 {
     const Cell *cell = &r->cell;
@@ -172,6 +197,7 @@ static Status way_new(const KernelSite *s, const Recurrent *r, int d, Way *way)
     TRY(bias_new(s, cell, d, &way->bias));
     TRY(factor_new(s, &way->whole, IN_W, variant, w, way->bias, r->chunk * batch, cell->inputs, rows));
     if (rest > 0) TRY(factor_new(s, &way->rest, IN_W, variant, w, way->bias, rest * batch, cell->inputs, rows));
+    if (r->own) return own_new(s, cell, variant, own, &way->own);
     if (r->single) omp_set_num_threads(1);
     Status status = factor_new(s, &way->step, IN_R, variant, own, NULL, batch, h, early);
     if (status == OK && early < rows) status = factor_new(s, &way->late, IN_R, variant + 2, own + early * h, NULL, batch, h, rows - early);
@@ -215,7 +241,8 @@ static Status recurrent_prepare(KernelSite *s, void **state)
     const Cell *cell = &r->cell;
     r->cell = cell_at(s, &fits);
     r->device = s->device;
-    r->single = cell->batch * cell->gates * cell->hidden < SHARED_STEP / cell->hidden;
+    r->own = steps_serve() && device_is_avx2() && !resets_first(cell);
+    r->single = cell->batch * cell->gates * cell->hidden < (r->own ? SHARED_OWN : SHARED_STEP) / cell->hidden;
     r->batch_first = node_int(s->node, "layout", 0) != 0 && cell->batch > 1; /* of one, the layouts are the same */
     r->chunk = CHUNK_GATES / (cell->batch * cell->gates * cell->hidden) + 1;
     if (r->chunk > cell->steps || r->batch_first) r->chunk = cell->steps; /* of steps that do not lie together, all */
@@ -248,14 +275,16 @@ static GateRow row_at(const Walk *w, int64_t t, int64_t row, int64_t b, int64_t 
     int64_t n = cell->hidden, place = (t * cell->directions + w->d) * cell->batch + b;
     if (w->r->batch_first) place = (b * cell->steps + t) * cell->directions + w->d;
     float *h = w->h + b * n;
-    return (GateRow){ n, w->fixed + row * cell->gates * n, w->product + b * width, h, w->c + b * n, w->y != NULL ? w->y + place * n : h };
+    return (GateRow){ n, n, w->fixed + row * cell->gates * n, w->product + b * width, h, h, w->c + b * n,
+                      w->y != NULL ? w->y + place * n : h };
 }
 
-static void join_gates(const Walk *w, const GateRow *row)
+/* `first`: the unit that the row begins with. */
+static void join_gates(const Walk *w, const GateRow *row, int64_t first)
 {
     const Cell *cell = &w->r->cell;
-    if (cell->kind == CELL_LSTM) gates_lstm(row, w->way->peephole);
-    else if (cell->kind == CELL_GRU) gates_gru_reset_last(row, w->way->bias + cell->gates * cell->hidden);
+    if (cell->kind == CELL_LSTM) gates_lstm(row, w->way->peephole != NULL ? w->way->peephole + first : NULL);
+    else if (cell->kind == CELL_GRU) gates_gru_reset_last(row, w->way->bias + cell->gates * cell->hidden + first);
     else gates_rnn(row, &cell->activation[w->d][0]);
 }
 
@@ -270,7 +299,7 @@ static Status step_run(const Walk *w, int64_t t, int64_t k)
     for (int64_t b = 0; b < batch; b++) {
         GateRow row = row_at(w, t, first + b * stride, b, (late ? 2 : cell->gates) * n);
         if (late) gates_gru_reset(&row, w->update + b * n, w->reset + b * n);
-        else join_gates(w, &row);
+        else join_gates(w, &row, 0);
     }
     if (!late) return OK;
     TRY(factor_run(&w->way->late, w->reset, w->product, w->err));
@@ -280,6 +309,61 @@ static Status step_run(const Walk *w, int64_t t, int64_t k)
         gates_gru_rest(&row, w->update + b * n);
     }
     return OK;
+}
+
+/* What one thread has of every step. */
+typedef struct Share {
+    int64_t first, end, from, to; /* rows, panels */
+    bool meets;                   /* its next step reads what others make */
+} Share;
+
+/* Rows where they come out even, for each to go its way alone; else panels. */
+static Share share_of(const Recurrent *r, const StepWeights *own, int at, int of)
+{
+    int64_t parts = (r->cell.batch + STEP_ROWS - 1) / STEP_ROWS;
+    if (of > 1 && parts % of == 0) {
+        int64_t end = parts * (at + 1) / of * STEP_ROWS;
+        return (Share){ parts * at / of * STEP_ROWS, end < r->cell.batch ? end : r->cell.batch, 0, own->panels, false };
+    }
+    return (Share){ 0, r->cell.batch, own->panels * at / of, own->panels * (at + 1) / of, of > 1 };
+}
+
+/* One thread's share of the steps of a chunk from step `from` on; `done`: steps walked before. */
+static void steps_walk(const Walk *w, int64_t from, int64_t count, int64_t done, bool backwards, int of, int *arrived)
+{
+    const Recurrent *r = w->r;
+    const StepWeights *own = &w->way->own;
+    int64_t batch = r->cell.batch, n = r->cell.hidden, stride = r->batch_first ? r->cell.steps : 1;
+    Share share = share_of(r, own, of > 1 ? omp_get_thread_num() : 0, of);
+    int64_t unit = share.from * own->units, units = (share.to * own->units < n ? share.to * own->units : n) - unit;
+    float *const state[] = { w->h, w->reset };
+    for (int64_t i = 0; i < count; i++) {
+        int64_t k = backwards ? count - 1 - i : i, first = r->batch_first ? from + k : k * batch;
+        const float *before = state[(done + i) % 2];
+        float *after = state[(done + i + 1) % 2];
+        steps_run(own, before, share.first, share.end, share.from, share.to, w->product);
+        for (int64_t b = share.first; b < share.end && units > 0; b++) {
+            GateRow row = row_at(w, from + k, first + b * stride, b, r->cell.gates * n);
+            if (w->y == NULL) row.y = after + b * n;
+            join_gates(w, &(GateRow){ n, units, row.fixed + unit, row.product + unit, before + b * n + unit, after + b * n + unit,
+                                      row.c + unit, row.y + unit }, unit);
+        }
+        if (share.meets) team_meet(arrived, (int)(i + 1) * of);
+    }
+}
+
+/* The state lies in w->h and w->reset by turns, at last in w->h. */
+static void own_walk(const Walk *w, int64_t from, int64_t count, int64_t done, bool backwards)
+{
+    int threads = w->r->single ? 1 : omp_get_max_threads(), arrived = 0;
+    if (threads > 1) {
+#pragma omp parallel num_threads(threads)
+        steps_walk(w, from, count, done, backwards, omp_get_num_threads(), &arrived);
+    } else {
+        steps_walk(w, from, count, done, backwards, 1, &arrived);
+    }
+    if (done + count == w->r->cell.steps && (done + count) % 2 == 1)
+        memcpy(w->h, w->reset, (size_t)(w->r->cell.batch * w->r->cell.hidden) * sizeof *w->h);
 }
 
 static Status walk(const Walk *w, const float *x)
@@ -294,8 +378,9 @@ static Status walk(const Walk *w, const float *x)
         int64_t from = backwards ? cell->steps - done - count : done;
         const Factor *f = count == r->chunk ? &w->way->whole : &w->way->rest;
         status = factor_run(f, x + from * cell->batch * cell->inputs, w->fixed, w->err);
+        if (status == OK && r->own) own_walk(w, from, count, done, backwards);
         if (r->single) omp_set_num_threads(1);
-        for (int64_t i = 0; i < count && status == OK; i++) {
+        for (int64_t i = 0; i < count && status == OK && !r->own; i++) {
             int64_t k = backwards ? count - 1 - i : i;
             status = step_run(w, from + k, k);
         }

@@ -68,11 +68,11 @@ VECTOR_BODY float tanh_of(float x)
 
 VECTOR_BODY void lstm_body(const GateRow *row, const float *peephole)
 {
-    int64_t n = row->hidden;
+    int64_t n = row->hidden, count = row->count;
     const float *f = row->fixed, *r = row->product;
     float *h = row->h, *c = row->c, *y = row->y;
 #pragma omp simd
-    for (int64_t j = 0; j < n; j++) {
+    for (int64_t j = 0; j < count; j++) {
         float in = f[j] + r[j], forget = f[2 * n + j] + r[2 * n + j], out = f[n + j] + r[n + j];
         if (peephole != NULL) {
             in += peephole[j] * c[j];
@@ -93,51 +93,52 @@ VECTOR_BODY void lstm(const GateRow *row, const float *peephole)
 
 VECTOR_BODY void gru_reset_last(const GateRow *row, const float *inner)
 {
-    int64_t n = row->hidden;
+    int64_t n = row->hidden, count = row->count;
     const float *f = row->fixed, *r = row->product;
+    const float *before = row->before;
     float *h = row->h, *y = row->y;
 #pragma omp simd
-    for (int64_t j = 0; j < n; j++) {
+    for (int64_t j = 0; j < count; j++) {
         float update = sigmoid_of(f[j] + r[j]), reset = sigmoid_of(f[n + j] + r[n + j]);
         float candidate = tanh_of(f[2 * n + j] + reset * (r[2 * n + j] + inner[j]));
-        h[j] = y[j] = (1 - update) * candidate + update * h[j];
+        h[j] = y[j] = (1 - update) * candidate + update * before[j];
     }
 }
 
 VECTOR_BODY void gru_reset(const GateRow *row, float *update, float *reset)
 {
-    int64_t n = row->hidden;
-    const float *f = row->fixed, *r = row->product, *h = row->h;
+    int64_t n = row->hidden, count = row->count;
+    const float *f = row->fixed, *r = row->product, *before = row->before;
 #pragma omp simd
-    for (int64_t j = 0; j < n; j++) {
+    for (int64_t j = 0; j < count; j++) {
         update[j] = sigmoid_of(f[j] + r[j]);
-        reset[j] = sigmoid_of(f[n + j] + r[n + j]) * h[j];
+        reset[j] = sigmoid_of(f[n + j] + r[n + j]) * before[j];
     }
 }
 
 VECTOR_BODY void gru_rest(const GateRow *row, const float *update)
 {
-    int64_t n = row->hidden;
-    const float *f = row->fixed + 2 * n, *r = row->product;
+    int64_t n = row->hidden, count = row->count;
+    const float *f = row->fixed + 2 * n, *r = row->product, *before = row->before;
     float *h = row->h, *y = row->y;
 #pragma omp simd
-    for (int64_t j = 0; j < n; j++) h[j] = y[j] = (1 - update[j]) * tanh_of(f[j] + r[j]) + update[j] * h[j];
+    for (int64_t j = 0; j < count; j++) h[j] = y[j] = (1 - update[j]) * tanh_of(f[j] + r[j]) + update[j] * before[j];
 }
 
 VECTOR_BODY void rnn(const GateRow *row, const Activation *act)
 {
-    int64_t n = row->hidden;
+    int64_t count = row->count;
     const float *f = row->fixed, *r = row->product;
     float *h = row->h, *y = row->y, below = act->kind == ACT_LEAKY ? act->alpha : 0;
     if (act->kind == ACT_TANH) {
 #pragma omp simd
-        for (int64_t j = 0; j < n; j++) h[j] = y[j] = tanh_of(f[j] + r[j]);
+        for (int64_t j = 0; j < count; j++) h[j] = y[j] = tanh_of(f[j] + r[j]);
     } else if (act->kind == ACT_SIGMOID) {
 #pragma omp simd
-        for (int64_t j = 0; j < n; j++) h[j] = y[j] = sigmoid_of(f[j] + r[j]);
+        for (int64_t j = 0; j < count; j++) h[j] = y[j] = sigmoid_of(f[j] + r[j]);
     } else {
 #pragma omp simd
-        for (int64_t j = 0; j < n; j++) {
+        for (int64_t j = 0; j < count; j++) {
             float x = f[j] + r[j];
             h[j] = y[j] = pick(x > 0, x, below * x);
         }

@@ -5,11 +5,12 @@
 
 #include "engine/ops/cell.h"
 
-/* One row, H hidden units. `fixed`: W x and the biases, `product`: R h; either by gates in ONNX's order. h and, of an LSTM, c are the
- * states before and after; y[H] gets h once more and may be h. */
+/* One row, `count` of its H hidden units, from the first one that is pointed at. `fixed`: W x and the biases, `product`: R h; either by
+ * gates in ONNX's order, H apart. `before` and h are the states before and after, which may be the same memory; c, of an LSTM, is both;
+ * y gets h once more and may be h. */
 typedef struct GateRow {
-    int64_t hidden;
-    const float *fixed, *product;
+    int64_t hidden, count;
+    const float *fixed, *product, *before;
     float *h, *c, *y;
 } GateRow;
 

@@ -4,7 +4,7 @@
  * new ones get its processor, and it wakes on one that is free. */
 #include "engine/team.h"
 
-#include <stdbool.h>
+#include <sched.h>
 #include <time.h>
 
 #include "base/openmp.h"
@@ -12,6 +12,7 @@
 #define GLANCES 2000    /* at the counter, some ten microseconds: a thread that has a processor of its own is there by then */
 #define NAPS 200
 #define NAP 20000       /* nanoseconds */
+#define PATIENCE 4096   /* glances before the processor is left to somebody who may be waited for */
 
 void team_start(int threads)
 {
@@ -26,5 +27,21 @@ void team_start(int threads)
             for (int i = 0; i < GLANCES + NAPS && __atomic_load_n(&there, __ATOMIC_ACQUIRE) < all; i++)
                 if (i >= GLANCES) nanosleep(&(struct timespec){ .tv_nsec = NAP }, NULL);
         }
+    }
+}
+
+static inline void pause_briefly(void)
+{
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#endif
+}
+
+void team_meet(int *arrived, int all)
+{
+    int here = __atomic_add_fetch(arrived, 1, __ATOMIC_ACQ_REL);
+    for (int i = 0; here < all; i++, here = __atomic_load_n(arrived, __ATOMIC_ACQUIRE)) {
+        if (i < PATIENCE) pause_briefly();
+        else sched_yield();
     }
 }
