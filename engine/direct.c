@@ -72,6 +72,13 @@ INLINE const float *here(const float *p)
     return p;
 }
 
+/* sum += x * w in this form alone: the others, which compilers mix in, destroy what is needed once more and cost copies. */
+INLINE __m256 add(__m256 sum, __m256 x, __m256 w)
+{
+    __asm__("vfmadd231ps %2, %1, %0" : "+x"(sum) : "x"(x), "x"(w));
+    return sum;
+}
+
 /* sums += x[pixel, channel] * w[channel, filters] */
 INLINE void step(int m, int n, int depth, __m256 sum[SUMS][GROUP], const float *x, const float *w, int64_t filter)
 {
@@ -82,7 +89,7 @@ INLINE void step(int m, int n, int depth, __m256 sum[SUMS][GROUP], const float *
     for (int i = 0; i < n; i++) {
         __m256 pixel = _mm256_broadcast_ss(x + depth * i);
         UNROLL
-        for (int k = 0; k < m; k++) sum[i][k] = _mm256_fmadd_ps(pixel, v[k], sum[i][k]);
+        for (int k = 0; k < m; k++) sum[i][k] = add(sum[i][k], pixel, v[k]);
     }
 }
 
