@@ -91,6 +91,18 @@ Status primitive_weighted(Primitive *p, const_dnnl_primitive_desc_t desc, ValueI
 /* Sees to it that device->scratch has at least `bytes`; asked for when a kernel is prepared, read when it runs. */
 Status device_scratch(Device *d, size_t bytes, Err *err);
 
+/* A product of rows with a matrix: x[rows, channels] w[channels, filters], or w turned over. */
+typedef struct Matrix {
+    int64_t rows, channels, filters;
+    bool turned; /* weights [filters, channels] */
+} Matrix;
+
+/* MatMul and Gemm with constant weights: what they are; whether they are y = x w + bias in float32; the constant row that is added to each,
+ * by itself or by the first follower, or NULL; whether `n` is the follower that adds such a row. */
+bool matrix_of(const KernelSite *s, Matrix *m);
+bool product_accept(const KernelSite *s);
+const Tensor *product_bias(const KernelSite *s);
+bool product_adds_row(const KernelSite *s, const Node *n);
 /* The descriptor of y[rows, filters] = x[rows, channels] w + bias in float32 as a 1x1 convolution, both sides row-major, the weights in the
  * library's order. ERR_UNSUPPORTED: it has a reference only. */
 Status product_desc(Device *d, int64_t rows, int64_t channels, int64_t filters, bool biased, dnnl_primitive_attr_t attr,

@@ -10,12 +10,7 @@
 
 #define ROWS_MOST ((int64_t)1 << 31)
 
-typedef struct Matrix {
-    int64_t rows, channels, filters;
-    bool turned; /* weights [filters, channels] */
-} Matrix;
-
-static bool matrix_of(const KernelSite *s, Matrix *m)
+bool matrix_of(const KernelSite *s, Matrix *m)
 {
     bool gemm = str_is(s->node->type, "Gemm");
     const Shape *x = &s->in[0].shape, *w = &s->in[1].shape;
@@ -36,7 +31,7 @@ static bool is_row(const Tensor *t, int64_t filters)
            t->shape.dims[t->shape.rank - 1] == filters;
 }
 
-static bool product_accept(const KernelSite *s)
+bool product_accept(const KernelSite *s)
 {
     Matrix m;
     if (!site_is_float(s, 0) || !site_is_float(s, 1) || s->constant[1] == NULL || s->out[0].type != DT_FLOAT) return false;
@@ -58,16 +53,20 @@ static const Tensor *row_added(const KernelSite *s, const Node *n)
     return is_row(t, m.filters) ? t : NULL;
 }
 
-static const Tensor *bias_of(const KernelSite *s)
+const Tensor *product_bias(const KernelSite *s)
 {
     if (str_is(s->node->type, "Gemm") && s->node->input_count > 2 && s->value[2] != 0) return s->constant[2];
     return s->follower_count > 0 ? row_added(s, s->follower[0]) : NULL;
 }
 
+bool product_adds_row(const KernelSite *s, const Node *n)
+{
+    return s->follower_count == 0 && !(str_is(s->node->type, "Gemm") && s->node->input_count > 2) && row_added(s, n) != NULL;
+}
+
 static bool product_fuse(const KernelSite *s, const Node *n)
 {
-    if (s->follower_count == 0 && !(str_is(s->node->type, "Gemm") && s->node->input_count > 2) && row_added(s, n) != NULL) return true;
-    return site_follows(s, n);
+    return product_adds_row(s, n) || site_follows(s, n);
 }
 
 static bool md_rows(dnnl_memory_desc_t *md, int64_t rows, int64_t channels)
@@ -116,7 +115,7 @@ static Status product_args(KernelSite *s, Primitive *p, const Matrix *m, dnnl_pr
     } else {
         TRY(primitive_arg(p, DNNL_ARG_WEIGHTS, weights, ARG_IN, 1, NULL, s->err));
     }
-    const Tensor *bias = bias_of(s);
+    const Tensor *bias = product_bias(s);
     if (bias != NULL) {
         p->owned = alloc_array((size_t)m->filters, sizeof(float));
         if (p->owned == NULL) return err_no_memory(s->err, "a bias");
@@ -139,7 +138,7 @@ static Status product_prepare(KernelSite *s, void **state)
     dnnl_primitive_desc_t desc = NULL;
     dnnl_primitive_attr_t attr = NULL;
     int add_at;
-    const Tensor *bias = bias_of(s);
+    const Tensor *bias = product_bias(s);
     int skipped = bias != NULL && s->follower_count > 0 && row_added(s, s->follower[0]) == bias ? 1 : 0;
     Status status;
     TRY_OUT(primitive_new(s->device, &p, s->err));

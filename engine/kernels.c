@@ -8,9 +8,9 @@
 
 static const Kernel *const lists[] = { kernels_direct, kernels_depthwise, kernels_conv, kernels_unfold, kernels_conv_any,
                                        kernels_spread, kernels_window, kernels_pool, kernels_cut, kernels_pointwise, kernels_quantize,
-                                       kernels_attention, kernels_rotary,
-                                       kernels_packed, kernels_product, kernels_rows, kernels_choice, kernels_narrow, kernels_integer,
-                                       kernels_dynamic, kernels_dynamic_conv, kernels_integer_sums, kernels_recurrent, NULL };
+                                       kernels_attention, kernels_rotary, kernels_few, kernels_packed, kernels_product, kernels_rows,
+                                       kernels_choice, kernels_narrow, kernels_integer, kernels_dynamic, kernels_dynamic_conv,
+                                       kernels_integer_sums, kernels_recurrent, NULL };
 
 const Kernel *const *kernels_all(void)
 {
@@ -31,7 +31,7 @@ const Kernel *kernel_find(const KernelSite *site, const Kernel *after)
 
 bool kernel_packs(const Kernel *kernel)
 {
-    static const Kernel *const packing[] = { kernels_conv, kernels_conv_any, kernels_packed, NULL };
+    static const Kernel *const packing[] = { kernels_conv, kernels_conv_any, kernels_few, kernels_packed, NULL };
     for (const Kernel *const *list = packing; *list != NULL; list++)
         for (const Kernel *k = *list; k->name != NULL; k++)
             if (k == kernel) return true;

@@ -216,6 +216,12 @@ static const Row rows[] = {
     { "product, shortcut, Clip", "MatMul", X(37, 17), W(17, 10), .behind = "Add+Clip" },
     { "product of what is made, many rows", "MatMul", X(2, 35, 17), W(17, 11), .fed = true, .behind = "Relu" },
     { "product of what is made, shortcut", "MatMul", X(70, 16), W(16, 8), .fed = true, .behind = "Add" },
+    { "few rows, one", "Gemm", X(1, 70), W(37, 70), B(37), A("transB=1"), .behind = "Relu" },
+    { "few rows, whole panels", "MatMul", X(2, 21), W(21, 64), .behind = "Clip" },
+    { "few rows, shortcut", "MatMul", X(3, 17), W(17, 10), .behind = "Add+Relu" },
+    { "few rows, shortcut of an activation", "Gemm", X(4, 17), W(17, 43), B(43), .behind = "Relu+Relu" },
+    { "few rows, eight of two axes", "MatMul", X(2, 4, 300), W(300, 9) },
+    { "few rows, many weights", "Gemm", X(5, 260), W(300, 260), B(300), A("transB=1") },
     { "normalised rows", "LayerNormalization", X(3, 7, 19), W(19), B(19) },
     { "normalised rows, no shift", "LayerNormalization", X(5, 8), W(8) },
     { "normalised rows, two axes", "LayerNormalization", X(3, 7, 5), W(7, 5), B(7, 5), A("axis=1") },
@@ -254,19 +260,19 @@ static void count_kernel(void *user, const StepTrace *step)
     c->steps += strcmp(step->kernel, c->kernel) == 0;
 }
 
-/* Rows named for blocks reach the kernel for them, but for the one whose rows are too long; and depthwise ones theirs. */
+/* Rows named for blocks reach the kernel for them, but for the one whose rows are too long; so do depthwise ones, and those of few rows. */
 static void test_blocks_are_taken(void **state)
 {
     (void)state;
     if (!device_is_avx2()) skip();
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        bool depthwise = strncmp(rows[i].name, "depthwise", 9) == 0;
-        if (strncmp(rows[i].name, "blocks", 6) != 0 && !depthwise) continue;
+        bool depthwise = strncmp(rows[i].name, "depthwise", 9) == 0, few = strncmp(rows[i].name, "few rows", 8) == 0;
+        if (strncmp(rows[i].name, "blocks", 6) != 0 && !depthwise && !few) continue;
         Graph *g = make(&rows[i]);
         Session *s;
         Tensor y, x;
         Err err;
-        Count count = { depthwise ? "depthwise" : "direct", 0 };
+        Count count = { depthwise ? "depthwise" : few ? "few rows" : "direct", 0 };
         assert_ok(tensor_new(&x, DT_FLOAT, &graph_value(g, g->inputs[0])->shape, &err), &err);
         memset(x.data, 0, x.bytes);
         assert_ok(session_new(g, &(SessionOptions){ .threads = 1 }, &s, &err), &err);

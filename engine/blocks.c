@@ -1,0 +1,109 @@
+/* Images from the order of eight channels to another one and back. Where pixels lie side by side in the other order, eight pixels of a block
+ * are eight rows of eight to be transposed; where channels do, they are copied. */
+#include "engine/blocks.h"
+
+#include <string.h>
+
+#include "base/openmp.h"
+#include "engine/ops/common.h"
+
+#define BLOCK 8
+
+/* Pixels from..to of `count` channels of a block, one by one. */
+static void pixels_any(const Blocks *b, const float *x, int64_t count, int64_t from, int64_t to, float *y)
+{
+    for (int64_t p = from; p < to; p++)
+        for (int64_t c = 0; c < BLOCK; c++) {
+            int64_t at = c * b->channel + p * b->pixel;
+            if (!b->packs) {
+                if (c < count) y[at] = x[p * BLOCK + c];
+                continue;
+            }
+            float v = 0;
+            if (c < count) memcpy(&v, x + at, sizeof v);
+            y[p * BLOCK + c] = v;
+        }
+}
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+
+/* Rows i of eight floats become columns. */
+static inline __attribute__((always_inline, target("avx2"))) void transpose(__m256 r[BLOCK])
+{
+    __m256 a[BLOCK], b[BLOCK];
+    for (int i = 0; i < BLOCK; i += 2) {
+        a[i] = _mm256_unpacklo_ps(r[i], r[i + 1]);
+        a[i + 1] = _mm256_unpackhi_ps(r[i], r[i + 1]);
+    }
+    for (int i = 0; i < BLOCK; i += 4) {
+        b[i] = _mm256_shuffle_ps(a[i], a[i + 2], 0x44);
+        b[i + 1] = _mm256_shuffle_ps(a[i], a[i + 2], 0xee);
+        b[i + 2] = _mm256_shuffle_ps(a[i + 1], a[i + 3], 0x44);
+        b[i + 3] = _mm256_shuffle_ps(a[i + 1], a[i + 3], 0xee);
+    }
+    for (int i = 0; i < 4; i++) {
+        r[i] = _mm256_permute2f128_ps(b[i], b[i + 4], 0x20);
+        r[i + 4] = _mm256_permute2f128_ps(b[i], b[i + 4], 0x31);
+    }
+}
+
+__attribute__((target("avx2"))) static void turn_avx2(const Blocks *b, const float *x, int64_t count, float *y)
+{
+    int64_t p = 0;
+    for (; p + BLOCK <= b->pixels; p += BLOCK) {
+        __m256 r[BLOCK];
+        for (int64_t i = 0; i < BLOCK; i++) {
+            if (!b->packs) r[i] = _mm256_loadu_ps(x + (p + i) * BLOCK);
+            else r[i] = i < count ? _mm256_loadu_ps(x + i * b->channel + p) : _mm256_setzero_ps();
+        }
+        transpose(r);
+        for (int64_t i = 0; i < BLOCK; i++) {
+            if (b->packs) _mm256_storeu_ps(y + (p + i) * BLOCK, r[i]);
+            else if (i < count) _mm256_storeu_ps(y + i * b->channel + p, r[i]);
+        }
+    }
+    pixels_any(b, x, count, p, b->pixels, y);
+}
+
+static void turn(const Blocks *b, const float *x, int64_t count, float *y)
+{
+    if (__builtin_cpu_supports("avx2")) turn_avx2(b, x, count, y);
+    else pixels_any(b, x, count, 0, b->pixels, y);
+}
+#else
+static void turn(const Blocks *b, const float *x, int64_t count, float *y)
+{
+    pixels_any(b, x, count, 0, b->pixels, y);
+}
+#endif
+
+/* A block whose channels lie side by side on both sides. */
+static void copy(const Blocks *b, const float *x, int64_t count, float *y)
+{
+    int64_t from = b->packs ? b->pixel : BLOCK, to = b->packs ? BLOCK : b->pixel;
+    if (count < BLOCK) {
+        pixels_any(b, x, count, 0, b->pixels, y);
+        return;
+    }
+    for (int64_t p = 0; p < b->pixels; p++) memcpy(y + p * to, x + p * from, BLOCK * sizeof *y);
+}
+
+static void block(const Blocks *b, const float *x, int64_t at, float *y)
+{
+    int64_t blocks = (b->channels + BLOCK - 1) / BLOCK, image = at / blocks, first = at % blocks * BLOCK;
+    int64_t count = b->channels - first < BLOCK ? b->channels - first : BLOCK;
+    int64_t blocked = at * b->pixels * BLOCK, other = image * b->image + first * b->channel;
+    (b->pixel == 1 ? turn : copy)(b, x + (b->packs ? other : blocked), count, y + (b->packs ? blocked : other));
+}
+
+void blocks_run(const Blocks *b, const float *x, float *y)
+{
+    int64_t count = b->images * ((b->channels + BLOCK - 1) / BLOCK);
+    if (count * b->pixels * BLOCK <= PARALLEL_FROM || count < 2 || omp_get_max_threads() < 2) {
+        for (int64_t i = 0; i < count; i++) block(b, x, i, y);
+        return;
+    }
+#pragma omp parallel for schedule(static)
+    for (int64_t i = 0; i < count; i++) block(b, x, i, y);
+}

@@ -1,0 +1,92 @@
+/* engine/direct_product.c by itself: against sums in double, the same bytes for any number of threads, nothing written behind a row. The
+ * rows that use it are among those of test_kernels.c. */
+#include "test.h"
+
+#include <math.h>
+
+#include "build_graph.h"
+#include "engine/direct.h"
+#include "engine/direct_product.h"
+
+#define GUARD 8 /* floats behind y */
+
+static float *noise(uint64_t seed, int64_t count)
+{
+    float *x = aligned_alloc(64, ((size_t)count * sizeof *x + 63) / 64 * 64);
+    assert_non_null(x);
+    for (int64_t i = 0; i < count; i++) x[i] = (float)build_noise(seed, i);
+    return x;
+}
+
+static double expected(const Product *p, const float *x, const float *addend, int64_t r, int64_t k)
+{
+    double sum = p->bias != NULL ? (double)p->bias[k] : 0;
+    for (int64_t c = 0; c < p->channels; c++)
+        sum += (double)x[r * p->channels + c] * (double)p->weights[(k / 8 * p->channels + c) * 8 + k % 8];
+    if (addend != NULL) sum += (double)addend[r * p->filters + k];
+    return fmin(fmax(sum, (double)p->low), (double)p->high);
+}
+
+static void check(Product p, const float *x, const float *addend)
+{
+    int64_t made = p.rows * p.filters;
+    float *y = noise(5, made + GUARD), *z = noise(5, made + GUARD), *guard = noise(5, made + GUARD);
+    product_run(&p, x, addend, y);
+    for (int64_t i = 0; i < made; i++) {
+        double want = expected(&p, x, addend, i / p.filters, i % p.filters);
+        if (!(fabs((double)y[i] - want) <= 1e-5 * (1 + fabs(want))))
+            fail_msg("%lld rows, %lld channels, %lld filters: [%lld, %lld] is %g, expected %g", (long long)p.rows, (long long)p.channels,
+                     (long long)p.filters, (long long)(i / p.filters), (long long)(i % p.filters), (double)y[i], want);
+    }
+    assert_memory_equal(y + made, guard + made, GUARD * sizeof *y);
+    p.threads = 3;
+    product_run(&p, x, addend, z);
+    assert_memory_equal(y, z, (size_t)(made + GUARD) * sizeof *y);
+    free(y);
+    free(z);
+    free(guard);
+}
+
+static void test_shapes(void **state)
+{
+    (void)state;
+    if (!direct_serves()) skip();
+    static const int64_t channels[] = { 1, 2, 7, 16, 33, 1000 }, filters[] = { 1, 8, 10, 17, 31, 32, 33, 75, 160 };
+    for (size_t c = 0; c < sizeof channels / sizeof *channels; c++)
+        for (size_t f = 0; f < sizeof filters / sizeof *filters; f++)
+            for (int64_t rows = 1; rows <= 8; rows++) {
+                int64_t width = (filters[f] + 7) / 8 * 8;
+                float *x = noise(1, rows * channels[c]), *w = noise(2, width * channels[c]), *b = noise(3, width);
+                float *addend = noise(4, rows * filters[f]);
+                Product p = { .rows = rows, .channels = channels[c], .filters = filters[f], .weights = w, .low = -INFINITY,
+                              .high = INFINITY, .threads = 1 };
+                check(p, x, NULL);
+                p.bias = b;
+                p.low = -0.5F;
+                p.high = 0.75F;
+                check(p, x, addend);
+                free(x);
+                free(w);
+                free(b);
+                free(addend);
+            }
+}
+
+static void test_nan(void **state)
+{
+    (void)state;
+    if (!direct_serves()) skip();
+    float *x = noise(1, 2 * 9), *w = noise(2, 16 * 9), y[2 * 10];
+    Product p = { .rows = 2, .channels = 9, .filters = 10, .weights = w, .low = 0, .high = 6, .threads = 1 };
+    x[9 + 4] = NAN;
+    product_run(&p, x, NULL, y);
+    for (int i = 0; i < 20; i++) assert_int_equal(isnan(y[i]) != 0, i >= 10);
+    free(x);
+    free(w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_shapes), cmocka_unit_test(test_nan) };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
