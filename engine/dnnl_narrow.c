@@ -1,5 +1,6 @@
 /* Integer layers by engine/narrow.c where the library has AVX2 without VNNI: QLinearConv, QLinearMatMul, ConvInteger, MatMulInteger with
  * constant weights, as engine/ops/integer.h defines them; channels innermost. */
+#include <math.h>
 #include <stdlib.h>
 
 #include "base/bytes.h"
@@ -98,6 +99,7 @@ static Status ending(const KernelSite *s, const IntegerForm *f, const IntegerWei
     if (most > INT32_MAX) return err_set(s->err, ERR_UNSUPPORTED, "sums beyond 32 bits");
     c->zero = zero != NULL ? (int32_t)tensor_get_int(zero, 0) : 0;
     int64_t each = w->channels * w->taps, shift = narrow_shift(c);
+    c->reduces = true;
     for (int64_t k = 0; k < c->filters; k++) {
         int64_t sum = 0, at = narrow_place(c, k), add = bias != NULL ? tensor_get_int(bias, tensor_count(bias) == 1 ? 0 : k) : 0;
         for (int64_t i = k * each; shift != 0 && i < (k + 1) * each; i++) sum += w->data[i];
@@ -107,6 +109,7 @@ static Status ending(const KernelSite *s, const IntegerForm *f, const IntegerWei
         if (!f->linear) continue;
         float scale = (float)tensor_get(s->constant[1], 0) * (float)tensor_get(scales, tensor_count(scales) == 1 ? 0 : k);
         l->multiplier[at] = s->value[6] != 0 ? scale / (float)tensor_get(s->constant[6], 0) : scale;
+        c->reduces = c->reduces && fabsf(l->multiplier[at]) <= 1; /* not so for NaN */
     }
     c->offset = l->offset;
     c->multiplier = l->multiplier;

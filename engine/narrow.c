@@ -40,6 +40,12 @@ static int64_t taps(const NarrowConv *c)
     return c->r * c->s;
 }
 
+/* Of a copy: channels by 16 where each is convolved by itself. */
+static int64_t planes(const NarrowConv *c)
+{
+    return c->depthwise ? up(c->channels, NARROW_FILTERS) / NARROW_FILTERS : 1;
+}
+
 /* Windows of one pixel: all pixels are one row, cut into pieces that suit. */
 static void flatten(NarrowConv *c)
 {
@@ -57,9 +63,9 @@ bool narrow_init(NarrowConv *c)
 {
     c->short_row = 0;
     if (!c->depthwise && taps(c) == 1 && c->stride[0] == 1 && c->stride[1] == 1 && c->p == c->h && c->q == c->w) flatten(c);
-    c->pixel = c->depthwise ? 2 * up(c->channels, NARROW_FILTERS) : c->in_bytes ? c->channels : 2 * c->channels;
+    c->pixel = c->depthwise ? 2 * NARROW_FILTERS : c->in_bytes ? c->channels : 2 * c->channels;
     int64_t products = c->images * c->p * c->q * c->filters * taps(c) * (c->depthwise ? 1 : c->channels);
-    int64_t row = padded_width(c) * c->pixel;
+    int64_t row = padded_width(c) * c->pixel * planes(c);
     if (products < PARALLEL_PRODUCTS) c->threads = 1;
     if (row > MOST_ROW_BYTES) return false;
     int64_t rows = ((c->depthwise ? DEPTH_STRIP_BYTES : STRIP_BYTES) / row - input_rows(c, 1)) / c->stride[0] + 1;
@@ -174,6 +180,11 @@ NARROW_INLINE void widen(const NarrowConv *c, const uint8_t *x, int64_t n, int16
         __m256i wide = c->is_signed ? _mm256_cvtepi8_epi16(v) : _mm256_cvtepu8_epi16(v);
         _mm256_storeu_si256((__m256i *)(void *)(out + i), _mm256_sub_epi16(wide, zero));
     }
+    if (i + 8 <= n) {
+        __m128i v = _mm_loadl_epi64((const __m128i *)(const void *)(x + i)), low = _mm256_castsi256_si128(zero);
+        _mm_storeu_si128((__m128i *)(void *)(out + i), _mm_sub_epi16(c->is_signed ? _mm_cvtepi8_epi16(v) : _mm_cvtepu8_epi16(v), low));
+        i += 8;
+    }
     for (; i < n; i++) out[i] = (int16_t)((c->is_signed ? (int8_t)x[i] : x[i]) - c->zero);
 }
 
@@ -197,34 +208,39 @@ NARROW_INLINE void set(uint8_t *out, int64_t n, uint8_t value)
     for (; i < n; i++) out[i] = value;
 }
 
-/* n pixels; what is behind their channels counts as zero. */
-NARROW_INLINE void copy_pixels(const NarrowConv *c, const uint8_t *x, int64_t n, uint8_t *out)
+/* n pixels, of a plane's channels where there are planes; what is behind those counts as zero. */
+NARROW_INLINE void copy_pixels(const NarrowConv *c, const uint8_t *x, int64_t n, int64_t plane, uint8_t *out)
 {
-    if (c->in_bytes) {
-        turn(c, x, n * c->channels, out);
-    } else if (c->pixel == 2 * c->channels) {
-        widen(c, x, n * c->channels, (int16_t *)(void *)out);
-    } else {
-        for (int64_t i = 0; i < n; i++, x += c->channels, out += c->pixel) {
-            widen(c, x, c->channels, (int16_t *)(void *)out);
-            set(out + 2 * c->channels, c->pixel - 2 * c->channels, 0);
+    int64_t first = plane * NARROW_FILTERS, left = c->channels - first < NARROW_FILTERS ? c->channels - first : NARROW_FILTERS;
+    int16_t *to = (int16_t *)(void *)out;
+    if (!c->depthwise && c->in_bytes) turn(c, x, n * c->channels, out);
+    else if (!c->depthwise) widen(c, x, n * c->channels, to);
+    else if (left == NARROW_FILTERS)
+        for (int64_t i = 0; i < n; i++) widen(c, x + i * c->channels + first, NARROW_FILTERS, to + i * NARROW_FILTERS);
+    else
+        for (int64_t i = 0; i < n; i++) {
+            set(out + i * c->pixel, c->pixel, 0);
+            widen(c, x + i * c->channels + first, left, to + i * NARROW_FILTERS);
         }
-    }
 }
 
-/* Input rows from `top` on, with zero points around them. */
+/* Input rows from `top` on, with zero points around them, [planes, rows, width]. */
 NARROW_AVX2 static void copy_rows(const NarrowConv *c, const uint8_t *x, int64_t top, int64_t rows, uint8_t *out)
 {
-    int64_t width = padded_width(c), end = c->left + c->w < width ? c->left + c->w : width, pixel = c->pixel;
+    int64_t width = padded_width(c), end = c->left + c->w < width ? c->left + c->w : width, pixel = c->pixel, row = width * pixel;
     uint8_t rim = c->in_bytes ? (uint8_t)narrow_shift(c) : 0;
-    for (int64_t h = top; h < top + rows; h++, out += width * pixel) {
+    for (int64_t i = 0; i < rows; i++) {
+        int64_t h = top + i;
         int64_t n = h < 0 || h >= c->h || end <= c->left ? 0 : c->short_row > 0 && h == c->h - 1 ? c->short_row : end - c->left;
         int64_t before = n > 0 ? c->left : 0;
-        set(out, before * pixel, rim);
-        if (n > 0) copy_pixels(c, x + h * c->w * c->channels, n, out + before * pixel);
-        set(out + (before + n) * pixel, (width - before - n) * pixel, rim);
+        for (int64_t b = 0; b < planes(c); b++) {
+            uint8_t *to = out + (b * rows + i) * row;
+            set(to, before * pixel, rim);
+            if (n > 0) copy_pixels(c, x + h * c->w * c->channels, n, b, to + before * pixel);
+            set(to + (before + n) * pixel, (width - before - n) * pixel, rim);
+        }
     }
-    set(out, SLACK, 0);
+    set(out + planes(c) * rows * row, SLACK, 0);
 }
 
 bool narrow_serves(void)
@@ -249,7 +265,8 @@ static void run_strip(const NarrowConv *c, const uint8_t *x, int64_t image, int6
     bool cut = c->short_row > 0 && first + rows == c->p;
     void (*run)(const NarrowConv *, const NarrowRows *, void *) = c->depthwise ? narrow_depth_rows : narrow_rows;
     copy_rows(c, x + image * c->h * c->w * c->channels, first * c->stride[0] - c->top, input_rows(c, rows), copy);
-    NarrowRows r = { .x = copy, .row = row, .n = c->q, .count = cut ? rows - 1 : rows, .at = (image * c->p + first) * c->q };
+    NarrowRows r = { .x = copy, .row = row, .n = c->q, .count = cut ? rows - 1 : rows, .plane = input_rows(c, rows) * row,
+                     .at = (image * c->p + first) * c->q };
     if (r.count > 0) run(c, &r, y);
     if (!cut) return;
     r.x += r.count * c->stride[0] * row;

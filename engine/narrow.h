@@ -21,6 +21,7 @@ typedef struct NarrowConv {
     int64_t stride[2], dilation[2];
     bool depthwise, is_signed, out_signed; /* signed: of bytes */
     bool in_bytes;                         /* set where narrow_fits_bytes allows it, before narrow_init */
+    bool reduces;                          /* no multiplier is above 1 in size, or NaN: set where it holds, it saves work */
     int32_t zero, out_zero;
     const void *weights;     /* narrow_pack's */
     const int32_t *offset;   /* [K up to the next multiple], in narrow_place's order; in bytes: less narrow_shift's part */
@@ -31,7 +32,7 @@ typedef struct NarrowConv {
     /* filled by narrow_init */
     int64_t short_row;    /* pixels in the very last row, where pixels are one long row that was cut; else 0 */
     int64_t rows, strips; /* output rows computed from one copy of their input, and how many such strips an image has */
-    int64_t pixel;        /* bytes of one pixel in a copy */
+    int64_t pixel;        /* bytes of one pixel in a copy; depthwise: of 16 channels of it, which are planes of their own there */
     size_t scratch;       /* bytes that each thread needs, aligned to 64 */
 } NarrowConv;
 

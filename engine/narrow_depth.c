@@ -10,15 +10,23 @@ NARROW_INLINE void two_taps(__m256i a, __m256i b, const int16_t *w, __m256i *low
     *high = _mm256_add_epi32(*high, _mm256_madd_epi16(_mm256_unpackhi_epi16(a, b), narrow_load(w + 16)));
 }
 
+/* A load of its own: compilers would read the same numbers once for either half, and reading is what bounds these loops. */
+NARROW_INLINE __m256i numbers(const uint8_t *x)
+{
+    __m256i v = narrow_load(x);
+    __asm__("" : "+x"(v));
+    return v;
+}
+
 /* 3x3 without gaps; a pixel's nine numbers, `next` apart along the row. */
 NARROW_INLINE void nine_taps(const uint8_t *x, int64_t row, int64_t next, const int16_t *w, __m256i *low, __m256i *high)
 {
     const uint8_t *y = x + row, *z = y + row;
-    __m256i last = narrow_load(z + 2 * next);
-    two_taps(narrow_load(x), narrow_load(x + next), w, low, high);
-    two_taps(narrow_load(x + 2 * next), narrow_load(y), w + 32, low, high);
-    two_taps(narrow_load(y + next), narrow_load(y + 2 * next), w + 64, low, high);
-    two_taps(narrow_load(z), narrow_load(z + next), w + 96, low, high);
+    __m256i last = numbers(z + 2 * next);
+    two_taps(numbers(x), numbers(x + next), w, low, high);
+    two_taps(numbers(x + 2 * next), numbers(y), w + 32, low, high);
+    two_taps(numbers(y + next), numbers(y + 2 * next), w + 64, low, high);
+    two_taps(numbers(z), numbers(z + next), w + 96, low, high);
     two_taps(last, last, w + 128, low, high); /* the second weight is zero */
 }
 
@@ -33,22 +41,29 @@ NARROW_INLINE void all_taps(const NarrowConv *c, const uint8_t *x, int64_t row, 
     }
 }
 
-/* All rows for 16 channels from k on; the flags are constants where it is called. */
+/* All rows for 16 channels from k on; the flags are constants where it is called. A pixel's sums become bytes while those of the next are
+ * under way: one chain of so many steps at a time would leave the processor waiting. */
 NARROW_INLINE void rows_of(const NarrowConv *c, const NarrowRows *r, bool nine, bool fast, const int16_t *w, int64_t k, void *y)
 {
-    int64_t pixel = c->pixel, step = c->stride[1] * pixel, row = r->row, n = r->n, wide = c->q, next = c->stride[0] * row;
-    NarrowEnd end = narrow_end(c, k);
-    __m256i first = narrow_load(c->offset + k), second = narrow_load(c->offset + k + NARROW_HALF);
-    const uint8_t *from = r->x + 2 * k;
+    int64_t pixel = c->pixel, step = c->stride[1] * pixel, row = r->row, n = r->n, filters = c->filters, wide = c->q * filters;
+    NarrowEnd end = narrow_end(c, k, NARROW_FILTERS);
+    __m256i first = narrow_load(c->offset + k), second = narrow_load(c->offset + k + NARROW_HALF), before[2] = { first, second };
+    int64_t last = -1;
     for (int64_t i = 0; i < r->count; i++) {
-        const uint8_t *x = from + i * next;
+        const uint8_t *x = r->x + k / NARROW_FILTERS * r->plane + i * c->stride[0] * row;
+        int64_t to = r->at * filters + i * wide + k;
         for (int64_t q = 0; q < n; q++, x += step) {
             __m256i low = first, high = second;
             if (nine) nine_taps(x, row, pixel, w, &low, &high);
             else all_taps(c, x, row, w, &low, &high);
-            narrow_put(&end, true, fast, low, high, r->at + i * wide + q, y);
+            if (last >= 0) narrow_put(&end, true, fast, before[0], before[1], last, y);
+            before[0] = low;
+            before[1] = high;
+            last = to;
+            to += filters;
         }
     }
+    if (last >= 0) narrow_put(&end, true, fast, before[0], before[1], last, y);
 }
 
 #define ROWS(name, nine, fast) \
@@ -69,7 +84,7 @@ void narrow_depth_rows(const NarrowConv *c, const NarrowRows *r, void *y)
     bool small = c->r == 3 && c->s == 3 && c->dilation[0] == 1 && c->dilation[1] == 1;
     const int16_t *w = c->weights;
     for (int64_t k = 0; k < c->filters; k += NARROW_FILTERS, w += (c->r * c->s + 1) / 2 * 32)
-        all[small][c->result == NARROW_BYTES && c->filters - k >= NARROW_FILTERS](c, r, w, k, y);
+        all[small][narrow_is_fast(c, k, NARROW_FILTERS)](c, r, w, k, y);
 }
 #else
 void narrow_depth_rows(const NarrowConv *c, const NarrowRows *r, void *y)

@@ -10,10 +10,10 @@
 
 /* Rows of n pixels, one below the other. */
 typedef struct NarrowRows {
-    const uint8_t *x;  /* in the strip's copy */
-    int64_t row;       /* bytes from one row of the copy to the next */
+    const uint8_t *x;   /* in the strip's copy */
+    int64_t row, plane; /* bytes from one row of the copy to the next, and from one plane */
     int64_t n, count;
-    int64_t at;        /* the first pixel in y */
+    int64_t at;         /* the first pixel in y */
 } NarrowRows;
 
 void narrow_rows(const NarrowConv *c, const NarrowRows *r, void *y);
@@ -55,7 +55,7 @@ NARROW_INLINE __m256i narrow_load(const void *from)
 
 /* How the sums of filters k.. become results. A copy of a loop's own: stores of bytes could change anything else. */
 typedef struct NarrowEnd {
-    int64_t filters, k;
+    int64_t width;           /* of results: filters here, at most what registers hold */
     const float *multiplier; /* of filter k */
     float least, most;
     int32_t zero;
@@ -63,48 +63,49 @@ typedef struct NarrowEnd {
     NarrowResult result;
 } NarrowEnd;
 
-NARROW_INLINE NarrowEnd narrow_end(const NarrowConv *c, int64_t k)
+NARROW_INLINE NarrowEnd narrow_end(const NarrowConv *c, int64_t k, int64_t most)
 {
-    return (NarrowEnd){ c->filters, k, c->multiplier + k, c->least, c->most, c->out_zero, c->out_signed, c->result };
+    int64_t width = c->filters - k < most ? c->filters - k : most;
+    return (NarrowEnd){ width, c->multiplier + k, c->least, c->most, c->out_zero, c->out_signed, c->result };
 }
 
-/* acc * multiplier, rounded half to even and kept, as quant_round does; NaN gives the least. */
-NARROW_INLINE __m256i narrow_round(const NarrowEnd *e, __m256i acc, int half)
+/* Whether narrow_put may be fast: as many bytes as registers hold, and no product that leaves 32 bits. */
+static inline bool narrow_is_fast(const NarrowConv *c, int64_t k, int64_t most)
+{
+    return c->result == NARROW_BYTES && c->reduces && c->filters - k >= most;
+}
+
+/* acc * multiplier, rounded half to even; unless `fast` kept as quant_round does, NaN giving the least. */
+NARROW_INLINE __m256i narrow_round(const NarrowEnd *e, bool fast, __m256i acc, int half)
 {
     __m256 v = _mm256_mul_ps(_mm256_cvtepi32_ps(acc), _mm256_loadu_ps(e->multiplier + half * NARROW_HALF));
-    v = _mm256_min_ps(_mm256_max_ps(v, _mm256_set1_ps(e->least)), _mm256_set1_ps(e->most));
-    return _mm256_add_epi32(_mm256_cvtps_epi32(v), _mm256_set1_epi32(e->zero));
+    if (!fast) v = _mm256_min_ps(_mm256_max_ps(v, _mm256_set1_ps(e->least)), _mm256_set1_ps(e->most));
+    return _mm256_cvtps_epi32(v);
 }
 
-/* 16 results of two registers, which hold filters 0-3, 8-11 and 4-7, 12-15. */
-NARROW_INLINE __m128i narrow_bytes(const NarrowEnd *e, __m256i a, __m256i b)
+/* Bytes of two registers, which hold filters 0-3, 8-11 and 4-7, 12-15, or (`both` false) of one with 0-7. */
+NARROW_INLINE __m128i narrow_bytes(const NarrowEnd *e, bool both, bool fast, __m256i a, __m256i b)
 {
-    __m256i pairs = _mm256_packs_epi32(narrow_round(e, a, 0), narrow_round(e, b, 1));
+    __m256i first = narrow_round(e, fast, a, 0), pairs = _mm256_packs_epi32(first, both ? narrow_round(e, fast, b, 1) : first);
+    __m256i least = _mm256_set1_epi16((int16_t)e->least), most = _mm256_set1_epi16((int16_t)e->most);
+    if (fast) pairs = _mm256_min_epi16(_mm256_max_epi16(pairs, least), most);
+    pairs = _mm256_add_epi16(pairs, _mm256_set1_epi16((int16_t)e->zero));
     __m128i low = _mm256_castsi256_si128(pairs), high = _mm256_extracti128_si256(pairs, 1);
+    if (!both) low = high = _mm_unpacklo_epi64(low, high);
     return e->is_signed ? _mm_packs_epi16(low, high) : _mm_packus_epi16(low, high);
 }
 
-/* The same of one register, which holds filters 0-7. */
-NARROW_INLINE __m128i narrow_half_bytes(const NarrowEnd *e, __m256i a)
+/* The results of a pixel from number `to` of y on. */
+NARROW_INLINE void narrow_put(const NarrowEnd *e, bool both, bool fast, __m256i a, __m256i b, int64_t to, void *y)
 {
-    __m256i pairs = _mm256_packs_epi32(narrow_round(e, a, 0), _mm256_setzero_si256());
-    __m128i all = _mm_unpacklo_epi64(_mm256_castsi256_si128(pairs), _mm256_extracti128_si256(pairs, 1));
-    return e->is_signed ? _mm_packs_epi16(all, all) : _mm_packus_epi16(all, all);
-}
-
-/* The results of a pixel; `fast`: 16 bytes, or (`both` false) 8. */
-NARROW_INLINE void narrow_put(const NarrowEnd *e, bool both, bool fast, __m256i a, __m256i b, int64_t pixel, void *y)
-{
-    int64_t to = pixel * e->filters + e->k, width = both ? 2 * NARROW_HALF : NARROW_HALF;
     uint8_t *out = (uint8_t *)y + to;
-    if (fast && both) _mm_storeu_si128((__m128i *)(void *)out, narrow_bytes(e, a, b));
-    if (fast && !both) _mm_storel_epi64((__m128i *)(void *)out, narrow_half_bytes(e, a));
+    if (fast && both) _mm_storeu_si128((__m128i *)(void *)out, narrow_bytes(e, both, fast, a, b));
+    if (fast && !both) _mm_storel_epi64((__m128i *)(void *)out, narrow_bytes(e, both, fast, a, b));
     if (fast) return;
-    int64_t left = e->filters - e->k < width ? e->filters - e->k : width;
     if (e->result == NARROW_BYTES) {
         uint8_t all[2 * NARROW_HALF];
-        _mm_storeu_si128((__m128i *)(void *)all, both ? narrow_bytes(e, a, b) : narrow_half_bytes(e, a));
-        for (int64_t i = 0; i < left; i++) out[i] = all[i];
+        _mm_storeu_si128((__m128i *)(void *)all, narrow_bytes(e, both, fast, a, b));
+        for (int64_t i = 0; i < e->width; i++) out[i] = all[i];
         return;
     }
     __m256i all[2] = { a, b };
@@ -117,7 +118,7 @@ NARROW_INLINE void narrow_put(const NarrowEnd *e, bool both, bool fast, __m256i 
         all[1] = _mm256_permute2x128_si256(all[0], all[1], 0x31);
         all[0] = low;
     }
-    memcpy((int32_t *)y + to, all, (size_t)left * sizeof(int32_t));
+    memcpy((int32_t *)y + to, all, (size_t)e->width * sizeof(int32_t));
 }
 #endif
 

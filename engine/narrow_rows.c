@@ -10,7 +10,7 @@ typedef struct Strip {
     const uint8_t *weights;
     const int32_t *offset;
     int64_t row, pixel, step, down, across; /* bytes: rows, pixels, output pixels, from one run's row to the next, along it */
-    int64_t runs, groups, columns;          /* columns: runs in one row of the window */
+    int64_t runs, groups, columns, filters; /* columns: runs in one row of the window */
     NarrowEnd end;
 } Strip;
 
@@ -42,18 +42,19 @@ NARROW_INLINE void piece(const Strip *t, int n, bool bytes, bool both, bool fast
         }
     }
     UNROLL
-    for (int i = 0; i < n; i++) narrow_put(&t->end, both, fast, sum[i][0], sum[i][1], at + i, y);
+    for (int i = 0; i < n; i++) narrow_put(&t->end, both, fast, sum[i][0], sum[i][1], at + i * t->filters, y);
 }
 
 /* Every row in even pieces. */
 NARROW_INLINE void rows_of(const NarrowConv *c, const NarrowRows *r, bool bytes, bool both, bool fast, const uint8_t *weights, int64_t k,
                            void *y)
 {
-    int64_t pixel = c->pixel, n = r->n, pieces = (n + PIXELS - 1) / PIXELS, size = n / pieces, larger = n - size * pieces, across = c->q;
+    int64_t pixel = c->pixel, n = r->n, pieces = (n + PIXELS - 1) / PIXELS, size = n / pieces, larger = n - size * pieces;
     Strip t = { weights, c->offset + k, r->row, pixel, c->stride[1] * pixel, c->dilation[0] * r->row, c->dilation[1] * pixel,
-                narrow_runs(c), narrow_groups(c), narrow_runs(c) / c->r, narrow_end(c, k) };
+                narrow_runs(c), narrow_groups(c), narrow_runs(c) / c->r, c->filters,
+                narrow_end(c, k, both ? 2 * NARROW_HALF : NARROW_HALF) };
     const uint8_t *first = r->x;
-    int64_t at = r->at, next = c->stride[0] * r->row;
+    int64_t at = r->at * c->filters + k, next = c->stride[0] * r->row, across = c->q * c->filters;
     for (int64_t i = 0; i < r->count; i++, first += next, at += across) {
         const uint8_t *x = first;
         int64_t to = at;
@@ -68,7 +69,7 @@ NARROW_INLINE void rows_of(const NarrowConv *c, const NarrowRows *r, bool bytes,
             default: piece(&t, 1, bytes, both, fast, x, to, y); break;
             }
             x += wide * t.step;
-            to += wide;
+            to += wide * t.filters;
         }
     }
 }
@@ -96,9 +97,8 @@ void narrow_rows(const NarrowConv *c, const NarrowRows *r, void *y)
     int64_t each = narrow_runs(c) * narrow_groups(c) * 4 * NARROW_FILTERS;
     const uint8_t *w = c->weights;
     for (int64_t k = 0; k < c->filters; k += NARROW_FILTERS, w += each) {
-        int64_t left = c->filters - k;
-        bool both = left > NARROW_HALF, fast = c->result == NARROW_BYTES && (left >= NARROW_FILTERS || left == NARROW_HALF);
-        all[c->in_bytes][both][fast](c, r, w, k, y);
+        bool both = c->filters - k > NARROW_HALF;
+        all[c->in_bytes][both][narrow_is_fast(c, k, both ? 2 * NARROW_HALF : NARROW_HALF)](c, r, w, k, y);
     }
 }
 #else

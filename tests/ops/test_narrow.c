@@ -177,6 +177,7 @@ static void check_row(const Row *row, int limit)
         c.result = form == 3 ? NARROW_FLOATS : form == 4 ? NARROW_SUMS : NARROW_BYTES;
         c.out_signed = form == 2;
         c.out_zero = form == 2 ? -20 : 100;
+        c.reduces = form != 0;
         c.least = (float)((form == 2 ? -128 : 0) - c.out_zero);
         c.most = (float)((form == 2 ? 127 : form == 1 ? 180 : 255) - c.out_zero);
         data_new(&c, limit, &d);
