@@ -28,6 +28,6 @@ bool choice_in_float(const Kernel *kernel, const void *state);
 extern const Kernel kernels_conv[], kernels_pool[], kernels_pointwise[], kernels_quantize[], kernels_choice[], kernels_integer[],
     kernels_integer_sums[], kernels_recurrent[], kernels_packed[], kernels_dynamic[], kernels_dynamic_conv[], kernels_unfold[],
     kernels_conv_any[], kernels_window[], kernels_attention[], kernels_rotary[], kernels_direct[], kernels_cut[], kernels_narrow[],
-    kernels_spread[], kernels_depthwise[], kernels_few[];
+    kernels_spread[], kernels_depthwise[], kernels_few[], kernels_average[];
 
 #endif

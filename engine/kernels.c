@@ -10,7 +10,7 @@ static const Kernel *const lists[] = { kernels_direct, kernels_depthwise, kernel
                                        kernels_spread, kernels_window, kernels_pool, kernels_cut, kernels_pointwise, kernels_quantize,
                                        kernels_attention, kernels_rotary, kernels_few, kernels_packed, kernels_product, kernels_rows,
                                        kernels_choice, kernels_narrow, kernels_integer, kernels_dynamic, kernels_dynamic_conv,
-                                       kernels_integer_sums, kernels_recurrent, NULL };
+                                       kernels_integer_sums, kernels_average, kernels_recurrent, NULL };
 
 const Kernel *const *kernels_all(void)
 {

@@ -33,8 +33,8 @@ static bool zero_fits(Graph *g, const Node *n, int i, DType type, int64_t count,
     return *v != 0;
 }
 
-/* Puts the group's operator in the node's place. */
-static Status replace(Graph *g, NodeId id, const char *type, const ValueId *inputs, int count, Err *err)
+/* Puts the group's operator in the node's place; `keep`: with its attributes. */
+static Status replace(Graph *g, NodeId id, const char *type, const ValueId *inputs, int count, bool keep, Err *err)
 {
     Node old = *graph_node(g, id);
     Str label = node_label(g, &old);
@@ -44,6 +44,9 @@ static Status replace(Graph *g, NodeId id, const char *type, const ValueId *inpu
     if (made == 0) return err_no_memory(err, "an integer operator");
     Node *n = graph_node(g, made);
     n->op = integer_find_op(n->type);
+    if (!keep) return OK;
+    n->attrs = old.attrs;
+    n->attr_count = old.attr_count;
     return OK;
 }
 
@@ -88,7 +91,7 @@ static Status qgemm(Graph *g, NodeId id, int *made, Err *err)
     if (in[6] != 0 && (!dtype_is_byte(y) || !zero_fits(g, n, 8, y, 1, &in[7], err))) return OK;
     TRY(matrix(g, n, turned, &in[3], err));
     (*made)++;
-    return replace(g, id, "QLinearMatMul", in, in[8] != 0 ? INPUTS : INPUTS - 1, err);
+    return replace(g, id, "QLinearMatMul", in, in[8] != 0 ? INPUTS : INPUTS - 1, false, err);
 }
 
 /* --- QLinearAdd: A, scale, zero point; B, scale, zero point; Y's scale and zero point */
@@ -106,7 +109,25 @@ static Status qadd(Graph *g, NodeId id, int *made, Err *err)
     for (int i = 0; i < 3; i++)
         if (!is_list(constant(g, n, scales[i]), DT_FLOAT, 1) || !zero_fits(g, n, zeros[i], type, 1, &in[zeros[i]], err)) return OK;
     (*made)++;
-    return replace(g, id, "QLinearAdd", in, 8, err);
+    return replace(g, id, "QLinearAdd", in, 8, false, err);
+}
+
+/* --- averages: X, its scale and zero point, Y's */
+
+static Status qaverage(Graph *g, NodeId id, int *made, Err *err)
+{
+    const Node *n = graph_node(g, id);
+    const Value *x = graph_value(g, n->inputs[0]);
+    bool global = str_is(n->type, "QLinearGlobalAveragePool");
+    if (!dtype_is_byte(x->type) || x->tensor != NULL || x->shape.rank < 3 || x->shape.rank > 5) return OK;
+    if (node_int(n, "channels_last", 0) != 0) return OK;
+    DType type = x->type; /* a zero point that is added moves the values */
+    ValueId in[5];
+    for (int i = 0; i < 5; i++) in[i] = node_input(n, i);
+    for (int i = 1; i < 5; i += 2)
+        if (!is_list(constant(g, n, i), DT_FLOAT, 1) || !zero_fits(g, n, i + 1, type, 1, &in[i + 1], err)) return OK;
+    (*made)++;
+    return replace(g, id, global ? "QLinearGlobalAveragePool" : "QLinearAveragePool", in, 5, true, err);
 }
 
 Status qoperators(Graph *g, int *made, Err *err)
@@ -122,6 +143,7 @@ Status qoperators(Graph *g, int *made, Err *err)
         if (n->removed || !str_is(n->domain, "com.microsoft") || n->op == NULL || n->output_count != 1 || n->outputs[0] == 0) continue;
         if (str_is(n->type, "QGemm") && n->input_count >= 6) status = qgemm(g, order[i], made, err);
         else if (str_is(n->type, "QLinearAdd") && n->input_count >= 7) status = qadd(g, order[i], made, err);
+        else if (str_ends(n->type, "AveragePool") && n->input_count >= 4) status = qaverage(g, order[i], made, err);
     }
     free(order);
     return status == OK && *made > 0 ? graph_finish(g, err) : status;

@@ -7,6 +7,7 @@
 #include "base/bytes.h"
 #include "base/openmp.h"
 #include "engine/integer_groups.h"
+#include "engine/integer_means.h"
 #include "engine/lanes.h"
 #include "engine/patterns.h"
 #include "engine/qoperators.h"
@@ -85,7 +86,9 @@ static Status make_groups(Session *s, const bool *watched, Err *err)
     if (s->depth == 0) TRY(graph_clone(s->graph, &s->source, err));
     TRY(patterns(s->graph, watched, &made, err));
     TRY(qoperators(s->graph, &made, err));
-    return has_groups(s->graph) ? integer_groups(s->graph, watched, &made, err) : OK;
+    if (!has_groups(s->graph)) return OK;
+    TRY(integer_means(s->graph, watched, &made, err));
+    return integer_groups(s->graph, watched, &made, err);
 }
 
 /* `watched`: by value, or NULL; takes g over. */

@@ -7,10 +7,12 @@
  *   layer        acc = sum (x - zx)(w - zw) + bias,   y = keep(round(float(acc) * m) + zy),   m = float(float(sx * sw) / sy)
  *   float layer  y = float(float(acc) * float(sx * sw)), when nothing quantizes the result
  *   addition     y = keep(round(float(float(float((a - za) sa) + float((b - zb) sb)) / sy)) + zy): the group's own operators, one by one
- *   average      y = keep(round(float(float(float(sum (x - zx)) / n) * float(sx / sy))) + zy)
+ *   average      y = keep(round(float(float(sum (x - zx)) * m)) + zy),   m = float(sx / float(sy * n))
  *
  * round is half to even; keep cuts to the integer type's range and to `low` and `high` where a Relu or Clip stood before the
- * quantization (both are monotone, so this is what they do). A layer is what ONNX Runtime's QLinearConv gives. The group run one operator
+ * quantization (both are monotone, so this is what they do). A layer is what ONNX Runtime's QLinearConv gives, an average over everything
+ * what its QLinearGlobalAveragePool does; its QLinearAveragePool adds zy before it rounds, so that ties fall to the other side where zy
+ * is odd, and it has none for ReduceMean, which runs in float32 there. The group run one operator
  * after the other (SessionOptions.plain) adds products already rounded to float32: its results differ by one step where the exact
  * quotient lies within a few parts in 10^7 of a half. A bias counts as int32 in steps of sx * sw; a group whose bias has another scale
  * stays as it is. */

@@ -95,7 +95,7 @@ static Status average_forward(OpCall *c)
 {
     const Tensor *x = c->in[0];
     int64_t low, high, x_zero = tensor_get_int(c->in[2], 0), zero = tensor_get_int(c->in[4], 0);
-    float ratio = scale_of(c->in[1]) / scale_of(c->in[3]);
+    float x_scale = scale_of(c->in[1]), y_scale = scale_of(c->in[3]);
     bool padding = node_int(c->node, "count_include_pad", 0) != 0;
     Window w;
     if (!integer_range(c->node, c->in[4]->type, &low, &high)) return op_bad_type(c, c->in[4]->type);
@@ -106,8 +106,8 @@ static Status average_forward(OpCall *c)
     for (int64_t p = 0; p < planes; p++)
         for (int64_t o = 0; o < out; o++) {
             int64_t counted, total = window_total(&w, x, p * in, o, x_zero, padding, &counted);
-            float mean = counted > 0 ? (float)total / (float)counted : 0;
-            tensor_set_int(&c->out[0], p * out + o, kept(rintf(mean * ratio), zero, low, high));
+            float by = counted > 0 ? x_scale / (y_scale * (float)counted) : 0;
+            tensor_set_int(&c->out[0], p * out + o, kept(rintf((float)total * by), zero, low, high));
         }
     return OK;
 }

@@ -5,11 +5,14 @@
 
 #include <math.h>
 
+#include "base/vectors.h"
 #include "engine/ops/common.h"
 #include "engine/ops/integer.h"
 #include "engine/ops/list.h"
 #include "engine/ops/short_float.h"
 #include "engine/ops/window.h"
+
+#define BLOCK 16384 /* elements of one piece of work */
 
 bool quant_range(DType t, int64_t *low, int64_t *high)
 {
@@ -76,12 +79,52 @@ static Status check_zero_point(const OpCall *c)
 }
 
 /* The common case: float32 to a byte with one parameter, the same low eight bits whether the byte is signed or not. */
+typedef struct ByteRange {
+    float scale, least, most;
+    int32_t zero, turn; /* turn: 128 for signed bytes, which read as unsigned ones with the upper bit turned, less 128 */
+} ByteRange;
+
+VECTOR_BODY void to_bytes(const ByteRange *r, const float *x, int64_t count, uint8_t *out)
+{
+    float scale = r->scale, least = r->least, most = r->most;
+    int32_t zero = r->zero;
+#pragma omp simd
+    for (int64_t i = 0; i < count; i++) out[i] = (uint8_t)((int32_t)quant_round(x[i] / scale, least, most) + zero);
+}
+
+VECTOR_BODY void from_bytes(const ByteRange *r, const uint8_t *x, int64_t count, float *out)
+{
+    float scale = r->scale;
+    int32_t turn = r->turn, zero = r->zero + turn;
+#pragma omp simd
+    for (int64_t i = 0; i < count; i++) out[i] = (float)((x[i] ^ turn) - zero) * scale;
+}
+
+static void to_bytes_any(const ByteRange *r, const float *x, int64_t count, uint8_t *out)
+{
+    to_bytes(r, x, count, out);
+}
+
+VECTOR_AVX2 static void to_bytes_avx2(const ByteRange *r, const float *x, int64_t count, uint8_t *out)
+{
+    to_bytes(r, x, count, out);
+}
+
+static void from_bytes_any(const ByteRange *r, const uint8_t *x, int64_t count, float *out)
+{
+    from_bytes(r, x, count, out);
+}
+
+VECTOR_AVX2 static void from_bytes_avx2(const ByteRange *r, const uint8_t *x, int64_t count, float *out)
+{
+    from_bytes(r, x, count, out);
+}
+
 static void quantize_bytes(const float *x, int64_t count, float scale, int64_t zero, int64_t low, int64_t high, uint8_t *out)
 {
-    float least = (float)(low - zero), most = (float)(high - zero);
-    int32_t shift = (int32_t)zero;
-#pragma omp parallel for simd schedule(static) if (count > PARALLEL_FROM)
-    for (int64_t i = 0; i < count; i++) out[i] = (uint8_t)((int32_t)quant_round(x[i] / scale, least, most) + shift);
+    ByteRange r = { scale, (float)(low - zero), (float)(high - zero), (int32_t)zero, 0 };
+#pragma omp parallel for schedule(static) if (count > PARALLEL_FROM)
+    for (int64_t i = 0; i < count; i += BLOCK) VECTOR_PICK(to_bytes)(&r, x + i, count - i < BLOCK ? count - i : BLOCK, out + i);
 }
 
 static Status quantize_forward(OpCall *c)
@@ -137,9 +180,9 @@ static Status dequantize_infer(InferCall *c)
 
 static void dequantize_bytes(const uint8_t *x, bool is_signed, int64_t count, float scale, int32_t zero, float *out)
 {
-    const int8_t *sx = (const int8_t *)x;
-#pragma omp parallel for simd schedule(static) if (count > PARALLEL_FROM)
-    for (int64_t i = 0; i < count; i++) out[i] = (float)((is_signed ? (int32_t)sx[i] : (int32_t)x[i]) - zero) * scale;
+    ByteRange r = { .scale = scale, .zero = zero, .turn = is_signed ? 128 : 0 };
+#pragma omp parallel for schedule(static) if (count > PARALLEL_FROM)
+    for (int64_t i = 0; i < count; i += BLOCK) VECTOR_PICK(from_bytes)(&r, x + i, count - i < BLOCK ? count - i : BLOCK, out + i);
 }
 
 static Status dequantize_forward(OpCall *c)
