@@ -38,17 +38,20 @@ typedef struct Choice {
     char text[64];
 } Choice;
 
-static const Kernel *integer_row(void)
+/* The row that takes the site in integers, or NULL. */
+static const Kernel *integer_row(const KernelSite *s)
 {
-    const Kernel *k = kernels_integer;
-    while (!str_is(str_of(k->op), "QLinearConv")) k++;
-    return k;
+    static const Kernel *const lists[] = { kernels_narrow, kernels_integer };
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
+        for (const Kernel *k = lists[i]; k->name != NULL; k++)
+            if (str_is(s->node->type, k->op) && k->accept(s)) return k;
+    return NULL;
 }
 
 static bool choice_accept(const KernelSite *s)
 {
     return s->int8 != INT8_ALWAYS && dtype_is_byte(s->out[0].type) && s->value[IN_Y_SCALE] != 0 && s->constant[IN_Y_SCALE] != NULL &&
-           integer_row()->accept(s);
+           integer_row(s) != NULL;
 }
 
 /* --- the float form */
@@ -277,8 +280,9 @@ static Status choice_prepare(KernelSite *s, void **state)
 {
     Choice *c = alloc_zeroed(1, sizeof *c);
     if (c == NULL) return err_no_memory(s->err, "kernel state");
-    c->row = integer_row();
+    c->row = integer_row(s);
     Status status;
+    if (c->row == NULL) TRY_OUT(err_set(s->err, ERR_UNSUPPORTED, "no integer kernel"));
     TRY_OUT(c->row->prepare(s, &c->integer));
     TRY_OUT(float_new(s, &c->other));
     TRY_OUT(choose(c, s, s->err));

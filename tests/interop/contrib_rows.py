@@ -88,7 +88,7 @@ def pools(random, kind):
     for shape, last in (((2, 5, 7, 6), 0), ((2, 7, 6, 5), 1), ((1, 3, 50), 0), ((2, 3, 4, 5, 6), 0)):
         yield Row("QLinearGlobalAveragePool", f"{name} {shape} channels_last={last}",
                   [("feed", bytes_of(random, kind, *shape)), scalar(0.03), zero_of(kind), scalar(0.009), zero_of(kind, -4)], out,
-                  {"channels_last": last}, steps=1)
+                  {"channels_last": last}, steps=last)
 
 
 def joined(random, kind):

@@ -237,6 +237,32 @@ static void byte_products_are_exact(void **state)
     }
 }
 
+/* Scales of powers of two and windows of four: the plain forward, in float32, meets the same ties. */
+static void byte_averages_are_exact(void **state)
+{
+    (void)state;
+    for (int form = 0; form < 3; form++) { /* windows, everything, and channels last, which stays with the plain forward */
+        Graph *g = build_new(13);
+        Err err;
+        bool global = form == 1, last = form == 2;
+        assert_ok(graph_set_opset(g, STR("com.microsoft"), 1, &err), &err);
+        ValueId in[5] = { build_input(g, "x", DT_UINT8, DIMS(2, 21, 8, 8)) };
+        in[1] = build_constant(g, "xs", DT_FLOAT, (double[]){ 0.25 }, NULL, 0);
+        in[2] = build_constant(g, "xz", DT_UINT8, (double[]){ 117 }, NULL, 0);
+        in[3] = build_constant(g, "ys", DT_FLOAT, (double[]){ 0.125 }, NULL, 0);
+        in[4] = build_constant(g, "yz", DT_UINT8, (double[]){ 99 }, NULL, 0);
+        ValueId y = graph_add_value(g, STR("y"), DT_NONE, NULL);
+        NodeId n = graph_add_node(g, global ? "QLinearGlobalAveragePool" : "QLinearAveragePool", "com.microsoft", STR("mean"), in, 5, &y, 1);
+        assert_true(n != 0);
+        if (!global) assert_ok(graph_set_ints(g, n, "kernel_shape", (const int64_t[]){ 2, 2 }, 2, &err), &err);
+        if (last) assert_ok(graph_set_int(g, n, "channels_last", 1, &err), &err);
+        build_output(g, y);
+        build_ready(g);
+        assert_agrees(g, global ? "everything" : last ? "channels last" : "windows", "integer", last ? 0 : 1);
+        graph_free(g);
+    }
+}
+
 static void byte_additions_are_exact(void **state)
 {
     (void)state;
@@ -265,6 +291,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(convolutions_are_exact),
         cmocka_unit_test(byte_products_are_exact),
+        cmocka_unit_test(byte_averages_are_exact),
         cmocka_unit_test(byte_additions_are_exact),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

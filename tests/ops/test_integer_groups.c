@@ -21,6 +21,12 @@ static const Group groups[] = {
     { "Conv, MaxPool", "Conv Q MaxPool", 1, 0, 5, false },
     { "Conv, AveragePool", "Conv Q AveragePool", 2, 0, 5, false },
     { "Conv, GlobalAveragePool", "Conv Q GlobalAveragePool", 2, 0, 99, false },
+    { "Conv, mean", "Conv Q Mean", 2, 0, 7, false },
+    { "Conv, mean, flat", "Conv Q FlatMean", 2, 0, 7, false },
+    { "Conv, mean of channels last", "Conv Q Turn LastMean Shape", 2, 0, 7, false },
+    { "Conv, mean of channels last, bounded before", "Conv Relu Q Turn LastMean Shape", 2, 0, 7, false },
+    { "Conv, mean of other axes", "Conv Q LastMean", 1, 2, 7, false },
+    { "Conv, mean, float", "Conv Q FlatMean", 1, 2, 0, true },
     { "Conv, Flatten, Gemm", "Conv Q Flatten Q Gemm", 2, 0, 5, false },
     { "Conv, Flatten, Gemm, float", "Conv Q Flatten Q Gemm", 2, 1, 5, true },
 };
@@ -53,6 +59,27 @@ static ValueId dequantized(Graph *g, const char *name, DType type, const int64_t
     return v;
 }
 
+/* Means over the image, with channels second (Mean, FlatMean) or last; and what brings them there and back. False: another operator. */
+static bool mean_part(Graph *g, const char *op, const char *name, ValueId *v)
+{
+    Err err;
+    bool last = strcmp(op, "LastMean") == 0, flat = strcmp(op, "FlatMean") == 0;
+    if (strcmp(op, "Turn") == 0) {
+        *v = build_node(g, "Transpose", name, *v, -1);
+        assert_ok(graph_set_ints(g, build_maker(g, *v), "perm", (const int64_t[]){ 0, 2, 3, 1 }, 4, &err), &err);
+    } else if (strcmp(op, "Shape") == 0) {
+        const int64_t two = 2;
+        *v = build_node(g, "Reshape", name, *v, build_constant(g, "shape", DT_INT64, (const double[]){ 2, 8 }, &two, 1), -1);
+    } else if (last || flat || strcmp(op, "Mean") == 0) {
+        *v = build_node(g, "ReduceMean", name, *v, -1);
+        assert_ok(graph_set_ints(g, build_maker(g, *v), "axes", last ? (const int64_t[]){ 1, 2 } : (const int64_t[]){ -1, 2 }, 2, &err), &err);
+        assert_ok(graph_set_int(g, build_maker(g, *v), "keepdims", !flat, &err), &err);
+    } else {
+        return false;
+    }
+    return true;
+}
+
 /* x (uint8) -> DequantizeLinear -> the chain -> QuantizeLinear; every tensor between operators has scale 1/8. */
 static Graph *group_graph(const Group *r)
 {
@@ -83,7 +110,7 @@ static Graph *group_graph(const Group *r)
             v = build_node(g, op, name, v, number(g, "low", DT_FLOAT, -3.3), number(g, "high", DT_FLOAT, 4.4), -1);
         } else if (strcmp(op, "Add") == 0) {
             v = build_node(g, op, name, v, first, -1);
-        } else {
+        } else if (!mean_part(g, op, name, &v)) {
             v = build_node(g, op, name, v, -1);
         }
         if (strcmp(op, "MaxPool") == 0 || strcmp(op, "AveragePool") == 0) {
