@@ -11,8 +11,9 @@
 
 /* Vectors of eight are taken apart where the processor has them not: then other rows are faster. */
 #if defined(__x86_64__)
-#define VECTORS __attribute__((target("avx2")))
-#define HAS_VECTORS __builtin_cpu_supports("avx2")
+#include <immintrin.h>
+#define VECTORS __attribute__((target("avx2,fma")))
+#define HAS_VECTORS (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
 #else
 #define VECTORS
 #define HAS_VECTORS true
@@ -161,24 +162,41 @@ static Status attention_prepare(KernelSite *s, void **state)
 
 /* --- one head */
 
-/* c[ROWS,n] = a[ROWS,k] b[k,n], n a multiple of 8. Sums by name, so that they stay in registers. */
-INLINE void product(const float *a, int64_t k, const float *b, int64_t n, float *c)
+/* sum + b x in every lane */
+INLINE V8 add_product(V8 sum, V8 b, float x)
 {
-    const float *a0 = a, *a1 = a0 + k, *a2 = a1 + k, *a3 = a2 + k;
+    V8 all = { x, x, x, x, x, x, x, x };
+#if defined(__x86_64__)
+    return (V8)_mm256_fmadd_ps((__m256)b, (__m256)all, (__m256)sum);
+#else
+    return sum + b * all;
+#endif
+}
+
+/* A matrix whose rows lie `step` apart. */
+typedef struct Rows {
+    const float *at;
+    int64_t step;
+} Rows;
+
+/* c[ROWS,n] = a[ROWS,k] b[k,n], n a multiple of 8. Sums by name, so that they stay in registers. */
+INLINE void product(Rows a, int64_t k, Rows b, int64_t n, float *c)
+{
+    const float *a0 = a.at, *a1 = a0 + a.step, *a2 = a1 + a.step, *a3 = a2 + a.step;
     int64_t j = 0;
     for (; j + WIDE <= n; j += WIDE) {
         V8 s0 = { 0 }, s1 = { 0 }, s2 = { 0 }, s3 = { 0 }, t0 = { 0 }, t1 = { 0 }, t2 = { 0 }, t3 = { 0 };
-        const float *at = b + j;
-        for (int64_t i = 0; i < k; i++, at += n) {
+        const float *at = b.at + j;
+        for (int64_t i = 0; i < k; i++, at += b.step) {
             V8 b0 = *(const V8 *)at, b1 = *(const V8 *)(at + 8);
-            s0 += b0 * a0[i];
-            t0 += b1 * a0[i];
-            s1 += b0 * a1[i];
-            t1 += b1 * a1[i];
-            s2 += b0 * a2[i];
-            t2 += b1 * a2[i];
-            s3 += b0 * a3[i];
-            t3 += b1 * a3[i];
+            s0 = add_product(s0, b0, a0[i]);
+            t0 = add_product(t0, b1, a0[i]);
+            s1 = add_product(s1, b0, a1[i]);
+            t1 = add_product(t1, b1, a1[i]);
+            s2 = add_product(s2, b0, a2[i]);
+            t2 = add_product(t2, b1, a2[i]);
+            s3 = add_product(s3, b0, a3[i]);
+            t3 = add_product(t3, b1, a3[i]);
         }
         float *to = c + j;
         *(V8 *)to = s0;
@@ -193,11 +211,11 @@ INLINE void product(const float *a, int64_t k, const float *b, int64_t n, float 
     for (; j < n; j += 8) {
         V8 s0 = { 0 }, s1 = { 0 }, s2 = { 0 }, s3 = { 0 };
         for (int64_t i = 0; i < k; i++) {
-            V8 b0 = *(const V8 *)(b + i * n + j);
-            s0 += b0 * a0[i];
-            s1 += b0 * a1[i];
-            s2 += b0 * a2[i];
-            s3 += b0 * a3[i];
+            V8 b0 = *(const V8 *)(b.at + i * b.step + j);
+            s0 = add_product(s0, b0, a0[i]);
+            s1 = add_product(s1, b0, a1[i]);
+            s2 = add_product(s2, b0, a2[i]);
+            s3 = add_product(s3, b0, a3[i]);
         }
         *(V8 *)(c + j) = s0;
         *(V8 *)(c + n + j) = s1;
@@ -254,30 +272,65 @@ INLINE float soften(float *row, int64_t n, int64_t padded, float factor, const f
     return sum;
 }
 
+/* k[depth, keys] row by row, with zeros behind. */
+INLINE void lay_keys(const Attention *a, const float *k, float *kt)
+{
+    int64_t keys = a->padded_keys;
+    for (int64_t s = 0; s + 8 <= a->keys; s += 8) /* lines of eight keys are read to their end */
+        for (int64_t d = 0; d < a->depth; d++) {
+            const float *from = k + d * a->k[2] + s * a->k[3];
+            for (int64_t i = 0; i < 8; i++) kt[d * keys + s + i] = from[i * a->k[3]];
+        }
+    for (int64_t d = 0; d < a->depth; d++) {
+        for (int64_t s = a->keys / 8 * 8; s < a->keys; s++) kt[d * keys + s] = k[d * a->k[2] + s * a->k[3]];
+        for (int64_t s = a->keys; s < keys; s++) kt[d * keys + s] = 0;
+    }
+}
+
+/* v[keys, width], in whole vectors: as it is, or copied. */
+INLINE Rows lay_values(const Attention *a, const float *v, float *values)
+{
+    int64_t width = a->padded_width;
+    if (a->v[3] == 1 && a->width == width) return (Rows){ v, a->v[2] };
+    memset(values, 0, (size_t)(a->keys * width) * sizeof *values);
+    for (int64_t s = 0; s < a->keys; s++)
+        for (int64_t e = 0; e < a->width; e++) values[s * width + e] = v[s * a->v[2] + e * a->v[3]];
+    return (Rows){ values, width };
+}
+
+/* ROWS queries from q on, of which `count` are there. */
+INLINE Rows lay_queries(const Attention *a, const float *q, int64_t count, float *rows)
+{
+    if (a->q[3] == 1 && count == ROWS) return (Rows){ q, a->q[2] };
+    for (int64_t r = 0; r < ROWS; r++)
+        for (int64_t d = 0; d < a->depth; d++) rows[r * a->depth + d] = r < count ? q[r * a->q[2] + d * a->q[3]] : 0;
+    return (Rows){ rows, a->depth };
+}
+
+INLINE void divide(const float *made, float sum, int64_t width, float *y)
+{
+    V8 all = { sum, sum, sum, sum, sum, sum, sum, sum };
+    int64_t e = 0;
+    for (; e + 8 <= width; e += 8) *(V8 *)(y + e) = *(const V8 *)(made + e) / all;
+    for (; e < width; e++) y[e] = made[e] / sum;
+}
+
 VECTORS static void attend_head(const Attention *a, const float *q, const float *k, const float *v, const float *mask, float *y,
                                 float *scratch)
 {
     int64_t keys = a->padded_keys, width = a->padded_width;
     float *kt = scratch, *scores = kt + a->depth * keys, *values = scores + ROWS * keys, *rows = values + keys * width;
     float *made = rows + ROWS * a->depth;
-    for (int64_t d = 0; d < a->depth; d++) {
-        for (int64_t s = 0; s < a->keys; s++) kt[d * keys + s] = k[d * a->k[2] + s * a->k[3]];
-        for (int64_t s = a->keys; s < keys; s++) kt[d * keys + s] = 0;
-    }
-    memset(values, 0, (size_t)(keys * width) * sizeof *values);
-    for (int64_t s = 0; s < a->keys; s++)
-        for (int64_t e = 0; e < a->width; e++) values[s * width + e] = v[s * a->v[2] + e * a->v[3]];
+    lay_keys(a, k, kt);
+    Rows laid = lay_values(a, v, values);
     for (int64_t l = 0; l < a->queries; l += ROWS) {
         int64_t count = a->queries - l < ROWS ? a->queries - l : ROWS;
         float sum[ROWS];
-        for (int64_t r = 0; r < ROWS; r++)
-            for (int64_t d = 0; d < a->depth; d++) rows[r * a->depth + d] = r < count ? q[(l + r) * a->q[2] + d * a->q[3]] : 0;
-        product(rows, a->depth, kt, keys, scores);
+        product(lay_queries(a, q + l * a->q[2], count, rows), a->depth, (Rows){ kt, keys }, keys, scores);
         for (int64_t r = 0; r < count; r++)
             sum[r] = soften(scores + r * keys, a->keys, keys, a->factor, mask != NULL ? mask + (l + r) * a->mask[2] : NULL, a->mask[3]);
-        product(scores, keys, values, width, made);
-        for (int64_t r = 0; r < count; r++)
-            for (int64_t e = 0; e < a->width; e++) y[(l + r) * a->width + e] = made[r * width + e] / sum[r];
+        product((Rows){ scores, keys }, a->keys, laid, width, made);
+        for (int64_t r = 0; r < count; r++) divide(made + r * width, sum[r], a->width, y + (l + r) * a->width);
     }
 }
 
