@@ -78,15 +78,31 @@ static void turn(const Blocks *b, const float *x, int64_t count, float *y)
 }
 #endif
 
-/* A block whose channels lie side by side on both sides. */
+/* A block whose `count` channels (a constant where it is called) lie side by side on both sides. */
+static inline __attribute__((always_inline)) void copy_of(const Blocks *b, const float *x, size_t count, float *y)
+{
+    if (b->packs)
+        for (int64_t p = 0; p < b->pixels; p++) {
+            float block[BLOCK] = { 0 };
+            memcpy(block, x + p * b->pixel, count * sizeof *y);
+            memcpy(y + p * BLOCK, block, sizeof block);
+        }
+    else
+        for (int64_t p = 0; p < b->pixels; p++) memcpy(y + p * b->pixel, x + p * BLOCK, count * sizeof *y);
+}
+
 static void copy(const Blocks *b, const float *x, int64_t count, float *y)
 {
-    int64_t from = b->packs ? b->pixel : BLOCK, to = b->packs ? BLOCK : b->pixel;
-    if (count < BLOCK) {
-        pixels_any(b, x, count, 0, b->pixels, y);
-        return;
+    switch (count) {
+    case 1: copy_of(b, x, 1, y); break;
+    case 2: copy_of(b, x, 2, y); break;
+    case 3: copy_of(b, x, 3, y); break;
+    case 4: copy_of(b, x, 4, y); break;
+    case 5: copy_of(b, x, 5, y); break;
+    case 6: copy_of(b, x, 6, y); break;
+    case 7: copy_of(b, x, 7, y); break;
+    default: copy_of(b, x, BLOCK, y); break;
     }
-    for (int64_t p = 0; p < b->pixels; p++) memcpy(y + p * to, x + p * from, BLOCK * sizeof *y);
 }
 
 static void block(const Blocks *b, const float *x, int64_t at, float *y)

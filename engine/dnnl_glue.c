@@ -122,6 +122,11 @@ static dnnl_data_type_t md_type(DType t)
     return t == DT_FLOAT ? dnnl_f32 : t == DT_UINT8 ? dnnl_u8 : t == DT_INT8 ? dnnl_s8 : t == DT_INT32 ? dnnl_s32 : dnnl_data_type_undef;
 }
 
+bool md_typed(const TypeInfo *type, dnnl_memory_desc_t *md)
+{
+    return md_plain(md, md_type(type->type), type->shape.rank, type->shape.dims);
+}
+
 bool md_given(const KernelSite *s, int i, dnnl_memory_desc_t *md)
 {
     if (s->given[i] != NULL) {
@@ -276,6 +281,7 @@ Status primitive_run(void *state, const void *const *in, void *const *out, Err *
 
 const char *kernel_detail(const Kernel *kernel, const void *state)
 {
+    if (kernel == &kernel_reorder) return reorder_detail(state);
     return kernel->run == primitive_run ? ((const Primitive *)state)->name : choice_text(kernel, state);
 }
 
@@ -297,16 +303,3 @@ out:
     else *out = p;
     return status;
 }
-
-Status reorder_prepare(Device *d, const TypeInfo *type, const Layout *from, const Layout *to, void **state, Err *err)
-{
-    dnnl_memory_desc_t plain;
-    if (!md_plain(&plain, md_type(type->type), type->shape.rank, type->shape.dims))
-        return err_set(err, ERR_BUG, "a reorder of a tensor that oneDNN cannot describe");
-    Primitive *p = NULL;
-    TRY(reorder_make(d, from != NULL ? &from->md : &plain, to != NULL ? &to->md : &plain, &p, err));
-    *state = p;
-    return OK;
-}
-
-const Kernel kernel_reorder = { .name = "reorder", .run = primitive_run, .release = primitive_release };

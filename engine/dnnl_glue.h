@@ -14,6 +14,8 @@ void device_free(Device *d); /* NULL is fine; after every state prepared with it
 
 /* A copy of one value from one order to another; one of `from` and `to` may be NULL (row-major). */
 Status reorder_prepare(Device *d, const TypeInfo *type, const Layout *from, const Layout *to, void **state, Err *err);
+/* Whether every element lies at the same place in both, which then differ in name alone. */
+bool reorder_is_none(const TypeInfo *type, const Layout *from, const Layout *to);
 /* The order in which the elements of a value in order `from` (NULL: row-major) are those of its transpose; *out NULL where that is
  * row-major, else to be freed. ERR_UNSUPPORTED: the library cannot describe it. */
 Status layout_transpose(const TypeInfo *type, const Layout *from, const int64_t *perm, Layout **out, Err *err);

@@ -59,6 +59,7 @@ Status desc_create(Device *d, const void *operation, dnnl_primitive_attr_t given
 Status reorder_desc_create(Device *d, const dnnl_memory_desc_t *from, const dnnl_memory_desc_t *to, dnnl_primitive_desc_t *out, Err *err);
 /* A reorder by itself, with input 0 and output 0. */
 Status reorder_make(Device *d, const dnnl_memory_desc_t *from, const dnnl_memory_desc_t *to, Primitive **out, Err *err);
+const char *reorder_detail(const void *state); /* the code it came to, for a state of kernel_reorder */
 /* Creates the primitive from a descriptor; `md` queries follow. ERR_MEMORY: its scratchpad passes the budget. */
 Status primitive_create(Primitive *p, const_dnnl_primitive_desc_t desc, Err *err);
 Status primitive_arg(Primitive *p, int arg, const dnnl_memory_desc_t *md, ArgSource source, int index, const void *fixed, Err *err);
@@ -66,6 +67,7 @@ Status primitive_run(void *state, const void *const *in, void *const *out, Err *
 
 /* Row-major descriptor of a float32 (or other) tensor; false for ranks above 12 or empty shapes. */
 bool md_plain(dnnl_memory_desc_t *md, dnnl_data_type_t type, int rank, const int64_t *dims);
+bool md_typed(const TypeInfo *type, dnnl_memory_desc_t *md);
 bool md_any(dnnl_memory_desc_t *md, dnnl_data_type_t type, int rank, const int64_t *dims);
 /* The descriptor in which input i of the site is there already. */
 bool md_given(const KernelSite *s, int i, dnnl_memory_desc_t *md);

@@ -51,6 +51,7 @@
 
 #define memory_strides three_strides
 #define memory_outer three_outer
+#define memory_blocks(m, size, axis) ((void)(m), (void)(size), *(axis) = 0, (const dnnl_dim_t *)NULL)
 #define memory_places(m, axis, places) ((void)(m), (void)(axis), (void)(places), false) /* a description is the library's secret */
 #else
 /* The strides where they alone tell the order of elements; NULL where it has blocks, padding or an offset. */
@@ -66,6 +67,17 @@ static inline const dnnl_dim_t *memory_strides(const dnnl_memory_desc_t *m)
 static inline dnnl_dim_t memory_outer(const dnnl_memory_desc_t *m)
 {
     return m->format_kind == dnnl_blocked ? m->format_desc.blocking.strides[0] : 0;
+}
+
+/* The strides, of blocks along *axis, where `size` of that axis lie innermost, filled up at its end, and nothing else is special; NULL. */
+static inline const dnnl_dim_t *memory_blocks(const dnnl_memory_desc_t *m, int size, int *axis)
+{
+    const dnnl_blocking_desc_t *b = &m->format_desc.blocking;
+    if (m->format_kind != dnnl_blocked || b->inner_nblks != 1 || b->inner_blks[0] != size || m->offset0 != 0) return NULL;
+    *axis = (int)b->inner_idxs[0];
+    for (int i = 0; i < m->ndims; i++)
+        if (m->padded_dims[i] != (i == *axis ? (m->dims[i] + size - 1) / size * size : m->dims[i])) return NULL;
+    return b->strides;
 }
 
 /* Where entries along an axis lie: entry i adds places[i] elements to what the other axes add. False: the order is another, or something

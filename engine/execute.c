@@ -180,7 +180,7 @@ static Status run_step(const Session *s, Plan *p, size_t at, Err *err)
     TRY(take_work(s, p, step, err));
     double start = s->trace != NULL ? clock_seconds() : 0;
     if (!step->alias) TRY(step->kernel != NULL ? run_kernel(p, step, err) : run_plain(s, p, step, err));
-    if (s->trace != NULL) trace(s, p, step, start);
+    if (s->trace != NULL && (step->node != 0 || !step->alias)) trace(s, p, step, start);
     for (int i = 0; s->observe != NULL && i < step->out_count; i++) TRY(report_made(s, p, step, step->out[i], err));
     for (int i = 0; i < step->in_count + step->out_count; i++) { /* the outputs follow the inputs in one array */
         int slot = step->in[i];

@@ -56,6 +56,23 @@ void slot_use(Plan *p, int slot, int step)
     if (p->slots[slot].last < step) p->slots[slot].last = step;
 }
 
+/* Another name of what lies in `from`. */
+static Status add_alias(Builder *b, ValueId v, int from, const Layout *layout, int *out)
+{
+    Plan *p = b->plan;
+    Step *step = step_add(b, 0, 1, 1);
+    if (step == NULL) return err_no_memory(b->err, "plan");
+    int at = (int)p->step_count - 1;
+    step->alias = true;
+    step->in[0] = from;
+    TRY(slot_make(b, v, layout, at, out));
+    p->steps[at].out[0] = *out;
+    p->slots[*out].kind = SLOT_ALIAS;
+    p->slots[*out].alias = from;
+    slot_use(p, from, at);
+    return OK;
+}
+
 Status slot_want(Builder *b, ValueId v, const Layout *layout, int *out)
 {
     Plan *p = b->plan;
@@ -66,6 +83,7 @@ Status slot_want(Builder *b, ValueId v, const Layout *layout, int *out)
         Str name = graph_value(b->session->graph, v)->name;
         return err_set(b->err, ERR_DATA, "value '%.*s' is read but never made", STR_ARG(name));
     }
+    if (reorder_is_none(&p->types[v], p->slots[from].layout, layout)) return add_alias(b, v, from, layout, out);
     void *state = NULL;
     TRY(reorder_prepare(b->session->device, &p->types[v], p->slots[from].layout, layout, &state, b->err));
     Step *step = step_add(b, 0, 1, 1);
