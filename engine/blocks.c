@@ -1,5 +1,5 @@
-/* Images from the order of eight channels to another one and back. Where pixels lie side by side in the other order, eight pixels of a block
- * are eight rows of eight to be transposed; where channels do, they are copied. */
+/* Images from the order of eight channels to another one and back. Where pixels lie side by side in the other order, eight pixels of a
+ * block are eight rows of eight to be transposed; where channels do, they are copied. */
 #include "engine/blocks.h"
 
 #include <string.h>

@@ -1,6 +1,6 @@
 /* Products of a few rows with constant weights, for AVX2 with FMA: what they cost is the reading of the weights, from the cache or from
- * memory, once for up to three rows. Four panels of eight filters are read at a time, each in order, which keeps the processor's prefetching
- * ahead; channels are dealt to several sums where there are few others under way.
+ * memory, once for up to three rows. Four panels of eight filters are read at a time, each in order, which keeps the processor's
+ * prefetching ahead; channels are dealt to several sums where there are few others under way.
  *
  *   for each four panels, for each three rows:  sums[row][panel][c % several] += x[row, c] * weights[panel, c]     over c */
 #include "engine/direct_product.h"

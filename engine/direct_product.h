@@ -4,8 +4,8 @@
 
 #include <stdint.h>
 
-/* y[rows, K] = max(low, min(high, x[rows, C] weights[K/8, C, 8] + bias[K] + addend)); K/8 rounded up, weights and bias as long. Channels are
- * dealt to one, two, four or eight sums, how many depends on rows and K alone. */
+/* y[rows, K] = max(low, min(high, x[rows, C] weights[K/8, C, 8] + bias[K] + addend)); K/8 rounded up, weights and bias as long. Channels
+ * are dealt to one, two, four or eight sums, how many depends on rows and K alone. */
 typedef struct Product {
     int64_t rows, channels, filters;
     const float *weights, *bias; /* bias NULL: zero */

@@ -29,7 +29,8 @@ static bool blocks_of(const dnnl_memory_desc_t *blocked, const dnnl_memory_desc_
 {
     int channel, axes[3] = { 0 };
     const dnnl_dim_t *to = memory_strides(plain), *from = memory_blocks(blocked, BLOCK, &channel);
-    if (to == NULL || from == NULL || blocked->ndims != RANK || blocked->data_type != dnnl_f32 || plain->data_type != dnnl_f32) return false;
+    if (to == NULL || from == NULL || blocked->ndims != RANK) return false;
+    if (blocked->data_type != dnnl_f32 || plain->data_type != dnnl_f32) return false;
     sort_axes(from, channel, axes);
     int64_t channels = blocked->dims[channel], columns = blocked->dims[axes[0]], rows = blocked->dims[axes[1]], pixels = columns * rows;
     int64_t images = blocked->dims[axes[2]], blocks = (channels + BLOCK - 1) / BLOCK;
@@ -51,7 +52,8 @@ static bool describe(const TypeInfo *type, const Layout *l, dnnl_memory_desc_t *
 bool reorder_is_none(const TypeInfo *type, const Layout *from, const Layout *to)
 {
     dnnl_memory_desc_t a, b;
-    if (!describe(type, from, &a) || !describe(type, to, &b) || dnnl_memory_desc_get_size(&a) != dnnl_memory_desc_get_size(&b)) return false;
+    if (!describe(type, from, &a) || !describe(type, to, &b)) return false;
+    if (dnnl_memory_desc_get_size(&a) != dnnl_memory_desc_get_size(&b)) return false;
     int64_t longest = 1;
     for (int i = 0; i < a.ndims; i++) longest = a.dims[i] > longest ? a.dims[i] : longest;
     int64_t *places = alloc_array((size_t)longest, 2 * sizeof *places);

@@ -1,4 +1,5 @@
-/* Orders of elements: engine/blocks.c there and back, from any byte; and in a network, where orders that differ in name alone cost nothing. */
+/* Orders of elements: engine/blocks.c there and back, from any byte; and in a network, where orders that differ in name alone cost
+ * nothing. */
 #include "test.h"
 
 #include "build_graph.h"
