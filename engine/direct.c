@@ -229,15 +229,23 @@ static int64_t taps_of(const DirectConv *c)
     return c->r * c->s * (c->depth == 1 ? c->channels : 1);
 }
 
+/* Windows of one pixel: all rows are one. */
+static bool is_flat(const DirectConv *c)
+{
+    return c->in_place && c->r * c->s == 1 && c->stride[0] == 1 && c->q == c->w;
+}
+
 bool direct_init(DirectConv *c)
 {
     int64_t depths = (c->channels + c->depth - 1) / c->depth * c->depth, row = padded_width(c) * depths * (int64_t)sizeof(float);
     int64_t rows = (STRIP_BYTES / row - input_rows(c, 1)) / c->stride[0] + 1;
     if (rows > c->p) rows = c->p;
-    if (c->q < LEAST_PIXELS || (rows < LEAST_ROWS && rows < c->p) || taps_of(c) > MOST_TAPS) return false;
+    if ((rows < LEAST_ROWS && rows < c->p) || taps_of(c) > MOST_TAPS) return false;
     c->in_place = c->top == 0 && c->left == 0 && c->stride[1] == 1 && input_rows(c, c->p) <= c->h && padded_width(c) <= c->w;
+    bool whole = c->q < LEAST_PIXELS; /* only all rows together are long enough */
+    if (whole && (!is_flat(c) || rows < c->p || c->p * c->q < LEAST_PIXELS)) return false;
     c->strips = (c->p + rows - 1) / rows;
-    while (c->images * c->strips % c->threads != 0 && c->strips < c->p) c->strips++; /* even shares */
+    while (!whole && c->images * c->strips % c->threads != 0 && c->strips < c->p) c->strips++; /* even shares */
     c->rows = (c->p + c->strips - 1) / c->strips;
     c->strips = (c->p + c->rows - 1) / c->rows;
     c->scratch = c->in_place ? 0 : (size_t)(input_rows(c, c->rows) * padded_width(c) * depths + 15) / 16 * 16;
@@ -245,9 +253,9 @@ bool direct_init(DirectConv *c)
 }
 
 /* Rows of q pixels in even pieces: larger ones, then those of a pixel less. */
-static void run_rows(const DirectConv *c, const Piece *t, int64_t group, const float *x, const float *addend, float *y)
+static void run_rows(const DirectConv *c, const Piece *t, int64_t group, int64_t q, const float *x, const float *addend, float *y)
 {
-    int64_t most = SUMS / group, count = (c->q + most - 1) / most, n = c->q / count, larger = c->q - n * count, done = larger * (n + 1);
+    int64_t most = SUMS / group, count = (q + most - 1) / most, n = q / count, larger = q - n * count, done = larger * (n + 1);
     PieceRun *const *run = pieces[c->depth > 1][group];
     if (larger > 0) run[n + 1](c, t, larger, x, addend, y);
     run[n](c, t, count - larger, x + done * c->depth, addend != NULL ? addend + 8 * done : NULL, y + 8 * done);
@@ -260,7 +268,7 @@ static void run_strip(const DirectConv *c, const float *x, const float *addend, 
     int64_t blocks = d == 1 ? 1 : direct_blocks(c->channels), filters = direct_blocks(c->filters), window = c->r * c->s;
     int64_t row = (c->in_place ? c->w : padded_width(c)) * d;
     Piece t = { .taps = taps_of(c), .plane = (c->in_place ? c->h : taken) * row, .out_plane = c->p * c->q * DIRECT_BLOCK,
-                .rows = rows, .down = c->stride[0] * row, .out_down = c->q * DIRECT_BLOCK };
+                .rows = is_flat(c) ? 1 : rows, .down = c->stride[0] * row, .out_down = c->q * DIRECT_BLOCK };
     t.filter = blocks * t.taps * d * DIRECT_BLOCK;
     for (int64_t i = 0; i < t.taps; i++) {
         int64_t column = i % c->s * c->dilation[1];
@@ -280,7 +288,7 @@ static void run_strip(const DirectConv *c, const float *x, const float *addend, 
             t.bias = b > 0 ? NULL : c->bias != NULL ? c->bias + DIRECT_BLOCK * k : none;
             t.w = c->weights + k * t.filter + b * t.taps * d * DIRECT_BLOCK;
             int64_t to = k * t.out_plane + first * t.out_down;
-            run_rows(c, &t, group, from + b * t.plane, addend != NULL ? addend + to : NULL, y + to);
+            run_rows(c, &t, group, rows * c->q / t.rows, from + b * t.plane, addend != NULL ? addend + to : NULL, y + to);
         }
     }
 }

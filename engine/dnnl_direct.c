@@ -13,6 +13,7 @@
 
 #define MOST_FILTERS 64
 #define MOST_STRIDE 4
+#define SMALL_PRODUCTS 65536 /* of a 1x1 convolution: there it is the library's call that takes long; its loop is as fast as this one */
 
 typedef struct Direct {
     DirectConv conv;
@@ -41,7 +42,8 @@ static bool geometry(const KernelSite *s, DirectConv *c)
                        .threads = omp_get_max_threads() };
     /* no more padding than windows reach into: sizes stay near those of x */
     int64_t tall = (c->r - 1) * c->dilation[0] + 1, wide = (c->s - 1) * c->dilation[1] + 1;
-    return c->r * c->s > 1 && c->top >= 0 && c->top < tall && c->left >= 0 && c->left < wide && w.end[1] < tall && w.end[2] < wide &&
+    if (c->r * c->s == 1 && c->images * c->p * c->q * c->channels * filters > SMALL_PRODUCTS) return false;
+    return c->top >= 0 && c->top < tall && c->left >= 0 && c->left < wide && w.end[1] < tall && w.end[2] < wide &&
            c->stride[0] <= MOST_STRIDE && c->stride[1] <= MOST_STRIDE && direct_init(c);
 }
 

@@ -42,6 +42,9 @@ static const Row rows[] = {
     { "three channels, stride 2", { SHAPE(2, 3, 24, 35, 37, 18, 19), KERNEL(3, 3, 1, 1, 2, 2), CHANNELS }, true },
     { "one channel, a tall window", { SHAPE(1, 1, 64, 49, 10, 25, 5), KERNEL(10, 4, 4, 1, 2, 2), CHANNELS }, true },
     { "seven channels, stride 3, strips", { SHAPE(1, 7, 8, 90, 91, 30, 31), KERNEL(3, 3, 1, 1, 3, 3), CHANNELS }, true },
+    { "1x1, rows as one", { SHAPE(2, 20, 24, 3, 3, 3, 3), KERNEL(1, 1, 0, 0, 1, 1), BLOCKS }, true },
+    { "1x1, stride 2", { SHAPE(2, 16, 16, 9, 9, 5, 5), KERNEL(1, 1, 0, 0, 2, 2), BLOCKS }, true },
+    { "1x1, fewer than a piece", { SHAPE(2, 16, 16, 1, 3, 1, 3), KERNEL(1, 1, 0, 0, 1, 1), BLOCKS }, false },
     { "too many taps", { SHAPE(1, 1, 8, 40, 40, 24, 24), KERNEL(17, 17, 0, 0, 1, 1), CHANNELS }, false },
     { "rows too long", { SHAPE(1, 16, 16, 8, 900, 8, 900), KERNEL(3, 3, 1, 1, 1, 1), BLOCKS }, false },
 };
