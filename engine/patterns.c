@@ -40,7 +40,7 @@ const Node *pattern_inner(const Patterns *s, ValueId v, const char *type, int re
 bool pattern_scalar(const Patterns *s, ValueId v, double *x)
 {
     const Tensor *t = v != 0 ? graph_value(s->g, v)->tensor : NULL;
-    if (t == NULL || t->type != DT_FLOAT || tensor_count(t) != 1 || t->data == NULL) return false;
+    if (t == NULL || (t->type != DT_FLOAT && !dtype_is_integer(t->type)) || tensor_count(t) != 1 || t->data == NULL) return false;
     *x = tensor_get(t, 0);
     return true;
 }
@@ -252,11 +252,13 @@ static Status rewrite(Patterns *s, NodeId id, bool smaller)
     if (str_is(n->type, "Add") && (n->op == NULL || n->op->until == 0 || n->op->until > 6)) return add_conv(s, id);
     if (str_is(n->type, "Conv")) return pad_conv(s, id);
     if (str_is(n->type, "Transpose")) return transposes(s, id);
+    if (str_is(n->type, "Div")) return pattern_root_norm(s, id);
     if (!str_is(n->type, "Mul")) return OK;
+    static Status (*const products[])(Patterns *, NodeId) = { pattern_root_norm, pattern_gelu, pattern_gelu_tanh, pattern_swish,
+                                                              pattern_gated };
     int before = s->made;
-    TRY(pattern_root_norm(s, id));
-    if (s->made == before) TRY(pattern_gelu(s, id));
-    return s->made == before ? pattern_swish(s, id) : OK;
+    for (size_t i = 0; i < sizeof products / sizeof *products && s->made == before; i++) TRY(products[i](s, id));
+    return OK;
 }
 
 static bool count_readers(Patterns *s)

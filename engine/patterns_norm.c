@@ -1,9 +1,20 @@
-/* LayerNormalization and its form without mean. */
+/* LayerNormalization and its form without mean, as exporters write them: d = x - mean(x), or x itself,
+ *
+ *   d / sqrt(mean(d^2) + e) g + b        also d (1 / sqrt ...), d reciprocal(sqrt ...), d (mean(d^2) + e)^-0.5
+ *   d (g / sqrt(mean(d^2) + e)) + b      Flax
+ *   x a + (b - mean(x) a), a = g / sqrt ...    Keras
+ *
+ * g and b are rows of the last axis; without b only where no mean is taken away, without both only where one is. */
 #include "engine/patterns_private.h"
 
 #include "graph/edit.h"
 
-/* --- x / sqrt(mean(x^2) + e), with x - mean(x) in the place of x or not */
+/* sqrt(mean(of^2) + e); `reads`: of `of` for it. */
+typedef struct Root {
+    ValueId of;
+    double epsilon;
+    int reads;
+} Root;
 
 static bool over_last(const Patterns *s, const Node *n)
 {
@@ -18,86 +29,216 @@ static bool over_last(const Patterns *s, const Node *n)
     return axis == -1 || (rank > 0 && axis == rank - 1);
 }
 
-/* Whether v is sqrt(mean(x^2) + e) and reads x; *epsilon is e. */
-static bool root_mean(Patterns *s, ValueId v, ValueId x, double *epsilon, int *reads, Found *f)
+/* The mean of x along its last axis. */
+static bool is_mean(Patterns *s, ValueId v, ValueId x, int readers, Found *f)
 {
-    const Node *root = pattern_inner(s, v, "Sqrt", 1, f);
-    const Node *add = root != NULL ? pattern_inner(s, root->inputs[0], "Add", 1, f) : NULL;
-    ValueId mean = add != NULL ? pattern_made_by(s, add, "ReduceMean") : 0;
-    if (mean == 0 || !pattern_scalar(s, pattern_other(add, mean), epsilon)) return false;
+    const Node *n = pattern_inner(s, v, "ReduceMean", readers, f);
+    return n != NULL && n->inputs[0] == x && over_last(s, n);
+}
+
+/* Whether v is mean(of^2) + e. */
+static bool mean_square(Patterns *s, ValueId v, Root *r, Found *f)
+{
+    const Node *add = pattern_inner(s, v, "Add", 1, f);
+    ValueId mean = add != NULL ? pattern_made_by(s, add, "ReduceMean") : 0, e = mean != 0 ? pattern_other(add, mean) : 0;
+    if (e == 0 || !pattern_scalar(s, e, &r->epsilon) || graph_value(s->g, e)->tensor->shape.rank > 1) return false;
     const Node *reduce = pattern_inner(s, mean, "ReduceMean", 1, f);
     if (reduce == NULL || !over_last(s, reduce)) return false;
     const Node *square = pattern_inner(s, reduce->inputs[0], "Pow", 1, f);
-    *reads = 1;
-    if (square != NULL) return square->inputs[0] == x && pattern_is_about(s, square->inputs[1], 2);
-    square = pattern_inner(s, reduce->inputs[0], "Mul", 1, f);
-    *reads = 2;
-    return square != NULL && square->inputs[0] == x && square->inputs[1] == x;
+    r->reads = square != NULL ? 1 : 2;
+    if (square == NULL) square = pattern_inner(s, reduce->inputs[0], "Mul", 1, f);
+    if (square == NULL) return false;
+    r->of = square->inputs[0];
+    return r->reads == 1 ? pattern_is_about(s, square->inputs[1], 2) : square->inputs[1] == r->of;
 }
 
-/* What is behind the quotient: the scale, one entry for each of the last axis, and for a normalisation with mean the shift. */
-static ValueId constant_row(const Patterns *s, const Node *n, ValueId v)
+static bool is_root(Patterns *s, ValueId v, Root *r, Found *f)
+{
+    const Node *n = pattern_inner(s, v, "Sqrt", 1, f);
+    return n != NULL && mean_square(s, n->inputs[0], r, f);
+}
+
+/* Whether v is one over a root. */
+static bool is_inverse(Patterns *s, ValueId v, Root *r, Found *f)
+{
+    const Node *n = pattern_inner(s, v, "Div", 1, f);
+    if (n != NULL) return pattern_is_about(s, n->inputs[0], 1) && is_root(s, n->inputs[1], r, f);
+    n = pattern_inner(s, v, "Reciprocal", 1, f);
+    if (n != NULL) return is_root(s, n->inputs[0], r, f);
+    n = pattern_inner(s, v, "Pow", 1, f);
+    return n != NULL && pattern_is_about(s, n->inputs[1], -0.5) && mean_square(s, n->inputs[0], r, f);
+}
+
+/* Whether node n divides by a root, or multiplies by its inverse; *d is what it divides. */
+static bool divides(Patterns *s, const Node *n, ValueId *d, Root *r, Found *f)
+{
+    if (n->input_count != 2 || n->inputs[0] == n->inputs[1]) return false;
+    *d = n->inputs[0];
+    if (node_is(n, "Div")) return is_root(s, n->inputs[1], r, f);
+    for (int i = 0; i < 2; i++) {
+        Found g = *f;
+        *d = n->inputs[1 - i];
+        if (!is_inverse(s, n->inputs[i], r, &g)) continue;
+        *f = g;
+        return true;
+    }
+    return false;
+}
+
+/* Whether d, read `readers` times beside the root's, is x - mean(x); the root may read a difference of its own. */
+static bool is_deviation(Patterns *s, ValueId d, int readers, const Root *r, ValueId *x, Found *f)
+{
+    const Node *sub = pattern_inner(s, d, "Sub", readers + (r->of == d ? r->reads : 0), f);
+    if (sub == NULL) return false;
+    *x = sub->inputs[0];
+    if (r->of == d) return is_mean(s, sub->inputs[1], *x, 1, f);
+    const Node *own = pattern_inner(s, r->of, "Sub", r->reads, f);
+    if (own == NULL || own->inputs[0] != *x) return false;
+    if (own->inputs[1] == sub->inputs[1]) return is_mean(s, own->inputs[1], *x, 2, f);
+    return is_mean(s, own->inputs[1], *x, 1, f) && is_mean(s, sub->inputs[1], *x, 1, f);
+}
+
+/* --- scale and shift */
+
+/* The operand beside v when it is a row of more than one entry: the scale, or the shift. */
+static ValueId row_beside(const Patterns *s, const Node *n, ValueId v)
 {
     ValueId row = pattern_other(n, v);
-    const Tensor *t = row != 0 ? graph_value(s->g, row)->tensor : NULL;
-    return t != NULL && t->type == DT_FLOAT && t->shape.rank == 1 && tensor_count(t) > 1 ? row : 0;
+    const Shape *shape = row != 0 ? &graph_value(s->g, row)->shape : NULL;
+    return shape != NULL && pattern_is_float(s, row) && shape->rank == 1 && shape->dims[0] > 1 ? row : 0;
+}
+
+/* What a row is multiplied by in n, and that row; 0: no such product. */
+static ValueId scaled(const Patterns *s, const Node *n, ValueId *row)
+{
+    for (int i = 0; i < 2 && n->input_count == 2; i++)
+        if ((*row = row_beside(s, n, n->inputs[i])) != 0) return n->inputs[i];
+    return 0;
 }
 
 /* The row has one entry for each of x's last axis, not a broadcast of one. */
 static bool spans_last(const Patterns *s, ValueId x, ValueId row)
 {
     const Shape *shape = &graph_value(s->g, x)->shape;
-    return shape->rank > 0 && shape->dims[shape->rank - 1] == tensor_count(graph_value(s->g, row)->tensor);
+    return shape->rank > 0 && shape->dims[shape->rank - 1] == graph_value(s->g, row)->shape.dims[0];
+}
+
+static Status normalize(Patterns *s, const Found *f, NodeId id, const char *type, const ValueId *in, int count, double epsilon)
+{
+    NodeId made;
+    TRY(pattern_replace(s, f, id, pattern_op(type), in, count, &made));
+    TRY(graph_set_int(s->g, made, "axis", -1, s->err));
+    return graph_set_float(s->g, made, "epsilon", (float)epsilon, s->err);
+}
+
+/* (d / root) g, or d (g / root) */
+static bool scaled_quotient(Patterns *s, ValueId v, ValueId *x, ValueId *scale, double *epsilon, Found *f)
+{
+    const Node *mul = pattern_inner(s, v, "Mul", 1, f);
+    Root root;
+    ValueId d, quotient = mul != NULL ? scaled(s, mul, scale) : 0;
+    for (int i = -1; i < 2 && mul != NULL; i++) { /* g is an operand of this product, or of one within */
+        Found g = *f;
+        const Node *n;
+        bool found;
+        if (i < 0) {
+            n = quotient != 0 ? pattern_inner(s, quotient, "Div", 1, &g) : NULL;
+            if (n == NULL && quotient != 0) n = pattern_inner(s, quotient, "Mul", 1, &g);
+            found = n != NULL && divides(s, n, &d, &root, &g);
+        } else {
+            n = pattern_inner(s, mul->inputs[i], "Mul", 1, &g);
+            d = mul->inputs[1 - i];
+            ValueId inverse = n != NULL ? scaled(s, n, scale) : 0;
+            found = inverse != 0 && is_inverse(s, inverse, &root, &g);
+        }
+        if (!found || !is_deviation(s, d, 1, &root, x, &g)) continue;
+        *epsilon = root.epsilon;
+        *f = g;
+        return true;
+    }
+    return false;
+}
+
+/* x a + (b - mean(x) a) */
+static bool spread_quotient(Patterns *s, const Node *last, int side, ValueId in[3], double *epsilon, Found *f)
+{
+    const Node *mul = pattern_inner(s, last->inputs[side], "Mul", 1, f), *sub = pattern_inner(s, last->inputs[1 - side], "Sub", 1, f);
+    const Node *second = sub != NULL ? pattern_inner(s, sub->inputs[1], "Mul", 1, f) : NULL;
+    Root root;
+    for (int i = 0; i < 4 && mul != NULL && second != NULL; i++) {
+        Found g = *f;
+        ValueId a = mul->inputs[i & 1], mean = second->inputs[i >> 1];
+        in[0] = mul->inputs[1 - (i & 1)];
+        in[2] = sub->inputs[0];
+        if (second->inputs[1 - (i >> 1)] != a || mean == a || !is_mean(s, mean, in[0], 2, &g)) continue;
+        const Node *n = pattern_inner(s, a, "Mul", 2, &g);
+        ValueId inverse = n != NULL ? scaled(s, n, &in[1]) : 0;
+        if (inverse == 0 || !is_inverse(s, inverse, &root, &g)) continue;
+        const Node *d = pattern_inner(s, root.of, "Sub", root.reads, &g);
+        if (d == NULL || d->inputs[0] != in[0] || d->inputs[1] != mean) continue;
+        *epsilon = root.epsilon;
+        *f = g;
+        return true;
+    }
+    return false;
 }
 
 Status pattern_layer_norm(Patterns *s, NodeId id)
 {
     const Node *last = graph_node(s->g, id); /* Add of the shift */
-    Found f = { 0 };
-    double epsilon;
-    int reads;
-    ValueId scaled = pattern_made_by(s, last, "Mul"), shift = scaled != 0 ? constant_row(s, last, scaled) : 0;
-    const Node *mul = shift != 0 ? pattern_inner(s, scaled, "Mul", 1, &f) : NULL;
-    ValueId quotient = mul != NULL ? pattern_made_by(s, mul, "Div") : 0, scale = quotient != 0 ? constant_row(s, mul, quotient) : 0;
-    const Node *div = scale != 0 ? pattern_inner(s, quotient, "Div", 1, &f) : NULL;
-    if (div == NULL || !root_mean(s, div->inputs[1], div->inputs[0], &epsilon, &reads, &f)) return OK;
-    const Node *sub = pattern_inner(s, div->inputs[0], "Sub", 1 + reads, &f);
-    const Node *mean = sub != NULL ? pattern_inner(s, sub->inputs[1], "ReduceMean", 1, &f) : NULL;
-    if (mean == NULL || mean->inputs[0] != sub->inputs[0] || !over_last(s, mean) || !pattern_is_float(s, sub->inputs[0])) return OK;
-    const Tensor *a = graph_value(s->g, scale)->tensor, *b = graph_value(s->g, shift)->tensor;
-    if (tensor_count(a) != tensor_count(b) || !spans_last(s, sub->inputs[0], scale)) return OK;
-    NodeId made;
-    ValueId in[3] = { sub->inputs[0], scale, shift };
-    TRY(pattern_replace(s, &f, id, pattern_op("LayerNormalization"), in, 3, &made));
-    TRY(graph_set_int(s->g, made, "axis", -1, s->err));
-    return graph_set_float(s->g, made, "epsilon", (float)epsilon, s->err);
-}
-
-/* y = x * (1 / r) or x / r, times the scale. */
-Status pattern_root_norm(Patterns *s, NodeId id)
-{
-    const Node *last = graph_node(s->g, id); /* Mul by the scale */
-    for (int form = 0; form < 2; form++) {
+    for (int side = 0; side < 2 && last->input_count == 2; side++) {
         Found f = { 0 };
+        ValueId in[3] = { 0 };
         double epsilon;
-        int reads;
-        ValueId quotient = pattern_made_by(s, last, form == 0 ? "Mul" : "Div"), scale = quotient != 0 ? constant_row(s, last, quotient) : 0;
-        const Node *n = scale != 0 ? pattern_inner(s, quotient, form == 0 ? "Mul" : "Div", 1, &f) : NULL;
-        if (n == NULL) continue;
-        ValueId root = n->inputs[1], x = n->inputs[0];
-        if (form == 0) {
-            ValueId inverse = pattern_made_by(s, n, "Div");
-            x = inverse != 0 ? pattern_other(n, inverse) : 0;
-            const Node *div = x != 0 ? pattern_inner(s, inverse, "Div", 1, &f) : NULL;
-            if (div == NULL || !pattern_is_about(s, div->inputs[0], 1)) continue;
-            root = div->inputs[1];
+        bool found = spread_quotient(s, last, side, in, &epsilon, &f);
+        if (!found) {
+            f = (Found){ 0 };
+            in[2] = row_beside(s, last, last->inputs[side]);
+            found = in[2] != 0 && scaled_quotient(s, last->inputs[side], &in[0], &in[1], &epsilon, &f);
         }
-        if (!pattern_is_float(s, x) || !root_mean(s, root, x, &epsilon, &reads, &f) || !spans_last(s, x, scale)) continue;
-        NodeId made;
-        ValueId in[2] = { x, scale };
-        TRY(pattern_replace(s, &f, id, pattern_op("SimplifiedLayerNormalization"), in, 2, &made));
-        TRY(graph_set_int(s->g, made, "axis", -1, s->err));
-        return graph_set_float(s->g, made, "epsilon", (float)epsilon, s->err);
+        const Shape *shift = found ? &graph_value(s->g, in[2])->shape : NULL;
+        if (!found || !pattern_is_float(s, in[0]) || !spans_last(s, in[0], in[1])) continue;
+        if (shift->rank != 1 || !spans_last(s, in[0], in[2]) || !pattern_is_float(s, in[2])) continue;
+        return normalize(s, &f, id, "LayerNormalization", in, 3, epsilon);
     }
     return OK;
+}
+
+/* Neither scale nor shift: those of ones. */
+static Status bare_norm(Patterns *s, NodeId id)
+{
+    Found f = { 0 };
+    Root root;
+    ValueId d, in[2];
+    if (!divides(s, graph_node(s->g, id), &d, &root, &f) || !is_deviation(s, d, 1, &root, &in[0], &f)) return OK;
+    const Shape *x = &graph_value(s->g, in[0])->shape;
+    if (!pattern_is_float(s, in[0]) || x->rank < 1 || x->dims[x->rank - 1] < 2) return OK;
+    Shape row = shape_of(1, &x->dims[x->rank - 1]);
+    Tensor ones = { 0 };
+    TRY(tensor_new(&ones, DT_FLOAT, &row, s->err));
+    for (int64_t i = 0; i < row.dims[0]; i++) tensor_set(&ones, i, 1);
+    in[1] = graph_add_constant(s->g, STR("pare_ones"), &ones);
+    if (in[1] == 0) return err_no_memory(s->err, "a scale");
+    return normalize(s, &f, id, "LayerNormalization", in, 2, root.epsilon);
+}
+
+/* x over its root mean square, times the scale. */
+Status pattern_root_norm(Patterns *s, NodeId id)
+{
+    const Node *last = graph_node(s->g, id);
+    ValueId in[2], of;
+    int before = s->made;
+    for (int side = 0; side < 2 && last->input_count == 2 && node_is(last, "Mul"); side++) {
+        Found f = { 0 };
+        Root root;
+        ValueId quotient = last->inputs[side];
+        in[1] = row_beside(s, last, quotient);
+        const Node *n = in[1] != 0 ? pattern_inner(s, quotient, "Mul", 1, &f) : NULL;
+        if (n == NULL && in[1] != 0) n = pattern_inner(s, quotient, "Div", 1, &f);
+        if (n == NULL || !divides(s, n, &of, &root, &f) || of != root.of) continue;
+        in[0] = of;
+        if (!pattern_is_float(s, of) || !spans_last(s, of, in[1])) continue;
+        return normalize(s, &f, id, "SimplifiedLayerNormalization", in, 2, root.epsilon);
+    }
+    return s->made == before ? bare_norm(s, id) : OK;
 }

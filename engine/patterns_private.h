@@ -46,9 +46,11 @@ Status pattern_replace(Patterns *s, const Found *f, NodeId last, const Op *op, c
 
 /* Each looks whether node `id` is the last one of its pattern, and rewrites it. */
 Status pattern_layer_norm(Patterns *s, NodeId id); /* Add */
-Status pattern_root_norm(Patterns *s, NodeId id);  /* Mul */
-Status pattern_gelu(Patterns *s, NodeId id);       /* Mul */
-Status pattern_swish(Patterns *s, NodeId id);      /* Mul */
+Status pattern_root_norm(Patterns *s, NodeId id);  /* Mul, Div */
+Status pattern_gelu(Patterns *s, NodeId id);       /* Mul, here and below */
+Status pattern_gelu_tanh(Patterns *s, NodeId id);
+Status pattern_swish(Patterns *s, NodeId id);
+Status pattern_gated(Patterns *s, NodeId id);
 Status pattern_rotary(Patterns *s, NodeId id);     /* Add, Concat */
 
 #endif

@@ -8,7 +8,7 @@
 
 #define INLINE static inline __attribute__((always_inline))
 
-/* LayerNormalization, and without mean SimplifiedLayerNormalization. */
+/* LayerNormalization, and without mean SimplifiedLayerNormalization and RMSNormalization. */
 typedef struct RowNorm {
     int64_t rows, width;
     bool centred, shifted;
@@ -108,5 +108,6 @@ static Status norm_run(void *state, const void *const *in, void *const *out, Err
 const Kernel kernels_rows[] = {
     { "rows", "LayerNormalization", norm_accept, norm_prepare, norm_run, free, NULL, false },
     { "rows", "SimplifiedLayerNormalization", norm_accept, norm_prepare, norm_run, free, NULL, false },
+    { "rows", "RMSNormalization", norm_accept, norm_prepare, norm_run, free, NULL, false },
     { .name = NULL },
 };

@@ -226,6 +226,7 @@ static const Row rows[] = {
     { "normalised rows, no shift", "LayerNormalization", X(5, 8), W(8) },
     { "normalised rows, two axes", "LayerNormalization", X(3, 7, 5), W(7, 5), B(7, 5), A("axis=1") },
     { "rows by their root mean square", "SimplifiedLayerNormalization", X(3, 7, 19), W(19) },
+    { "rows by their root mean square, of the standard", "RMSNormalization", X(3, 7, 19), W(19), .opset = 23 },
     { "sigmoid", "Sigmoid", X(3, 7, 19) },
     { "tanh", "Tanh", X(3, 7, 19) },
     { "gelu", "Gelu", X(3, 7, 19), .opset = 20 },

@@ -14,6 +14,7 @@ typedef struct Row {
 
 static const struct { const char *name; double value; } scalars[] = {
     { "two", 2 }, { "half", 0.5 }, { "one", 1 }, { "eps", 1e-5 }, { "root2", 1.41421356 }, { "inverse2", 0.70710678 }, { "three", 3 },
+    { "minushalf", -0.5 }, { "cubic", 0.044715 }, { "root2pi", 0.7978845608 },
 };
 
 static const Row rows[] = {
@@ -22,6 +23,20 @@ static const Row rows[] = {
       "LayerNormalization", { 0 } },
     { "LayerNormalization, Mul, operands the other way",
       "m=ReduceMean:x;d=Sub:x,m;p=Mul:d,d;v=ReduceMean:p;e=Add:eps,v;r=Sqrt:e;q=Div:d,r;s=Mul:scale,q;y=Add:shift,s",
+      "LayerNormalization", { 0 } },
+    { "LayerNormalization, a difference for the root alone",
+      "m=ReduceMean:x;d=Sub:x,m;c=Sub:x,m;p=Pow:c,whole;v=ReduceMean:p;e=Add:v,eps;r=Sqrt:e;q=Div:d,r;s=Mul:q,scale;y=Add:s,shift",
+      "LayerNormalization", { 0 } },
+    { "LayerNormalization, the root's inverse scaled",
+      "m=ReduceMean:x;d=Sub:x,m;p=Mul:d,d;v=ReduceMean:p;e=Add:v,eps;r=Sqrt:e;i=Reciprocal:r;q=Mul:i,scale;s=Mul:d,q;y=Add:s,shift",
+      "LayerNormalization", { 0 } },
+    { "LayerNormalization, spread out",
+      "m=ReduceMean:x;d=Sub:x,m;p=Mul:d,d;v=ReduceMean:p;e=Add:v,eps;r=Sqrt:e;i=Reciprocal:r;a=Mul:i,scale;b=Mul:x,a;c=Mul:m,a;"
+      "f=Sub:shift,c;y=Add:b,f", "LayerNormalization", { 0 } },
+    { "LayerNormalization, spread out, another mean",
+      "m=ReduceMean:x;n=Abs:m;d=Sub:x,m;p=Mul:d,d;v=ReduceMean:p;e=Add:v,eps;r=Sqrt:e;i=Reciprocal:r;a=Mul:i,scale;b=Mul:x,a;c=Mul:n,a;"
+      "f=Sub:shift,c;y=Add:b,f", NULL, { 0 } },
+    { "LayerNormalization, bare", "m=ReduceMean:x;d=Sub:x,m;p=Pow:d,two;v=ReduceMean:p;e=Add:v,eps;r=Sqrt:e;y=Div:d,r",
       "LayerNormalization", { 0 } },
     { "the deviation is read elsewhere",
       "m=ReduceMean:x;d=Sub:x,m;p=Pow:d,two;v=ReduceMean:p;e=Add:v,eps;r=Sqrt:e;q=Div:d,r;s=Mul:q,scale;t=Add:s,shift;y=Add:t,d",
@@ -37,12 +52,36 @@ static const Row rows[] = {
       "SimplifiedLayerNormalization", { 0 } },
     { "root mean square, quotient",
       "p=Pow:x,two;v=ReduceMean:p;e=Add:v,eps;r=Sqrt:e;q=Div:x,r;y=Mul:scale,q", "SimplifiedLayerNormalization", { 0 } },
+    { "root mean square, reciprocal", "p=Pow:x,whole;v=ReduceMean:p;e=Add:v,eps;r=Sqrt:e;i=Reciprocal:r;q=Mul:x,i;y=Mul:q,scale",
+      "SimplifiedLayerNormalization", { 0 } },
+    { "root mean square, power", "p=Mul:x,x;v=ReduceMean:p;e=Add:v,eps;i=Pow:e,minushalf;q=Mul:i,x;w=Add:scale,one;y=Mul:w,q",
+      "SimplifiedLayerNormalization", { 0 } },
+    { "root mean square of another", "z=Abs:x;p=Mul:z,z;v=ReduceMean:p;e=Add:v,eps;r=Sqrt:e;i=Div:one,r;q=Mul:x,i;y=Mul:q,scale",
+      NULL, { 0 } },
+    { "a root of another power", "p=Mul:x,x;v=ReduceMean:p;e=Add:v,eps;i=Pow:e,half;q=Mul:i,x;y=Mul:q,scale", NULL, { 0 } },
+    { "Gelu by tanh", "c=Pow:x,three;k=Mul:c,cubic;a=Add:x,k;i=Mul:a,root2pi;t=Tanh:i;o=Add:t,one;h=Mul:half,x;y=Mul:h,o", "Gelu", { 0 } },
+    { "Gelu by tanh, products", "s=Mul:x,x;c=Mul:s,x;k=Mul:cubic,c;a=Add:k,x;i=Mul:root2pi,a;t=Tanh:i;o=Add:one,t;p=Mul:x,o;y=Mul:half,p",
+      "Gelu", { 0 } },
+    { "Gelu by tanh, half within",
+      "s=Mul:x,x;k=Mul:s,cubic;c=Mul:x,k;a=Add:x,c;i=Mul:a,root2pi;t=Tanh:i;o=Add:t,one;h=Mul:o,half;y=Mul:x,h",
+      "Gelu", { 0 } },
+    { "Gelu by tanh, factors apart",
+      "k=Mul:x,cubic;s=Mul:k,x;b=Add:s,one;f=Mul:x,root2pi;i=Mul:f,b;t=Tanh:i;o=Add:one,t;h=Mul:x,half;y=Mul:h,o", "Gelu", { 0 } },
+    { "Gelu by tanh of another cube",
+      "z=Abs:x;c=Pow:z,three;k=Mul:c,cubic;a=Add:x,k;i=Mul:a,root2pi;t=Tanh:i;o=Add:t,one;h=Mul:half,x;y=Mul:h,o",
+      NULL, { 0 } },
+    { "Gelu by tanh of a square", "c=Pow:x,two;k=Mul:c,cubic;a=Add:x,k;i=Mul:a,root2pi;t=Tanh:i;o=Add:t,one;h=Mul:half,x;y=Mul:h,o",
+      NULL, { 0 } },
     { "Gelu, half last", "d=Div:x,root2;e=Erf:d;o=Add:e,one;p=Mul:x,o;y=Mul:p,half", "Gelu", { 0 } },
     { "Gelu, half first", "d=Mul:x,inverse2;e=Erf:d;o=Add:one,e;h=Mul:half,x;y=Mul:h,o", "Gelu", { 0 } },
     { "Gelu, half within", "d=Div:x,root2;e=Erf:d;o=Add:e,one;h=Mul:o,half;y=Mul:x,h", "Gelu", { 0 } },
     { "Gelu of another root", "d=Div:x,two;e=Erf:d;o=Add:e,one;p=Mul:x,o;y=Mul:p,half", NULL, { 0 } },
     { "Swish", "g=Sigmoid:x;y=Mul:x,g", "Swish", { 0 } },
     { "Swish, gate first", "g=Sigmoid:x;y=Mul:g,x", "Swish", { 0 } },
+    { "Swish of a multiple", "k=Mul:x,three;g=Sigmoid:k;y=Mul:x,g", "Swish", { 0 } },
+    { "HardSwish", "g=HardSigmoid:x;y=Mul:x,g", "HardSwish", { 0 } },
+    { "HardSwish of another slope", "g=HardSigmoid2:x;y=Mul:x,g", NULL, { 0 } },
+    { "Mish", "s=Softplus:x;t=Tanh:s;y=Mul:t,x", "Mish", { 0 } },
     { "the gate is read elsewhere", "g=Sigmoid:x;t=Mul:x,g;y=Add:t,g", NULL, { 0 } },
     { "product and Gelu", "m=MatMul:x,square;b=Add:m,shift;d=Div:b,root2;e=Erf:d;o=Add:e,one;p=Mul:b,o;y=Mul:p,half", "Gelu", { 0 } },
     { "product, row, shortcut", "m=MatMul:x,square;b=Add:shift,m;t=Add:b,x;y=Relu:t", NULL, { 0 } },
@@ -83,6 +122,7 @@ static ValueId named(Graph *g, const char *name)
     if (v != 0) return v;
     for (size_t i = 0; i < sizeof scalars / sizeof *scalars; i++)
         if (strcmp(name, scalars[i].name) == 0) return build_constant(g, name, DT_FLOAT, &scalars[i].value, NULL, 0);
+    if (strcmp(name, "whole") == 0) return build_constant(g, name, DT_INT64, (double[]){ 2 }, NULL, 0);
     if (strcmp(name, "square") == 0) return build_weight(g, name, 3, DIMS(WIDTH, WIDTH));
     if (strcmp(name, "filters") == 0) return build_weight(g, name, 4, DIMS(5, 3, 3, 2));
     if (strcmp(name, "perchannel") == 0) return build_weight(g, name, 6, DIMS(5, 1, 1));
@@ -110,6 +150,8 @@ static void attributes(Graph *g, NodeId n, const char *type)
         assert_ok(graph_set_type(g, n, "Transpose", "", &err), &err);
         assert_ok(graph_set_ints(g, n, "perm", turns[i].perm, 4, &err), &err);
     }
+    if (strcmp(type, "HardSigmoid") == 0) assert_ok(graph_set_float(g, n, "alpha", 1.0F / 6, &err), &err);
+    if (strcmp(type, "HardSigmoid2") == 0) assert_ok(graph_set_type(g, n, "HardSigmoid", "", &err), &err);
     if (strcmp(type, "Softmax2") == 0) {
         assert_ok(graph_set_type(g, n, "Softmax", "", &err), &err);
         assert_ok(graph_set_int(g, n, "axis", 2, &err), &err);
@@ -164,7 +206,8 @@ static void test_rows(void **state)
         double distance = build_distance(&fast, &plain);
         if (!(distance <= 1e-5)) fail_msg("%s: differs from the plain forward by %g", r->name, distance);
         assert_true(shape_eq(&plain.shape, &fast.shape));
-        static const char *const made[] = { "LayerNormalization", "SimplifiedLayerNormalization", "Gelu", "Swish", "Identity" };
+        static const char *const made[] = { "LayerNormalization", "SimplifiedLayerNormalization", "Gelu", "Swish", "HardSwish",
+                                             "Mish", "Identity" };
         for (size_t k = 0; k < sizeof made / sizeof *made; k++) {
             bool wanted = r->becomes != NULL && strcmp(made[k], r->becomes) == 0;
             int count = found(g, made[k], &(SessionOptions){ .threads = 1 });
