@@ -54,12 +54,23 @@ bool site_bounds(const KernelSite *s, const Node *n, float *low, float *high)
     return true;
 }
 
+/* No activation of this kind with other numbers is computed along already: the library's code for both would use those of one. */
+static bool stands_alone(const KernelSite *s, dnnl_alg_kind_t kind, float alpha, float beta)
+{
+    for (int i = 0; i < s->follower_count; i++) {
+        dnnl_alg_kind_t other;
+        float a, b;
+        if (activation_of(s, s->follower[i], &other, &a, &b) && other == kind && (a != alpha || b != beta)) return false;
+    }
+    return true;
+}
+
 bool site_follows(const KernelSite *s, const Node *n)
 {
     dnnl_alg_kind_t kind;
     float alpha, beta;
     if (n->domain.len != 0 || (n->op != NULL && n->op->until != 0 && n->op->until < 7)) return false;
-    if (activation_of(s, n, &kind, &alpha, &beta)) return true;
+    if (activation_of(s, n, &kind, &alpha, &beta)) return stands_alone(s, kind, alpha, beta);
     if (!str_is(n->type, "Add") || site_adds(s)) return false;
     ValueId other = add_operand(s, n);
     return other != 0 && graph_value(s->graph, other)->tensor == NULL && s->input_count < KERNEL_OPERANDS;

@@ -87,6 +87,9 @@ static const Row rows[] = {
     { "product, row, shortcut", "m=MatMul:x,square;b=Add:shift,m;t=Add:b,x;y=Relu:t", NULL, { 0 } },
     { "product, shortcut, row", "m=MatMul:x,square;t=Add:x,m;y=Add:t,shift", NULL, { 0 } },
     { "product and Swish", "m=MatMul:x,square;g=Sigmoid:m;y=Mul:m,g", "Swish", { 0 } },
+    { "product, Relus of two slopes", "m=MatMul:x,square;r=Relu:m;a=Add:r,x;y=LeakyRelu:a", NULL, { 0 } },
+    { "product, Clips of two ranges", "m=MatMul:x,square;r=Clip:m,minushalf,half;a=Add:r,x;y=Clip:a,eps,one", NULL, { 0 } },
+    { "Conv, Relus of two slopes", "c=Conv:x,tips;r=LeakyRelu:c;a=Add:x,r;y=Relu:a", NULL, { 2, 3, 7, 6 } },
     { "one row", "m=MatMul:x,square;b=Add:m,shift;y=Tanh:b", NULL, { 1, 1, WIDTH } },
     { "pad and Conv", "p=Pad:x,pads;y=Conv:p,filters", NULL, { 2, 3, 7, 6 } },
     { "pad, Conv of its own padding", "p=Pad:x,pads;y=Conv2:p,filters", NULL, { 2, 3, 7, 6 } },
@@ -124,6 +127,7 @@ static ValueId named(Graph *g, const char *name)
         if (strcmp(name, scalars[i].name) == 0) return build_constant(g, name, DT_FLOAT, &scalars[i].value, NULL, 0);
     if (strcmp(name, "whole") == 0) return build_constant(g, name, DT_INT64, (double[]){ 2 }, NULL, 0);
     if (strcmp(name, "square") == 0) return build_weight(g, name, 3, DIMS(WIDTH, WIDTH));
+    if (strcmp(name, "tips") == 0) return build_weight(g, name, 4, DIMS(3, 3, 1, 1));
     if (strcmp(name, "filters") == 0) return build_weight(g, name, 4, DIMS(5, 3, 3, 2));
     if (strcmp(name, "perchannel") == 0) return build_weight(g, name, 6, DIMS(5, 1, 1));
     if (strcmp(name, "keys") == 0) return build_weight(g, name, 7, DIMS(2, 1, 1, 7));
