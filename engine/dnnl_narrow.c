@@ -11,6 +11,8 @@
 #include "engine/ops/integer.h"
 #include "engine/ops/window.h"
 
+#define DEEP 288                 /* products of a window, */
+#define SMALL_IMAGE 256          /* and pixels: there the library's loop in bytes is faster, and its sums are read again from the cache */
 #define FEW_ROWS 4               /* of a product: weights are read for these alone, */
 #define MANY_WEIGHTS (64 * 1024) /* and so many leave the cache, where 8 bits each are half the way of 16 */
 
@@ -66,7 +68,9 @@ static bool geometry(const KernelSite *s, const IntegerWeights *w, NarrowConv *c
     c->is_signed = s->in[0].type == DT_INT8;
     c->threads = omp_get_max_threads();
     c->in_bytes = w != NULL && narrow_fits_bytes(c, w->data);
-    return narrow_init(c);
+    int64_t taps = c->r * c->s;
+    bool deep = !c->depthwise && taps > 1 && c->channels % 16 == 0 && c->channels * taps >= DEEP && c->p * c->q <= SMALL_IMAGE;
+    return !(c->in_bytes && deep) && narrow_init(c);
 }
 
 static bool narrow_accept(const KernelSite *s)
