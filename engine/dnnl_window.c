@@ -115,7 +115,8 @@ INLINE void window_max_bytes(const uint8_t *x, uint8_t turn, int64_t rows, int64
                              uint8_t *y)
 {
     int64_t c = 0;
-    for (; c + BYTES <= n; c += BYTES) {
+    for (; n >= BYTES && c < n; c += BYTES) {
+        if (c > n - BYTES) c = n - BYTES; /* the last ones again, rather than one by one */
         uint8_t best[BYTES] = { 0 };
         for (int64_t r = 0; r < rows; r++)
             for (int64_t s = 0; s < columns; s++) {

@@ -12,7 +12,7 @@
 #include "engine/narrow_private.h"
 
 #define STRIP_BYTES 65536        /* of the copy */
-#define DEPTH_STRIP_BYTES 196608 /* of the copy for depthwise, where weights need no room and rows are met more often */
+#define DEPTH_STRIP_BYTES 98304  /* of input for depthwise, which is read once for each plane */
 #define MOST_ROW_BYTES 1048576
 #define FLAT_ROW 48              /* pixels of a row where windows are one pixel each */
 #define PARALLEL_PRODUCTS 400000 /* from so many a second thread is worth waking */
@@ -40,12 +40,6 @@ static int64_t taps(const NarrowConv *c)
     return c->r * c->s;
 }
 
-/* Of a copy: channels by 16 where each is convolved by itself. */
-static int64_t planes(const NarrowConv *c)
-{
-    return c->depthwise ? up(c->channels, NARROW_FILTERS) / NARROW_FILTERS : 1;
-}
-
 /* Windows of one pixel: all pixels are one row, cut into pieces that suit. */
 static void flatten(NarrowConv *c)
 {
@@ -65,10 +59,10 @@ bool narrow_init(NarrowConv *c)
     if (!c->depthwise && taps(c) == 1 && c->stride[0] == 1 && c->stride[1] == 1 && c->p == c->h && c->q == c->w) flatten(c);
     c->pixel = c->depthwise ? 2 * NARROW_FILTERS : c->in_bytes ? c->channels : 2 * c->channels;
     int64_t products = c->images * c->p * c->q * c->filters * taps(c) * (c->depthwise ? 1 : c->channels);
-    int64_t row = padded_width(c) * c->pixel * planes(c);
-    if (products < PARALLEL_PRODUCTS) c->threads = 1;
+    int64_t row = padded_width(c) * c->pixel, read = c->depthwise ? padded_width(c) * c->channels : row;
+    if (products * (c->depthwise ? 4 : 1) < PARALLEL_PRODUCTS) c->threads = 1; /* those take four times as long each */
     if (row > MOST_ROW_BYTES) return false;
-    int64_t rows = ((c->depthwise ? DEPTH_STRIP_BYTES : STRIP_BYTES) / row - input_rows(c, 1)) / c->stride[0] + 1;
+    int64_t rows = ((c->depthwise ? DEPTH_STRIP_BYTES : STRIP_BYTES) / read - input_rows(c, 1)) / c->stride[0] + 1;
     if (rows < 1) rows = 1;
     if (rows > c->p) rows = c->p;
     c->strips = (c->p + rows - 1) / rows;
@@ -208,15 +202,13 @@ NARROW_INLINE void set(uint8_t *out, int64_t n, uint8_t value)
     for (; i < n; i++) out[i] = value;
 }
 
-/* n pixels, of a plane's channels where there are planes; what is behind those counts as zero. */
+/* n pixels, of a plane's channels where there are planes, which are fewer than 16 here; what is behind those counts as zero. */
 NARROW_INLINE void copy_pixels(const NarrowConv *c, const uint8_t *x, int64_t n, int64_t plane, uint8_t *out)
 {
-    int64_t first = plane * NARROW_FILTERS, left = c->channels - first < NARROW_FILTERS ? c->channels - first : NARROW_FILTERS;
+    int64_t first = plane * NARROW_FILTERS, left = c->channels - first;
     int16_t *to = (int16_t *)(void *)out;
     if (!c->depthwise && c->in_bytes) turn(c, x, n * c->channels, out);
     else if (!c->depthwise) widen(c, x, n * c->channels, to);
-    else if (left == NARROW_FILTERS)
-        for (int64_t i = 0; i < n; i++) widen(c, x + i * c->channels + first, NARROW_FILTERS, to + i * NARROW_FILTERS);
     else
         for (int64_t i = 0; i < n; i++) {
             set(out + i * c->pixel, c->pixel, 0);
@@ -224,23 +216,45 @@ NARROW_INLINE void copy_pixels(const NarrowConv *c, const uint8_t *x, int64_t n,
         }
 }
 
-/* Input rows from `top` on, with zero points around them, [planes, rows, width]. */
-NARROW_AVX2 static void copy_rows(const NarrowConv *c, const uint8_t *x, int64_t top, int64_t rows, uint8_t *out)
+/* One row of a plane of 16 channels, `step` bytes from pixel to pixel of x; is_signed is a constant where it is called. */
+NARROW_INLINE void plane_row(bool is_signed, __m256i zero, const uint8_t *x, int64_t step, int64_t before, int64_t n, int64_t width,
+                             uint8_t *out)
 {
-    int64_t width = padded_width(c), end = c->left + c->w < width ? c->left + c->w : width, pixel = c->pixel, row = width * pixel;
-    uint8_t rim = c->in_bytes ? (uint8_t)narrow_shift(c) : 0;
-    for (int64_t i = 0; i < rows; i++) {
-        int64_t h = top + i;
-        int64_t n = h < 0 || h >= c->h || end <= c->left ? 0 : c->short_row > 0 && h == c->h - 1 ? c->short_row : end - c->left;
-        int64_t before = n > 0 ? c->left : 0;
-        for (int64_t b = 0; b < planes(c); b++) {
-            uint8_t *to = out + (b * rows + i) * row;
-            set(to, before * pixel, rim);
-            if (n > 0) copy_pixels(c, x + h * c->w * c->channels, n, b, to + before * pixel);
-            set(to + (before + n) * pixel, (width - before - n) * pixel, rim);
-        }
+    __m256i *to = (__m256i *)(void *)out, none = _mm256_setzero_si256();
+    for (int64_t i = 0; i < before; i++) _mm256_storeu_si256(to++, none);
+    for (int64_t i = 0; i < n; i++, x += step) {
+        __m128i v = _mm_loadu_si128((const __m128i *)(const void *)x);
+        _mm256_storeu_si256(to++, _mm256_sub_epi16(is_signed ? _mm256_cvtepi8_epi16(v) : _mm256_cvtepu8_epi16(v), zero));
     }
-    set(out + planes(c) * rows * row, SLACK, 0);
+    for (int64_t i = before + n; i < width; i++) _mm256_storeu_si256(to++, none);
+}
+
+/* One row, x its first pixel, with zero points around it. */
+NARROW_INLINE void copy_row(const NarrowConv *c, const uint8_t *x, int64_t plane, int64_t before, int64_t n, int64_t width, uint8_t *out)
+{
+    uint8_t rim = c->in_bytes ? (uint8_t)narrow_shift(c) : 0;
+    int64_t pixel = c->pixel;
+    if (c->depthwise && (plane + 1) * NARROW_FILTERS <= c->channels) {
+        __m256i zero = _mm256_set1_epi16((int16_t)c->zero);
+        x += plane * NARROW_FILTERS;
+        if (c->is_signed) plane_row(true, zero, x, c->channels, before, n, width, out);
+        else plane_row(false, zero, x, c->channels, before, n, width, out);
+        return;
+    }
+    set(out, before * pixel, rim);
+    if (n > 0) copy_pixels(c, x, n, plane, out + before * pixel);
+    set(out + (before + n) * pixel, (width - before - n) * pixel, rim);
+}
+
+/* Input rows from `top` on, of one plane where there are planes, with zero points around them. */
+NARROW_AVX2 static void copy_rows(const NarrowConv *c, const uint8_t *x, int64_t top, int64_t rows, int64_t plane, uint8_t *out)
+{
+    int64_t width = padded_width(c), end = c->left + c->w < width ? c->left + c->w : width, row = width * c->pixel;
+    for (int64_t h = top; h < top + rows; h++, out += row) {
+        int64_t n = h < 0 || h >= c->h || end <= c->left ? 0 : c->short_row > 0 && h == c->h - 1 ? c->short_row : end - c->left;
+        copy_row(c, n > 0 ? x + h * c->w * c->channels : x, plane, n > 0 ? c->left : 0, n, width, out);
+    }
+    set(out, SLACK, 0);
 }
 
 bool narrow_serves(void)
@@ -248,9 +262,9 @@ bool narrow_serves(void)
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 }
 #else
-static void copy_rows(const NarrowConv *c, const uint8_t *x, int64_t top, int64_t rows, uint8_t *out)
+static void copy_rows(const NarrowConv *c, const uint8_t *x, int64_t top, int64_t rows, int64_t plane, uint8_t *out)
 {
-    (void)c, (void)x, (void)top, (void)rows, (void)out;
+    (void)c, (void)x, (void)top, (void)rows, (void)plane, (void)out;
 }
 
 bool narrow_serves(void)
@@ -262,18 +276,23 @@ bool narrow_serves(void)
 static void run_strip(const NarrowConv *c, const uint8_t *x, int64_t image, int64_t first, uint8_t *copy, void *y)
 {
     int64_t rows = first + c->rows < c->p ? c->rows : c->p - first, row = padded_width(c) * c->pixel;
+    int64_t top = first * c->stride[0] - c->top, taken = input_rows(c, rows);
     bool cut = c->short_row > 0 && first + rows == c->p;
-    void (*run)(const NarrowConv *, const NarrowRows *, void *) = c->depthwise ? narrow_depth_rows : narrow_rows;
-    copy_rows(c, x + image * c->h * c->w * c->channels, first * c->stride[0] - c->top, input_rows(c, rows), copy);
-    NarrowRows r = { .x = copy, .row = row, .n = c->q, .count = cut ? rows - 1 : rows, .plane = input_rows(c, rows) * row,
-                     .at = (image * c->p + first) * c->q };
-    if (r.count > 0) run(c, &r, y);
+    x += image * c->h * c->w * c->channels;
+    NarrowRows r = { .x = copy, .row = row, .n = c->q, .count = cut ? rows - 1 : rows, .at = (image * c->p + first) * c->q };
+    for (int64_t k = 0; c->depthwise && k < c->channels; k += NARROW_FILTERS) {
+        copy_rows(c, x, top, taken, k / NARROW_FILTERS, copy);
+        narrow_depth_rows(c, &r, k, y);
+    }
+    if (c->depthwise) return;
+    copy_rows(c, x, top, taken, 0, copy);
+    if (r.count > 0) narrow_rows(c, &r, y);
     if (!cut) return;
     r.x += r.count * c->stride[0] * row;
     r.at += r.count * c->q;
     r.n = c->short_row;
     r.count = 1;
-    run(c, &r, y);
+    narrow_rows(c, &r, y);
 }
 
 void narrow_run(const NarrowConv *c, const uint8_t *x, uint8_t *scratch, void *y)

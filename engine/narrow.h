@@ -32,7 +32,7 @@ typedef struct NarrowConv {
     /* filled by narrow_init */
     int64_t short_row;    /* pixels in the very last row, where pixels are one long row that was cut; else 0 */
     int64_t rows, strips; /* output rows computed from one copy of their input, and how many such strips an image has */
-    int64_t pixel;        /* bytes of one pixel in a copy; depthwise: of 16 channels of it, which are planes of their own there */
+    int64_t pixel;        /* bytes of one pixel in a copy; depthwise: of 16 channels of it, which are copied by themselves */
     size_t scratch;       /* bytes that each thread needs, aligned to 64 */
 } NarrowConv;
 

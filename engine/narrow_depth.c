@@ -50,7 +50,7 @@ NARROW_INLINE void rows_of(const NarrowConv *c, const NarrowRows *r, bool nine, 
     __m256i first = narrow_load(c->offset + k), second = narrow_load(c->offset + k + NARROW_HALF), before[2] = { first, second };
     int64_t last = -1;
     for (int64_t i = 0; i < r->count; i++) {
-        const uint8_t *x = r->x + k / NARROW_FILTERS * r->plane + i * c->stride[0] * row;
+        const uint8_t *x = r->x + i * c->stride[0] * row;
         int64_t to = r->at * filters + i * wide + k;
         for (int64_t q = 0; q < n; q++, x += step) {
             __m256i low = first, high = second;
@@ -77,18 +77,17 @@ ROWS(nine_any, true, false)
 ROWS(some, false, true)
 ROWS(some_any, false, false)
 
-void narrow_depth_rows(const NarrowConv *c, const NarrowRows *r, void *y)
+void narrow_depth_rows(const NarrowConv *c, const NarrowRows *r, int64_t k, void *y)
 {
     static void (*const all[2][2])(const NarrowConv *, const NarrowRows *, const int16_t *, int64_t, void *) = { { some_any, some },
                                                                                                                  { nine_any, nine } };
     bool small = c->r == 3 && c->s == 3 && c->dilation[0] == 1 && c->dilation[1] == 1;
-    const int16_t *w = c->weights;
-    for (int64_t k = 0; k < c->filters; k += NARROW_FILTERS, w += (c->r * c->s + 1) / 2 * 32)
-        all[small][narrow_is_fast(c, k, NARROW_FILTERS)](c, r, w, k, y);
+    const int16_t *w = (const int16_t *)c->weights + k / NARROW_FILTERS * ((c->r * c->s + 1) / 2) * 32;
+    all[small][narrow_is_fast(c, k, NARROW_FILTERS)](c, r, w, k, y);
 }
 #else
-void narrow_depth_rows(const NarrowConv *c, const NarrowRows *r, void *y)
+void narrow_depth_rows(const NarrowConv *c, const NarrowRows *r, int64_t k, void *y)
 {
-    (void)c, (void)r, (void)y;
+    (void)c, (void)r, (void)k, (void)y;
 }
 #endif

@@ -11,13 +11,14 @@
 /* Rows of n pixels, one below the other. */
 typedef struct NarrowRows {
     const uint8_t *x;   /* in the strip's copy */
-    int64_t row, plane; /* bytes from one row of the copy to the next, and from one plane */
+    int64_t row;        /* bytes from one row of the copy to the next */
     int64_t n, count;
     int64_t at;         /* the first pixel in y */
 } NarrowRows;
 
 void narrow_rows(const NarrowConv *c, const NarrowRows *r, void *y);
-void narrow_depth_rows(const NarrowConv *c, const NarrowRows *r, void *y);
+/* Of 16 channels from k on, which the copy holds. */
+void narrow_depth_rows(const NarrowConv *c, const NarrowRows *r, int64_t k, void *y);
 
 /* Runs of neighbouring numbers that a window meets: whole rows of it, or with gaps between columns one pixel each. */
 static inline int64_t narrow_runs(const NarrowConv *c)

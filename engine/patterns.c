@@ -158,6 +158,18 @@ static const Node *integer_pad(Patterns *s, ValueId v, NodeId *reader, const Ten
     return *point != NULL ? pattern_inner(s, back->inputs[0], "Pad", 1, f) : NULL;
 }
 
+/* A Pad of floats, quantized and dequantized on one grid: *reader is the QuantizeLinear, whose zero point the Conv's padding stands for. */
+static const Node *quantized_pad(Patterns *s, ValueId v, NodeId *reader, Found *f)
+{
+    Found between = { 0 };
+    const Node *back = pattern_inner(s, v, "DequantizeLinear", 1, &between);
+    const Node *quantize = back != NULL ? pattern_inner(s, back->inputs[0], "QuantizeLinear", 1, &between) : NULL;
+    const Tensor *scale = back != NULL ? node_constant(s->g, back, 1) : NULL;
+    if (quantize == NULL || scale == NULL || tensor_count(scale) != 1 || !same_grid(s, back, quantize)) return NULL;
+    *reader = graph_value(s->g, back->inputs[0])->producer;
+    return pattern_inner(s, quantize->inputs[0], "Pad", 1, f);
+}
+
 static Status pad_conv(Patterns *s, NodeId id)
 {
     Found f = { 0 };
@@ -171,6 +183,10 @@ static Status pad_conv(Patterns *s, NodeId id)
         point = NULL;
         reader = id;
         pad = pad_of(s, node_input(n, 0), &f);
+    }
+    if (pad == NULL) {
+        f = (Found){ 0 };
+        pad = quantized_pad(s, node_input(n, 0), &reader, &f);
     }
     if (pad == NULL || !str_is(node_string(n, "auto_pad", "NOTSET"), "NOTSET") || !zero_pads(s, pad, point, pads, &rank)) return OK;
     const int64_t *given = node_ints(n, "pads", &count);

@@ -21,6 +21,8 @@ static const Group groups[] = {
     { "Conv, MaxPool", "Conv Q MaxPool", 1, 0, 5, false },
     { "Conv, AveragePool", "Conv Q AveragePool", 2, 0, 5, false },
     { "Conv, GlobalAveragePool", "Conv Q GlobalAveragePool", 2, 0, 99, false },
+    { "pad of floats, Conv", "Relu Pad Q Conv", 1, 2, 7, false },
+    { "pad of floats, quantized twice", "Relu Pad Q MaxPool", 0, 3, 7, false },
     { "Conv, mean", "Conv Q Mean", 2, 0, 7, false },
     { "Conv, mean, flat", "Conv Q FlatMean", 2, 0, 7, false },
     { "Conv, mean of channels last", "Conv Q Turn LastMean Shape", 2, 0, 7, false },
@@ -110,6 +112,9 @@ static Graph *group_graph(const Group *r)
             v = build_node(g, op, name, v, number(g, "low", DT_FLOAT, -3.3), number(g, "high", DT_FLOAT, 4.4), -1);
         } else if (strcmp(op, "Add") == 0) {
             v = build_node(g, op, name, v, first, -1);
+        } else if (strcmp(op, "Pad") == 0) {
+            const int64_t eight = 8;
+            v = build_node(g, op, name, v, build_constant(g, "around", DT_INT64, (const double[]){ 0, 0, 1, 0, 0, 0, 2, 1 }, &eight, 1), -1);
         } else if (!mean_part(g, op, name, &v)) {
             v = build_node(g, op, name, v, -1);
         }
