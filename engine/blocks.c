@@ -28,23 +28,52 @@ static void pixels_any(const Blocks *b, const float *x, int64_t count, int64_t f
 #if defined(__x86_64__)
 #include <immintrin.h>
 
+/* Vectors are in registers only where all their indices are constants. */
+#if defined(__clang__)
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 8")
+#endif
+
 /* Rows i of eight floats become columns. */
 static inline __attribute__((always_inline, target("avx2"))) void transpose(__m256 r[BLOCK])
 {
     __m256 a[BLOCK], b[BLOCK];
+    UNROLL
     for (int i = 0; i < BLOCK; i += 2) {
         a[i] = _mm256_unpacklo_ps(r[i], r[i + 1]);
         a[i + 1] = _mm256_unpackhi_ps(r[i], r[i + 1]);
     }
+    UNROLL
     for (int i = 0; i < BLOCK; i += 4) {
         b[i] = _mm256_shuffle_ps(a[i], a[i + 2], 0x44);
         b[i + 1] = _mm256_shuffle_ps(a[i], a[i + 2], 0xee);
         b[i + 2] = _mm256_shuffle_ps(a[i + 1], a[i + 3], 0x44);
         b[i + 3] = _mm256_shuffle_ps(a[i + 1], a[i + 3], 0xee);
     }
+    UNROLL
     for (int i = 0; i < 4; i++) {
         r[i] = _mm256_permute2f128_ps(b[i], b[i + 4], 0x20);
         r[i + 4] = _mm256_permute2f128_ps(b[i], b[i + 4], 0x31);
+    }
+}
+
+/* Up to eight pixels from p on. */
+static inline __attribute__((always_inline, target("avx2"))) void turn_few(const Blocks *b, const float *x, int64_t count, int64_t p,
+                                                                           float *y)
+{
+    __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7), mask = _mm256_cmpgt_epi32(_mm256_set1_epi32((int)(b->pixels - p)), lane);
+    __m256 r[BLOCK];
+    UNROLL
+    for (int64_t i = 0; i < BLOCK; i++) {
+        if (b->packs) r[i] = i < count ? _mm256_maskload_ps(x + i * b->channel + p, mask) : _mm256_setzero_ps();
+        else r[i] = p + i < b->pixels ? _mm256_loadu_ps(x + (p + i) * BLOCK) : _mm256_setzero_ps();
+    }
+    transpose(r);
+    UNROLL
+    for (int64_t i = 0; i < BLOCK; i++) {
+        if (!b->packs && i < count) _mm256_maskstore_ps(y + i * b->channel + p, mask, r[i]);
+        if (b->packs && p + i < b->pixels) _mm256_storeu_ps(y + (p + i) * BLOCK, r[i]);
     }
 }
 
@@ -53,17 +82,19 @@ __attribute__((target("avx2"))) static void turn_avx2(const Blocks *b, const flo
     int64_t p = 0;
     for (; p + BLOCK <= b->pixels; p += BLOCK) {
         __m256 r[BLOCK];
+        UNROLL
         for (int64_t i = 0; i < BLOCK; i++) {
             if (!b->packs) r[i] = _mm256_loadu_ps(x + (p + i) * BLOCK);
             else r[i] = i < count ? _mm256_loadu_ps(x + i * b->channel + p) : _mm256_setzero_ps();
         }
         transpose(r);
+        UNROLL
         for (int64_t i = 0; i < BLOCK; i++) {
             if (b->packs) _mm256_storeu_ps(y + (p + i) * BLOCK, r[i]);
             else if (i < count) _mm256_storeu_ps(y + i * b->channel + p, r[i]);
         }
     }
-    pixels_any(b, x, count, p, b->pixels, y);
+    if (p < b->pixels) turn_few(b, x, count, p, y);
 }
 
 static void turn(const Blocks *b, const float *x, int64_t count, float *y)

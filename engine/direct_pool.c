@@ -29,6 +29,12 @@ static float one(const Pool *p, const Taps *t, const float *x)
 #if defined(__x86_64__)
 #include <immintrin.h>
 
+/* Vectors are in registers only where all their indices are constants. */
+#if defined(__clang__)
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 8")
+#endif
 #define INLINE static inline __attribute__((always_inline, target("avx2")))
 
 bool pool_serves(void)
@@ -40,7 +46,9 @@ bool pool_serves(void)
 INLINE __m256 maximum(const float *x, int64_t rows, int64_t columns, int64_t row_step, int64_t step, __m256 *odd)
 {
     __m256 best = _mm256_set1_ps(-INFINITY);
+    UNROLL
     for (int64_t r = 0; r < rows; r++)
+        UNROLL
         for (int64_t s = 0; s < columns; s++) {
             __m256 v = _mm256_loadu_ps(x + r * row_step + s * step);
             *odd = _mm256_or_ps(*odd, _mm256_cmp_ps(v, v, _CMP_UNORD_Q));
@@ -52,11 +60,14 @@ INLINE __m256 maximum(const float *x, int64_t rows, int64_t columns, int64_t row
 INLINE __m256 average(const float *x, const Taps *t)
 {
     __m256 sum[4];
+    UNROLL
     for (int i = 0; i < 4; i++) sum[i] = _mm256_setzero_ps();
     for (int64_t r = 0; r < t->rows; r++, x += t->row_step) {
         int64_t s = 0;
         for (; s + 4 <= t->columns; s += 4)
+            UNROLL
             for (int i = 0; i < 4; i++) sum[i] = _mm256_add_ps(sum[i], _mm256_loadu_ps(x + (s + i) * t->step));
+        UNROLL
         for (int i = 0; i < 3; i++)
             if (s + i < t->columns) sum[i] = _mm256_add_ps(sum[i], _mm256_loadu_ps(x + (s + i) * t->step));
     }
@@ -139,8 +150,13 @@ void pool_rows(const Pool *p, const float *x, int64_t from, int64_t to, float *y
     whole[1] = room < 0 ? 0 : room / p->stride[1] + 1;
     if (whole[1] > p->out[1]) whole[1] = p->out[1];
     if (whole[0] > whole[1]) whole[0] = whole[1];
-    for (int64_t r = from; r < to; r++)
-        row_of(p, x + r / p->out[0] * p->in[0] * p->in[1] * p->inner, r % p->out[0], whole, y + r * p->out[1] * p->inner);
+    const float *plane = x + from / p->out[0] * p->in[0] * p->in[1] * p->inner;
+    for (int64_t r = from, row = from % p->out[0]; r < to; r++) {
+        row_of(p, plane, row, whole, y + r * p->out[1] * p->inner);
+        if (++row < p->out[0]) continue;
+        row = 0;
+        plane += p->in[0] * p->in[1] * p->inner;
+    }
 }
 #else
 bool pool_serves(void)
