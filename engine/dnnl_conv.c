@@ -176,8 +176,8 @@ static Status conv_args(KernelSite *s, Primitive *p, dnnl_primitive_desc_t desc,
 static bool is_declined(const KernelSite *s, bool transposed, const_dnnl_primitive_desc_t desc)
 {
     const char *name = "";
-    return (transposed ? conv_spreads(s) : conv_unfolds(s)) && dnnl_primitive_desc_query(desc, dnnl_query_impl_info_str, 0, &name) == dnnl_success &&
-           strstr(name, "gemm") != NULL;
+    if (transposed ? !conv_spreads(s) : !conv_unfolds(s)) return false;
+    return dnnl_primitive_desc_query(desc, dnnl_query_impl_info_str, 0, &name) == dnnl_success && strstr(name, "gemm") != NULL;
 }
 
 /* `any`: also one that is_declined. */

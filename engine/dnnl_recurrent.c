@@ -1,6 +1,6 @@
 /* RNN, GRU and LSTM by packed products (engine/dnnl_product.c) and the gates of engine/gates.c: W x of many steps in one product, R h step
- * by step, by engine/steps.c where it serves and no gate waits for another, else by packed products as well. The library's own cells are slower, 1.5 times at a batch of 32, and the matrix product inside them is made when it first runs,
- * which takes 25 ms.
+ * by step, by engine/steps.c where it serves and no gate waits for another, else by packed products as well. The library's own cells are
+ * slower, 1.5 times at a batch of 32, and the matrix product inside them is made when it first runs, which takes 25 ms.
  * Left to the plain forward: activations other than the usual ones (an RNN may have Relu, Tanh, Sigmoid or LeakyRelu), clip, input_forget,
  * sequences of different lengths, weights that are not constant, and lengths whose gates take more than MOST_GATES, which the plain forward
  * takes in pieces. So are cells of fewer than 16 hidden units, but 8 with a batch of 8 or more: there the plain forward was measured to be

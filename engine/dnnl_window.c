@@ -2,6 +2,7 @@
  * own pooling comes to a tenth of what memory gives at small windows, and its resampling is not asked for. Floats are
  * engine/direct_pool.c's, where the processor has AVX2; bytes lie innermost, or are brought there. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/bytes.h"
 #include "engine/direct_pool.h"
@@ -237,9 +238,11 @@ static Status resize_run(void *state, const void *const *in, void *const *out, E
     for (int64_t r = 0; r < rows; r++) {
         const float *from = x + (r / p * height + r % p / l->scale[0]) * width * n;
         float *to = y + r * q * n;
-        for (int64_t w = 0; w < width; w++)
-            for (int64_t k = 0; k < l->scale[1]; k++)
-                for (int64_t i = 0; i < n; i++) to[(w * l->scale[1] + k) * n + i] = from[w * n + i];
+        for (int64_t w = 0; w < width; w++, from += n)
+            for (int64_t k = 0; k < l->scale[1]; k++, to += n) {
+                if (n == 8) memcpy(to, from, 8 * sizeof *to); /* of a known size: one register */
+                else memcpy(to, from, (size_t)n * sizeof *to);
+            }
     }
     return OK;
 }

@@ -29,7 +29,8 @@ static bool spread_init(const KernelSite *s, Spread *p)
     const Shape *x = &s->in[0].shape, *w = &s->in[1].shape;
     int64_t groups = node_int(s->node, "group", 1), work, spatial;
     *p = (Spread){ .groups = groups };
-    if (x->rank < 3 || x->rank > 5 || w->rank != x->rank || groups < 1 || x->dims[1] != w->dims[0] || w->dims[0] % groups != 0) return false;
+    if (x->rank < 3 || x->rank > 5 || w->rank != x->rank || groups < 1) return false;
+    if (x->dims[1] != w->dims[0] || w->dims[0] % groups != 0) return false;
     if (window_init_transposed(&p->w, s->graph, s->node, x, w, NULL) != OK) return false;
     p->batch = x->dims[0];
     p->channels = w->dims[0] / groups;

@@ -33,7 +33,8 @@ static ValueId odd_product(Graph *g)
 static ValueId turned_product(Graph *g)
 {
     Err err;
-    ValueId x = build_input(g, "x", DT_FLOAT, DIMS(5, 48)), w = build_weight(g, "w", 1, DIMS(56, 48)), b = build_weight(g, "b", 2, DIMS(56));
+    ValueId x = build_input(g, "x", DT_FLOAT, DIMS(5, 48)), w = build_weight(g, "w", 1, DIMS(56, 48));
+    ValueId b = build_weight(g, "b", 2, DIMS(56));
     ValueId y = build_node(g, "Gemm", "y", x, w, b, -1);
     assert_ok(graph_set_int(g, build_maker(g, y), "transB", 1, &err), &err);
     return y;
