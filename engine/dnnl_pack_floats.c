@@ -20,6 +20,7 @@ typedef struct Move {
     int64_t *pairs;      /* [others]: from, to */
     const uint8_t *in;
     float *out;
+    bool shared;         /* enough for threads */
 } Move;
 
 static float float_at(const uint8_t *in, int64_t i)
@@ -90,10 +91,10 @@ static void move_runs(const Move *m, int64_t first, int64_t count)
     }
 }
 
-static void move_all_runs(const Move *m, size_t bytes)
+static void move_all_runs(const Move *m)
 {
     int64_t runs = m->size / RUN;
-#pragma omp parallel for schedule(static) if (bytes >= PACK_SHARED)
+#pragma omp parallel for schedule(static) if (m->shared)
     for (int64_t first = 0; first < runs; first += RUNS) move_runs(m, first, runs - first < RUNS ? runs - first : RUNS);
 }
 
@@ -114,12 +115,12 @@ bool pack_floats(const dnnl_memory_desc_t *from, const dnnl_memory_desc_t *to, c
         if (from->dims[i] < 1 || from->dims[i] != to->dims[i] || !mul_i64(count, from->dims[i], &count)) return false;
     bool done = false;
     for (int axis = 0; axis < from->ndims && axis < 2 && !done; axis++) { /* filters, or groups and then filters */
-        Move m = { .in = in, .out = out };
+        Move m = { .in = in, .out = out, .shared = bytes >= PACK_SHARED };
         bool known = move_init(&m, axis, from, strides, to), runs = known && has_runs(&m);
         done = runs || (known && axis == 0 && count <= LOOSE_FLOATS);
         /* what is behind the last entry of an axis counts as zero */
         if (done && bytes != (size_t)count * sizeof *out) memset(out, 0, bytes);
-        if (runs) move_all_runs(&m, bytes);
+        if (runs) move_all_runs(&m);
         else if (done) move_loose(&m);
         move_release(&m);
     }
