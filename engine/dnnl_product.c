@@ -98,7 +98,8 @@ Status product_desc(Device *d, int64_t rows, int64_t channels, int64_t filters, 
                    "matrix product", err));
     TRY(desc_create(d, &c, attr, "matrix product", out, err));
     dnnl_primitive_desc_query(*out, dnnl_query_impl_info_str, 0, &name);
-    return strncmp(name, "jit", 3) == 0 ? OK : err_set(err, ERR_UNSUPPORTED, "oneDNN has no fast 1x1 convolution here");
+    bool fast = strncmp(name, "jit", 3) == 0 || strncmp(name, "brg", 3) == 0; /* the second: version 3's */
+    return fast ? OK : err_set(err, ERR_UNSUPPORTED, "oneDNN has no fast 1x1 convolution here");
 }
 
 static Status product_args(KernelSite *s, Primitive *p, const Matrix *m, dnnl_primitive_desc_t desc, int add_at)

@@ -252,7 +252,8 @@ static void byte_averages_are_exact(void **state)
         in[3] = build_constant(g, "ys", DT_FLOAT, (double[]){ 0.125 }, NULL, 0);
         in[4] = build_constant(g, "yz", DT_UINT8, (double[]){ 99 }, NULL, 0);
         ValueId y = graph_add_value(g, STR("y"), DT_NONE, NULL);
-        NodeId n = graph_add_node(g, global ? "QLinearGlobalAveragePool" : "QLinearAveragePool", "com.microsoft", STR("mean"), in, 5, &y, 1);
+        const char *type = global ? "QLinearGlobalAveragePool" : "QLinearAveragePool";
+        NodeId n = graph_add_node(g, type, "com.microsoft", STR("mean"), in, 5, &y, 1);
         assert_true(n != 0);
         if (!global) assert_ok(graph_set_ints(g, n, "kernel_shape", (const int64_t[]){ 2, 2 }, 2, &err), &err);
         if (last) assert_ok(graph_set_int(g, n, "channels_last", 1, &err), &err);

@@ -74,7 +74,8 @@ static bool mean_part(Graph *g, const char *op, const char *name, ValueId *v)
         *v = build_node(g, "Reshape", name, *v, build_constant(g, "shape", DT_INT64, (const double[]){ 2, 8 }, &two, 1), -1);
     } else if (last || flat || strcmp(op, "Mean") == 0) {
         *v = build_node(g, "ReduceMean", name, *v, -1);
-        assert_ok(graph_set_ints(g, build_maker(g, *v), "axes", last ? (const int64_t[]){ 1, 2 } : (const int64_t[]){ -1, 2 }, 2, &err), &err);
+        assert_ok(graph_set_ints(g, build_maker(g, *v), "axes", last ? (const int64_t[]){ 1, 2 } : (const int64_t[]){ -1, 2 }, 2, &err),
+                  &err);
         assert_ok(graph_set_int(g, build_maker(g, *v), "keepdims", !flat, &err), &err);
     } else {
         return false;
@@ -114,7 +115,8 @@ static Graph *group_graph(const Group *r)
             v = build_node(g, op, name, v, first, -1);
         } else if (strcmp(op, "Pad") == 0) {
             const int64_t eight = 8;
-            v = build_node(g, op, name, v, build_constant(g, "around", DT_INT64, (const double[]){ 0, 0, 1, 0, 0, 0, 2, 1 }, &eight, 1), -1);
+            static const double around[] = { 0, 0, 1, 0, 0, 0, 2, 1 };
+            v = build_node(g, op, name, v, build_constant(g, "around", DT_INT64, around, &eight, 1), -1);
         } else if (!mean_part(g, op, name, &v)) {
             v = build_node(g, op, name, v, -1);
         }
