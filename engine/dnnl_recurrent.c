@@ -21,7 +21,9 @@
 #define LEAST_HIDDEN 16
 #define CHUNK_GATES ((int64_t)1 << 16) /* floats of W x that are made at a time: they stay in a cache near by until they are read */
 #define SHARED_STEP ((int64_t)1 << 21) /* multiply-adds of R h in a step, for threads to pay that wait for each other in every one */
-#define SHARED_OWN ((int64_t)1 << 15)  /* the same where they meet once a step, or once a chunk */
+/* The same where they meet once a step, or once a chunk: ten microseconds. Threads that share less gain little, and where others want the
+ * processors each meeting may cost milliseconds. */
+#define SHARED_OWN ((int64_t)1 << 18)
 
 enum { IN_X, IN_W, IN_R, IN_B, IN_LENGTHS, IN_H, IN_C, IN_P };
 
