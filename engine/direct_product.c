@@ -1,8 +1,11 @@
 /* Products of a few rows with constant weights, for AVX2 with FMA: what they cost is the reading of the weights, from the cache or from
- * memory, once for up to three rows. Four panels of eight filters are read at a time, each in order, which keeps the processor's
- * prefetching ahead; channels are dealt to several sums where there are few others under way.
+ * memory, once for up to three rows. 32 filters are computed at a time, whose weights lie in order; channels are dealt to several sums
+ * where there are few others under way.
  *
- *   for each four panels, for each three rows:  sums[row][panel][c % several] += x[row, c] * weights[panel, c]     over c */
+ *   for each 32 filters, for each three rows:  sums[row][filter][c % several] += x[row, c] * weights[c, filter]     over c
+ *
+ * What a Relu leaves, and most images of signs on paper, is zero in many places: then a row by itself reads the weights of the others
+ * alone, two lines of the cache for each. */
 #include "engine/direct_product.h"
 
 #include <stddef.h>
@@ -10,11 +13,13 @@
 #include "base/openmp.h"
 
 #define SHARED_FROM 131072 /* products that are worth a second thread */
+#define SPARSE_FROM 16384  /* products of a row that are worth a look at its zeros */
+#define MOST_LISTED 4096   /* channels */
 
 #if defined(__x86_64__)
 #include <immintrin.h>
 
-#define PANELS 4
+#define PANELS (PRODUCT_FILTERS / 8)
 #define ROWS 3
 #define MOST_SUMS 8 /* of one element */
 
@@ -32,11 +37,19 @@ INLINE __m256i lanes(int64_t count)
     return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)(count < 8 ? count : 8)), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
 }
 
-/* Filters from k on of rows `rows` from x on, in `panels` panels and by `parts` sums: constants where it is called. */
-INLINE void tile(const Product *p, int64_t k, int rows, int panels, int parts, const float *x, const float *addend, float *y)
+/* Channels of a row that are not zero. */
+typedef struct Listed {
+    int64_t count;
+    int32_t at[MOST_LISTED];
+} Listed;
+
+/* Filters from k on of `rows` rows from x on, in `panels` panels and by `parts` sums: constants where it is called. list: NULL for all
+ * channels. */
+INLINE void tile(const Product *p, const Listed *list, int64_t k, int rows, int panels, int parts, const float *x, const float *addend,
+                 float *y)
 {
     __m256 sum[ROWS][PANELS][MOST_SUMS];
-    int64_t channels = p->channels, panel = channels * 8, c = 0;
+    int64_t channels = p->channels, count = list != NULL ? list->count : channels, c = 0;
     const float *w = p->weights + k * channels;
     UNROLL
     for (int v = 0; v < panels; v++) {
@@ -49,19 +62,20 @@ INLINE void tile(const Product *p, int64_t k, int rows, int panels, int parts, c
 #define STEP(u) \
     do { \
         __m256 element[ROWS]; \
+        int64_t at = list != NULL ? list->at[c + (u)] : c + (u); \
         UNROLL \
-        for (int r = 0; r < rows; r++) element[r] = _mm256_broadcast_ss(x + r * channels + c + (u)); \
+        for (int r = 0; r < rows; r++) element[r] = _mm256_broadcast_ss(x + r * channels + at); \
         UNROLL \
         for (int v = 0; v < panels; v++) { \
-            __m256 weight = _mm256_loadu_ps(w + v * panel + (c + (u)) * 8); \
+            __m256 weight = _mm256_loadu_ps(w + at * (panels * 8) + v * 8); \
             UNROLL \
             for (int r = 0; r < rows; r++) sum[r][v][u] = _mm256_fmadd_ps(element[r], weight, sum[r][v][u]); \
         } \
     } while (0)
-    for (; c + parts <= channels; c += parts)
+    for (; c + parts <= count; c += parts)
         UNROLL
         for (int u = 0; u < parts; u++) STEP(u);
-    for (; c < channels; c++) STEP(0);
+    for (; c < count; c++) STEP(0);
 #undef STEP
     __m256 low = _mm256_set1_ps(p->low), high = _mm256_set1_ps(p->high);
     UNROLL
@@ -80,41 +94,61 @@ INLINE void tile(const Product *p, int64_t k, int rows, int panels, int parts, c
         }
 }
 
-#define TILES(name, rows, one, two, four) \
-    __attribute__((target("avx2,fma"))) static void name(const Product *p, int64_t k, int64_t panels, const float *x, const float *addend, \
-                                                         float *y) \
+#define TILES(name, list, rows, one, two, four) \
+    __attribute__((target("avx2,fma"))) static void name(const Product *p, const Listed *listed, int64_t k, int64_t panels, \
+                                                         const float *x, const float *addend, float *y) \
     { \
+        (void)listed; \
         switch (panels) { \
-        case 1: tile(p, k, rows, 1, one, x, addend, y); break; \
-        case 2: tile(p, k, rows, 2, two, x, addend, y); break; \
-        case 3: tile(p, k, rows, 3, four, x, addend, y); break; \
-        default: tile(p, k, rows, 4, four, x, addend, y); break; \
+        case 1: tile(p, list, k, rows, 1, one, x, addend, y); break; \
+        case 2: tile(p, list, k, rows, 2, two, x, addend, y); break; \
+        case 3: tile(p, list, k, rows, 3, four, x, addend, y); break; \
+        default: tile(p, list, k, rows, 4, four, x, addend, y); break; \
         } \
     }
-TILES(one_row, 1, 8, 4, 2)
-TILES(two_rows, 2, 4, 2, 1)
-TILES(three_rows, 3, 2, 1, 1)
+TILES(listed_row, listed, 1, 8, 4, 2)
+TILES(one_row, NULL, 1, 8, 4, 2)
+TILES(two_rows, NULL, 2, 4, 2, 1)
+TILES(three_rows, NULL, 3, 2, 1, 1)
+
+/* Lists the channels of a row that are not zero, where a quarter or more are. False: they are not. */
+__attribute__((target("avx2"))) static bool list_channels(const Product *p, const float *x, Listed *list)
+{
+    int64_t zeros = 0;
+    if (!p->finite || p->rows != 1 || p->channels > MOST_LISTED || p->channels * p->filters < SPARSE_FROM) return false;
+    for (int64_t c = 0; c + 8 <= p->channels; c += 8)
+        zeros += __builtin_popcount((unsigned)_mm256_movemask_ps(_mm256_cmp_ps(_mm256_loadu_ps(x + c), _mm256_setzero_ps(), _CMP_EQ_OQ)));
+    if (zeros * 4 < p->channels) return false;
+    list->count = 0;
+    for (int64_t c = 0; c < p->channels; c++) {
+        list->at[list->count] = (int32_t)c;
+        list->count += x[c] != 0; /* NaN is listed */
+    }
+    return true;
+}
 
 /* Panels from v on, all rows. */
-static void part(const Product *p, int64_t v, const float *x, const float *addend, float *y)
+static void part(const Product *p, const Listed *list, int64_t v, const float *x, const float *addend, float *y)
 {
     int64_t panels = (p->filters + 7) / 8 - v;
     for (int64_t r = 0, rest = p->rows, n; rest > 0; r += n, rest -= n) {
         n = rest == 3 || rest > 4 ? 3 : rest == 1 ? 1 : 2;
-        (n == 3 ? three_rows : n == 2 ? two_rows : one_row)(p, v * 8, panels, x + r * p->channels,
-                                                           addend != NULL ? addend + r * p->filters : NULL, y + r * p->filters);
+        (n == 3 ? three_rows : n == 2 ? two_rows : list != NULL ? listed_row : one_row)(
+            p, list, v * 8, panels, x + r * p->channels, addend != NULL ? addend + r * p->filters : NULL, y + r * p->filters);
     }
 }
 
 void product_run(const Product *p, const float *x, const float *addend, float *y)
 {
-    int64_t parts = (p->filters + 8 * PANELS - 1) / (8 * PANELS);
+    int64_t parts = (p->filters + PRODUCT_FILTERS - 1) / PRODUCT_FILTERS;
+    Listed listed;
+    const Listed *list = list_channels(p, x, &listed) ? &listed : NULL;
     if (p->threads < 2 || parts < 2 || p->rows * p->channels * p->filters < SHARED_FROM) {
-        for (int64_t i = 0; i < parts; i++) part(p, i * PANELS, x, addend, y);
+        for (int64_t i = 0; i < parts; i++) part(p, list, i * PANELS, x, addend, y);
         return;
     }
 #pragma omp parallel for schedule(static) num_threads(p->threads)
-    for (int64_t i = 0; i < parts; i++) part(p, i * PANELS, x, addend, y);
+    for (int64_t i = 0; i < parts; i++) part(p, list, i * PANELS, x, addend, y);
 }
 #else
 void product_run(const Product *p, const float *x, const float *addend, float *y)

@@ -5,12 +5,10 @@
 #include <string.h>
 
 #include "base/bytes.h"
-#include "engine/blocks.h"
 #include "engine/direct.h"
 #include "engine/direct_product.h"
 #include "engine/dnnl_private.h"
 #include "engine/ops/common.h"
-#include "engine/ops/window.h"
 #include "graph/edit.h"
 
 #define PANEL 8
@@ -61,14 +59,44 @@ static void few_release(void *state)
 }
 
 typedef struct Source {
-    Blocks blocks;
-    const float *weights;
+    Matrix matrix;
+    const uint8_t *weights; /* of floats, which may lie at any byte */
 } Source;
 
+static float float_at(const Source *from, int64_t i)
+{
+    float v;
+    memcpy(&v, from->weights + (size_t)i * sizeof v, sizeof v);
+    return v;
+}
+
+static int64_t width_of(int64_t filters)
+{
+    return (filters + PANEL - 1) / PANEL * PANEL;
+}
+
+/* Weights as engine/direct_product.c takes them, eight filters at a time. */
 static void fill(const void *user, void *out)
 {
     const Source *from = user;
-    blocks_run(&from->blocks, from->weights, out);
+    int64_t channels = from->matrix.channels, filters = from->matrix.filters;
+    int64_t by_channel = from->matrix.turned ? 1 : filters, by_filter = from->matrix.turned ? channels : 1;
+    for (int64_t k = 0; k < filters; k += PANEL) {
+        int64_t group = k / PRODUCT_FILTERS * PRODUCT_FILTERS, rest = filters - group, count = filters - k < PANEL ? filters - k : PANEL;
+        int64_t width = rest < PRODUCT_FILTERS ? width_of(rest) : PRODUCT_FILTERS;
+        float *y = (float *)out + group * channels + (k - group);
+        for (int64_t c = 0; c < channels; c++, y += width)
+            for (int64_t i = 0; i < PANEL; i++) y[i] = i < count ? float_at(from, c * by_channel + (k + i) * by_filter) : 0;
+    }
+}
+
+/* Zero times a weight is zero. */
+static bool all_finite(const float *w, int64_t count)
+{
+    float sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (int64_t i = 0; i < count; i++) sum += w[i] * 0;
+    return sum == 0;
 }
 
 static Status few_prepare(KernelSite *s, void **state)
@@ -81,13 +109,13 @@ static Status few_prepare(KernelSite *s, void **state)
     f->product = (Product){ .rows = m.rows, .channels = m.channels, .filters = m.filters, .low = -INFINITY, .high = INFINITY,
                             .threads = omp_get_max_threads() };
     for (int i = 0; i < s->follower_count; i++) site_bounds(s, s->follower[i], &f->product.low, &f->product.high);
-    int64_t width = (m.filters + PANEL - 1) / PANEL * PANEL;
-    Source from = { { .images = 1, .channels = m.filters, .pixels = m.channels, .channel = m.turned ? m.channels : 1,
-                      .pixel = m.turned ? 1 : m.filters, .packs = true }, tensor_floats(s->constant[1]) };
+    int64_t width = width_of(m.filters);
+    Source from = { m, s->constant[1]->data };
     const void *weights;
     TRY_OUT(device_pack_by(s->device, s->value[1], m.turned ? 1 : 0, (size_t)(width * m.channels) * sizeof(float), fill, &from, &weights,
                            s->err));
     f->product.weights = weights;
+    f->product.finite = m.rows == 1 && all_finite(weights, width * m.channels);
     const Tensor *bias = product_bias(s);
     if (bias != NULL) {
         f->bias = alloc_zeroed((size_t)width, sizeof *f->bias);
