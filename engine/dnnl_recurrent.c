@@ -323,7 +323,7 @@ typedef struct Share {
 static Share share_of(const Recurrent *r, const StepWeights *own, int at, int of)
 {
     int64_t parts = (r->cell.batch + STEP_ROWS - 1) / STEP_ROWS;
-    if (of > 1 && parts % of == 0) {
+    if (of > 1 && parts % of == 0 && r->cell.batch % STEP_ROWS != 1) {
         int64_t end = parts * (at + 1) / of * STEP_ROWS;
         return (Share){ parts * at / of * STEP_ROWS, end < r->cell.batch ? end : r->cell.batch, 0, own->panels, false };
     }

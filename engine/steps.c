@@ -122,7 +122,7 @@ INLINE void run_panels(const StepWeights *s, int vectors, const float *h, int64_
 {
     for (int64_t p = from; p < to; p++)
         for (int64_t row = first; row < end;) {
-            int64_t last = (row / STEP_ROWS + 1) * STEP_ROWS, left = (last < end ? last : end) - row;
+            int64_t left = end - row;
             const float *x = h + row * s->hidden;
             float *out = y + row * s->gates * s->hidden;
             if (left >= 3 && left != 4) run_rows(s, 3, vectors, x, p, out);

@@ -21,7 +21,7 @@ size_t steps_bytes(const StepWeights *s);
 /* weights [gates, hidden, hidden] */
 void steps_pack(const StepWeights *s, const float *weights, float *out);
 /* Rows from `first` to `end` of h [batch, hidden], and the units of panels from `from` to `to` of y [batch, gates, hidden]. A row's sums
- * are the same however the work is cut by panels, and by rows at multiples of STEP_ROWS. */
+ * are the same however the work is cut by panels, and by rows at multiples of STEP_ROWS; a row by itself is summed in another order. */
 #define STEP_ROWS 16
 void steps_run(const StepWeights *s, const float *h, int64_t first, int64_t end, int64_t from, int64_t to, float *y);
 

@@ -164,6 +164,7 @@ static const Row rows[] = {
     { .name = "work for two threads", .op = "LSTM", .with = "Bhc", BI, .batch = 40, .hidden = 128 },
     { .name = "rows for two threads", .op = "LSTM", .with = "BhcP", BI, .batch = 32, .hidden = 64 },
     { .name = "rows for two threads, batch first", .op = "LSTM", .with = "Bhc1", .batch = 29, .hidden = 64 },
+    { .name = "a row left over", .op = "LSTM", .with = "Bhc", .batch = 17, .hidden = 72 },
     { .name = "panels for two threads", .op = "LSTM", .with = "Bhc", BI, .batch = 1, .hidden = 264, .steps = 7 },
     { .name = "usual activations named", .op = "LSTM", .with = "Bhc", .activations = { "sigmoid", "Tanh", "tanh" } },
     { .name = "other activations", .op = "LSTM", .with = "Bhc", .activations = { "Sigmoid", "Relu", "Tanh" }, PLAIN },
