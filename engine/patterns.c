@@ -19,7 +19,7 @@ const Node *pattern_maker(const Patterns *s, ValueId v, const char *type)
 
 bool pattern_is_inner(const Patterns *s, ValueId v, int readers)
 {
-    return s->readers[v] == readers && (s->watched == NULL || !s->watched[v]);
+    return v < s->values && s->readers[v] == readers && (s->watched == NULL || !s->watched[v]);
 }
 
 bool pattern_add(Found *f, NodeId id)
@@ -248,6 +248,12 @@ static Status transposes(Patterns *s, NodeId id)
     s->made++;
     TRY(graph_set_input(s->g, id, 0, x, s->err));
     if (!same) return graph_set_ints(s->g, id, "perm", joined, count, s->err);
+    ValueId out = graph_node(s->g, id)->outputs[0];
+    if (out < s->values && x < s->values && s->readers[out] > 0 && pattern_is_inner(s, out, s->readers[out]) && s->readers[out] < INNER) {
+        s->readers[x] += s->readers[out] - 1; /* its readers read x */
+        graph_remove_node(s->g, id);
+        return graph_replace_value(s->g, out, x, s->err);
+    }
     graph_remove_attr(s->g, id, "perm");
     return graph_set_type(s->g, id, "Identity", "", s->err);
 }
@@ -265,6 +271,8 @@ static Status rewrite(Patterns *s, NodeId id, bool smaller)
         return s->made == before ? pattern_rotary(s, id) : OK;
     }
     if (!smaller) return OK;
+    TRY(pattern_push(s, &id));
+    n = graph_node(s->g, id);
     if (str_is(n->type, "Add") && (n->op == NULL || n->op->until == 0 || n->op->until > 6)) return add_conv(s, id);
     if (str_is(n->type, "Conv")) return pad_conv(s, id);
     if (str_is(n->type, "Transpose")) return transposes(s, id);

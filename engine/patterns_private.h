@@ -52,5 +52,7 @@ Status pattern_gelu_tanh(Patterns *s, NodeId id);
 Status pattern_swish(Patterns *s, NodeId id);
 Status pattern_gated(Patterns *s, NodeId id);
 Status pattern_rotary(Patterns *s, NodeId id);     /* Add, Concat */
+/* What is computed element by element, behind a Transpose: the other way round. *id: the node that has taken its place. */
+Status pattern_push(Patterns *s, NodeId *id);
 
 #endif

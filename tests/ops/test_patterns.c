@@ -112,10 +112,20 @@ static const Row rows[] = {
       NULL, { 2, 37, 3, 8 } },
     { "scores that are read twice", "k=Transpose0:x;m=MatMul:x,k;s=Softmax:m;c=MatMul:s,x;r=ReduceSum:s;y=Add:c,r", NULL, { 2, 3, 7, 6 } },
     { "Softmax over queries", "k=Transpose0:x;m=MatMul:x,k;s=Softmax2:m;y=MatMul:s,x", NULL, { 2, 3, 7, 6 } },
-    { "there and back", "a=Transpose:x;b=Transpose2:a;y=Relu:b", "Identity", { 2, 3, 7, 6 } },
+    { "there and back", "a=Transpose:x;b=Transpose2:a;y=Relu:b", NULL, { 2, 3, 7, 6 } },
+    { "there and back, a result", "a=Transpose:x;y=Transpose2:a", "Identity", { 2, 3, 7, 6 } },
     { "twice there", "a=Transpose:x;b=Transpose:a;y=Relu:b", NULL, { 2, 3, 7, 6 } },
-    { "the first is read twice", "a=Transpose:x;b=Transpose2:a;c=Transpose2:a;y=Add:b,c", "Identity", { 2, 3, 7, 6 } },
+    { "the first is read twice", "a=Transpose:x;b=Transpose2:a;c=Transpose2:a;y=Add:b,c", NULL, { 2, 3, 7, 6 } },
     { "channels last into Conv and out", "a=Transpose2:x;c=Conv:a,filters;r=Relu:c;y=Transpose:r", NULL, { 2, 7, 6, 3 } },
+    { "channels last, activation between", "a=Transpose2:x;c=Conv:a,filters;t=Transpose:c;r=Relu:t;b=Transpose2:r;y=Sigmoid:b", NULL,
+      { 2, 7, 6, 3 } },
+    { "channels last, bias and Clip between", "a=Transpose2:x;c=Conv:a,filters;t=Transpose:c;b=Add:t,perrow;k=Clip:b,"
+      "minushalf,half;u=Transpose2:k;y=Tanh:u", NULL, { 2, 7, 6, 3 } },
+    { "channels last, a scalar before it", "a=Transpose2:x;c=Conv:a,filters;t=Transpose:c;b=Add:three,t;y=Relu:b", NULL, { 2, 7, 6, 3 } },
+    { "channels last, two of a kind", "a=Transpose2:x;c=Conv:a,filters;s=Sigmoid:c;t=Transpose:c;u=Transpose:s;m=Mul:t,u;y=Add:m,u", NULL,
+      { 2, 7, 6, 3 } },
+    { "turned otherwise", "a=Transpose:x;b=Transpose2:x;y=Add:a,b", NULL, { 2, 5, 5, 5 } },
+    { "turned and not", "a=Transpose0:x;b=Relu:a;y=Add:b,x", NULL, { 2, 3, 5, 5 } },
     { "channels last, pooled", "a=Transpose2:x;p=GlobalAveragePool:a;y=Transpose:p", NULL, { 2, 7, 6, 3 } },
 };
 
