@@ -42,18 +42,30 @@ bool pool_serves(void)
     return __builtin_cpu_supports("avx2") != 0;
 }
 
-/* rows and columns: constants where it is called for small windows. *odd: all ones where any was NaN. */
-INLINE __m256 maximum(const float *x, int64_t rows, int64_t columns, int64_t row_step, int64_t step, __m256 *odd)
+/* One more pixel. *odd: all ones where any was NaN. */
+INLINE __m256 larger(__m256 best, const float *x, __m256 *odd)
+{
+    __m256 v = _mm256_loadu_ps(x);
+    *odd = _mm256_or_ps(*odd, _mm256_cmp_ps(v, v, _CMP_UNORD_Q));
+    return _mm256_max_ps(v, best);
+}
+
+INLINE __m256 maximum(const float *x, const Taps *t, __m256 *odd)
+{
+    __m256 best = _mm256_set1_ps(-INFINITY);
+    for (int64_t r = 0; r < t->rows; r++)
+        for (int64_t s = 0; s < t->columns; s++) best = larger(best, x + r * t->row_step + s * t->step, odd);
+    return best;
+}
+
+/* Of a small square window: a constant where it is called. */
+INLINE __m256 maximum_of(const float *x, int size, int64_t row_step, int64_t step, __m256 *odd)
 {
     __m256 best = _mm256_set1_ps(-INFINITY);
     UNROLL
-    for (int64_t r = 0; r < rows; r++)
+    for (int r = 0; r < size; r++)
         UNROLL
-        for (int64_t s = 0; s < columns; s++) {
-            __m256 v = _mm256_loadu_ps(x + r * row_step + s * step);
-            *odd = _mm256_or_ps(*odd, _mm256_cmp_ps(v, v, _CMP_UNORD_Q));
-            best = _mm256_max_ps(v, best);
-        }
+        for (int s = 0; s < size; s++) best = larger(best, x + r * row_step + s * step, odd);
     return best;
 }
 
@@ -76,12 +88,12 @@ INLINE __m256 average(const float *x, const Taps *t)
 }
 
 /* Maxima of pixels from..to of a row whose windows have `size` rows and columns, x at the first one's. */
-INLINE void maxima(const Pool *p, const float *x, int64_t size, int64_t inner, int64_t from, int64_t to, float *y, __m256 *odd)
+INLINE void maxima(const Pool *p, const float *x, int size, int64_t inner, int64_t from, int64_t to, float *y, __m256 *odd)
 {
     int64_t row_step = p->in[1] * inner, step = p->stride[1] * inner;
     for (int64_t q = from; q < to; q++, x += step)
         for (int64_t c = 0; c + LANES <= inner; c += LANES)
-            _mm256_storeu_ps(y + q * inner + c, maximum(x + c, size, size, row_step, inner, odd));
+            _mm256_storeu_ps(y + q * inner + c, maximum_of(x + c, size, row_step, inner, odd));
 }
 
 /* All channels of a pixel, in eights; what is left is one by one. */
@@ -89,7 +101,7 @@ INLINE void pixel(const Pool *p, const Taps *t, const float *x, float *y, __m256
 {
     int64_t c = 0;
     for (; c + LANES <= p->inner; c += LANES)
-        _mm256_storeu_ps(y + c, p->average ? average(x + c, t) : maximum(x + c, t->rows, t->columns, t->row_step, t->step, odd));
+        _mm256_storeu_ps(y + c, p->average ? average(x + c, t) : maximum(x + c, t, odd));
     for (; c < p->inner; c++) y[c] = one(p, t, x + c);
 }
 
