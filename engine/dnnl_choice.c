@@ -1,7 +1,11 @@
-/* QLinearConv with constant weights, in integers or in float32, whichever is faster here: SessionOptions.int8. Without VNNI the library's
- * int8 kernels lose where a filter meets few channels (depthwise, the first layer). The float form takes the numbers that the integers
- * stand for and rounds as the group's own operators do, one after the other: now and then a result differs by one step from the exact
- * one, so it is for who allows it.
+/* QLinearConv with constant weights, in integers or in float32, whichever is faster here: SessionOptions.int8. Where the library's own
+ * int8 kernels run without VNNI they lose where a filter meets few channels (depthwise, the first layer); engine/narrow.c does not. The
+ * float form takes the numbers that the integers stand for and rounds as the group's own operators do, one after the other: now and then a
+ * result differs by one step from the exact one, so it is for who allows it.
+ *
+ * Products have no such choice, for there is nothing to gain: their weights are a quarter of the bytes, and what decides at few rows is how
+ * they are read. One Zen 3 core, ms in float32 and in int8: LeNet-5's 800 x 500 at one row 0.034 and 0.013, at 32 rows 0.35 and 0.20;
+ * MobileNetV2's 1280 x 1000 at one row 0.26 and 0.11; 500 x 10 at 32 rows 0.011 either way, before bytes are read as floats.
  *
  * Both are made and timed on zeros, when a plan is; the slower is released. Shapes decide, and what the machine is doing just then. */
 #include <stdio.h>

@@ -298,9 +298,11 @@ static void run_strip(const NarrowConv *c, const uint8_t *x, int64_t image, int6
 void narrow_run(const NarrowConv *c, const uint8_t *x, uint8_t *scratch, void *y)
 {
     int64_t strips = c->images * c->strips;
-#pragma omp parallel for schedule(static) num_threads(c->threads) if (c->threads > 1 && strips > 1)
-    for (int64_t i = 0; i < strips; i++) {
-        uint8_t *copy = scratch + (size_t)omp_get_thread_num() * c->scratch;
-        run_strip(c, x, i / c->strips, i % c->strips * c->rows, copy, y);
+    if (c->threads < 2 || strips < 2) { /* a team of one costs as much as the smallest layers do */
+        for (int64_t i = 0; i < strips; i++) run_strip(c, x, i / c->strips, i % c->strips * c->rows, scratch, y);
+        return;
     }
+#pragma omp parallel for schedule(static) num_threads(c->threads)
+    for (int64_t i = 0; i < strips; i++)
+        run_strip(c, x, i / c->strips, i % c->strips * c->rows, scratch + (size_t)omp_get_thread_num() * c->scratch, y);
 }
