@@ -261,9 +261,15 @@ static void run_rows(const DirectConv *c, const Piece *t, int64_t group, int64_t
     run[n](c, t, count - larger, x + done * c->depth, addend != NULL ? addend + 8 * done : NULL, y + 8 * done);
 }
 
-static void run_strip(const DirectConv *c, const float *x, const float *addend, int64_t first, float *scratch, float *y)
+/* One of the strips of all images. */
+static void run_strip(const DirectConv *c, int64_t strip, const float *x, const float *addend, float *scratch, float *y)
 {
     static const float none[DIRECT_BLOCK * GROUP];
+    int64_t image = strip / c->strips, first = strip % c->strips * c->rows, filled = (c->channels + c->depth - 1) / c->depth * c->depth;
+    int64_t made = image * direct_blocks(c->filters) * DIRECT_BLOCK * c->p * c->q;
+    x += image * filled * c->h * c->w;
+    y += made;
+    if (addend != NULL) addend += made;
     int64_t rows = first + c->rows < c->p ? c->rows : c->p - first, taken = input_rows(c, rows), d = c->depth;
     int64_t blocks = d == 1 ? 1 : direct_blocks(c->channels), filters = direct_blocks(c->filters), window = c->r * c->s;
     int64_t row = (c->in_place ? c->w : padded_width(c)) * d;
@@ -295,12 +301,11 @@ static void run_strip(const DirectConv *c, const float *x, const float *addend, 
 
 void direct_run(const DirectConv *c, const float *x, const float *addend, float *scratch, float *y)
 {
-    int64_t in = (c->channels + c->depth - 1) / c->depth * c->depth * c->h * c->w, out = direct_blocks(c->filters) * 8 * c->p * c->q;
     int64_t strips = c->images * c->strips;
-#pragma omp parallel for schedule(static) num_threads(c->threads) if (c->threads > 1 && strips > 1)
-    for (int64_t i = 0; i < strips; i++) {
-        int64_t image = i / c->strips;
-        run_strip(c, x + image * in, addend != NULL ? addend + image * out : NULL, i % c->strips * c->rows,
-                  scratch + (size_t)omp_get_thread_num() * c->scratch, y + image * out);
+    if (c->threads < 2 || strips < 2) { /* a team of one takes half a microsecond, too */
+        for (int64_t i = 0; i < strips; i++) run_strip(c, i, x, addend, scratch, y);
+        return;
     }
+#pragma omp parallel for schedule(static) num_threads(c->threads)
+    for (int64_t i = 0; i < strips; i++) run_strip(c, i, x, addend, scratch + (size_t)omp_get_thread_num() * c->scratch, y);
 }
