@@ -164,7 +164,7 @@ static void test_every_kernel_was_reached(void **state)
             print_message("the %s kernel of %s was never chosen\n", k->name, k->op);
             missing++;
         }
-    if (is_usual()) assert_int_equal(missing, 0);
+    if (is_usual() && seeds() >= SEEDS) assert_int_equal(missing, 0);
 }
 
 int main(void)
