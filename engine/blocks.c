@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/openmp.h"
+#include "engine/avx2.h"
 #include "engine/ops/common.h"
 
 #define BLOCK 8
@@ -26,17 +27,9 @@ static void pixels_any(const Blocks *b, const float *x, int64_t count, int64_t f
 }
 
 #if defined(__x86_64__)
-#include <immintrin.h>
-
-/* Vectors are in registers only where all their indices are constants. */
-#if defined(__clang__)
-#define UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define UNROLL _Pragma("GCC unroll 8")
-#endif
 
 /* Rows i of eight floats become columns. */
-static inline __attribute__((always_inline, target("avx2"))) void transpose(__m256 r[BLOCK])
+AVX2_INLINE void transpose(__m256 r[BLOCK])
 {
     __m256 a[BLOCK], b[BLOCK];
     UNROLL
@@ -59,8 +52,7 @@ static inline __attribute__((always_inline, target("avx2"))) void transpose(__m2
 }
 
 /* Up to eight pixels from p on. */
-static inline __attribute__((always_inline, target("avx2"))) void turn_few(const Blocks *b, const float *x, int64_t count, int64_t p,
-                                                                           float *y)
+AVX2_INLINE void turn_few(const Blocks *b, const float *x, int64_t count, int64_t p, float *y)
 {
     __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7), mask = _mm256_cmpgt_epi32(_mm256_set1_epi32((int)(b->pixels - p)), lane);
     __m256 r[BLOCK];
@@ -77,7 +69,7 @@ static inline __attribute__((always_inline, target("avx2"))) void turn_few(const
     }
 }
 
-__attribute__((target("avx2"))) static void turn_avx2(const Blocks *b, const float *x, int64_t count, float *y)
+AVX2 static void turn_avx2(const Blocks *b, const float *x, int64_t count, float *y)
 {
     int64_t p = 0;
     for (; p + BLOCK <= b->pixels; p += BLOCK) {
@@ -99,7 +91,7 @@ __attribute__((target("avx2"))) static void turn_avx2(const Blocks *b, const flo
 
 static void turn(const Blocks *b, const float *x, int64_t count, float *y)
 {
-    if (__builtin_cpu_supports("avx2")) turn_avx2(b, x, count, y);
+    if (avx2_serves()) turn_avx2(b, x, count, y);
     else pixels_any(b, x, count, 0, b->pixels, y);
 }
 #else

@@ -9,6 +9,7 @@
 #include "engine/direct.h"
 
 #include "base/openmp.h"
+#include "engine/avx2.h"
 
 #define STRIP_BYTES 65536   /* of padded input */
 #define LEAST_ROWS 4        /* of output in a strip, where the image has more: fewer are copied too often */
@@ -52,35 +53,23 @@ static int64_t group_of(int64_t left)
 }
 
 #if defined(__x86_64__)
-#include <immintrin.h>
-
-/* Sums are in registers only where all their indices are constants. */
-#if defined(__clang__)
-#define UNROLL _Pragma("clang loop unroll(full)")
-#define UNROLL_FOUR _Pragma("clang loop unroll_count(4)")
-#else
-#define UNROLL_FOUR _Pragma("GCC unroll 4")
-#define UNROLL _Pragma("GCC unroll 12")
-#endif
-#define TARGET target("avx2,fma")
-#define INLINE static inline __attribute__((always_inline, TARGET))
 
 /* One register for an address and constants beside it for those near it, where compilers would add each up anew. */
-INLINE const float *here(const float *p)
+AVX2_INLINE const float *here(const float *p)
 {
     __asm__("" : "+r"(p));
     return p;
 }
 
 /* sum += x * w in this form alone: the others, which compilers mix in, destroy what is needed once more and cost copies. */
-INLINE __m256 add(__m256 sum, __m256 x, __m256 w)
+AVX2_INLINE __m256 add(__m256 sum, __m256 x, __m256 w)
 {
     __asm__("vfmadd231ps %2, %1, %0" : "+x"(sum) : "x"(x), "x"(w));
     return sum;
 }
 
 /* sums += x[pixel, channel] * w[channel, filters] */
-INLINE void step(int m, int n, int depth, __m256 sum[SUMS][GROUP], const float *x, const float *w, int64_t filter)
+AVX2_INLINE void step(int m, int n, int depth, __m256 sum[SUMS][GROUP], const float *x, const float *w, int64_t filter)
 {
     __m256 v[GROUP];
     UNROLL
@@ -94,7 +83,7 @@ INLINE void step(int m, int n, int depth, __m256 sum[SUMS][GROUP], const float *
 }
 
 /* n pixels at x by m blocks of filters, both and the depth constants where it is called. */
-INLINE void piece(int m, int n, int depth, const DirectConv *c, const Piece *t, const float *x, const float *addend, float *y)
+AVX2_INLINE void piece(int m, int n, int depth, const DirectConv *c, const Piece *t, const float *x, const float *addend, float *y)
 {
     __m256 sum[SUMS][GROUP];
     const float *w = t->w;
@@ -137,7 +126,7 @@ INLINE void piece(int m, int n, int depth, const DirectConv *c, const Piece *t, 
 typedef void PieceRun(const DirectConv *c, const Piece *t, int64_t count, const float *x, const float *addend, float *y);
 
 #define ONE(m, n, d) \
-    __attribute__((TARGET)) static void piece_##m##_##n##_##d(const DirectConv *c, const Piece *t, int64_t count, const float *x, \
+    AVX2 static void piece_##m##_##n##_##d(const DirectConv *c, const Piece *t, int64_t count, const float *x, \
                                                              const float *addend, float *y) \
     { \
         for (int64_t p = 0; p < t->rows; p++) \
@@ -158,7 +147,7 @@ SIZES(ONE, 8)
 static PieceRun *const pieces[2][GROUP + 1][SUMS + 1] = { { SIZES(NAMED, 1) }, { SIZES(NAMED, 8) } };
 
 /* `count` pixels, every `stride`th; they are few: no calls for each. */
-INLINE float *copy(float *to, const float *from, int64_t count, int64_t depth, int64_t stride)
+AVX2_INLINE float *copy(float *to, const float *from, int64_t count, int64_t depth, int64_t stride)
 {
     int64_t floats = count * depth, i = 0;
     if (stride == 1) {
@@ -175,7 +164,7 @@ INLINE float *copy(float *to, const float *from, int64_t count, int64_t depth, i
     return to + floats;
 }
 
-INLINE float *zeros(float *to, int64_t floats)
+AVX2_INLINE float *zeros(float *to, int64_t floats)
 {
     for (; floats >= 8; floats -= 8, to += 8) _mm256_storeu_ps(to, _mm256_setzero_ps());
     for (; floats > 0; floats--) *to++ = 0;
@@ -188,7 +177,7 @@ static int64_t within(int64_t x, int64_t most)
 }
 
 /* Rows from `top` on of every block of channels of an image, zeros around them, each as its columns 0, v, 2v, ... then 1, v + 1, ... */
-__attribute__((TARGET)) static void pad_rows(const DirectConv *c, const float *x, int64_t top, int64_t rows, float *out)
+AVX2 static void pad_rows(const DirectConv *c, const float *x, int64_t top, int64_t rows, float *out)
 {
     int64_t v = c->stride[1], d = c->depth, width = phase_width(c), blocks = (c->channels + d - 1) / d;
     for (int64_t b = 0; b < blocks; b++)
@@ -204,10 +193,6 @@ __attribute__((TARGET)) static void pad_rows(const DirectConv *c, const float *x
             }
 }
 
-bool direct_serves(void)
-{
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-}
 #else
 typedef void PieceRun(const DirectConv *c, const Piece *t, int64_t count, const float *x, const float *addend, float *y);
 static PieceRun *const pieces[2][GROUP + 1][SUMS + 1];
@@ -217,10 +202,6 @@ static void pad_rows(const DirectConv *c, const float *x, int64_t top, int64_t r
     (void)c, (void)x, (void)top, (void)rows, (void)out;
 }
 
-bool direct_serves(void)
-{
-    return false;
-}
 #endif
 
 /* Of all channels where they do not lie side by side. */

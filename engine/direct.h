@@ -31,8 +31,6 @@ typedef struct DirectConv {
     size_t scratch;       /* floats that each thread needs, aligned to 64 bytes */
 } DirectConv;
 
-/* Whether this processor is one that direct_run is written for: AVX2 with FMA. With AVX-512 libraries do better. */
-bool direct_serves(void);
 bool direct_init(DirectConv *c); /* false: rows too long or too short for it */
 /* scratch: [threads, c->scratch]; addend: as y, or NULL. The result does not depend on the number of threads. */
 void direct_run(const DirectConv *c, const float *x, const float *addend, float *scratch, float *y);

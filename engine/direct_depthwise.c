@@ -9,6 +9,7 @@
 #include <stddef.h>
 
 #include "base/openmp.h"
+#include "engine/avx2.h"
 
 #define SHARED_FROM 65536 /* pixels times taps of one channel that are worth a second thread, over all blocks */
 
@@ -23,18 +24,10 @@ bool depthwise_fits(const Depthwise *c)
 }
 
 #if defined(__x86_64__)
-#include <immintrin.h>
 
 #define PIXELS 8
 #define SHORT 6 /* pixels of a row that are computed with those of the next */
 
-/* Sums are in registers only where all their indices are constants. */
-#if defined(__clang__)
-#define UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define UNROLL _Pragma("GCC unroll 16")
-#endif
-#define INLINE static inline __attribute__((always_inline, target("avx2,fma")))
 
 /* What the pixels of a row share: steps in floats; left, right: columns by which the windows of its first and last pixel reach out of the
  * image. */
@@ -47,7 +40,7 @@ typedef struct Row {
 } Row;
 
 /* n pixels from `at` on, of `lines` rows: constants where it is called, as the stride and `wide`, the columns of a window. */
-INLINE void piece(const Row *t, int64_t at, int n, int lines, int stride, int wide, int64_t left, int64_t right)
+AVX2_INLINE void piece(const Row *t, int64_t at, int n, int lines, int stride, int wide, int64_t left, int64_t right)
 {
     __m256 sum[2][PIXELS], bias = _mm256_loadu_ps(t->bias);
     const float *x = t->x + at * stride * 8, *w = t->w;
@@ -88,7 +81,7 @@ INLINE void piece(const Row *t, int64_t at, int n, int lines, int stride, int wi
 #define EACH(CASE) EACH_SHORT(CASE) CASE(7) CASE(8)
 
 /* A row of `count` pixels in even pieces. */
-INLINE void row_of(const Row *t, int64_t count, int stride, int wide)
+AVX2_INLINE void row_of(const Row *t, int64_t count, int stride, int wide)
 {
     for (int64_t at = 0, pieces = (count + PIXELS - 1) / PIXELS, n; at < count; at += n, pieces--) {
         n = pieces == 1 ? count - at : (count - at + pieces - 1) / pieces;
@@ -101,7 +94,7 @@ INLINE void row_of(const Row *t, int64_t count, int stride, int wide)
     }
 }
 
-INLINE void two_rows_of(const Row *t, int64_t count, int stride, int wide)
+AVX2_INLINE void two_rows_of(const Row *t, int64_t count, int stride, int wide)
 {
     switch (count) {
 #define CASE(N) case N: piece(t, 0, N, 2, stride, wide, t->left, t->right); break;
@@ -111,8 +104,8 @@ INLINE void two_rows_of(const Row *t, int64_t count, int stride, int wide)
 }
 
 /* Rows of a block from..to. */
-INLINE void rows_of(const Depthwise *c, Row t, const float *x, const float *addend, float *y, int64_t from, int64_t to, int stride,
-                    int wide)
+AVX2_INLINE void rows_of(const Depthwise *c, Row t, const float *x, const float *addend, float *y, int64_t from, int64_t to, int stride,
+                         int wide)
 {
     const float *w = t.w;
     int64_t y_row = c->out[1] * 8;
@@ -132,7 +125,7 @@ INLINE void rows_of(const Depthwise *c, Row t, const float *x, const float *adde
 }
 
 #define ROWS(name, stride, wide) \
-    __attribute__((target("avx2,fma"))) static void name(const Depthwise *c, const Row *t, const float *x, const float *addend, float *y, \
+    AVX2 static void name(const Depthwise *c, const Row *t, const float *x, const float *addend, float *y, \
                                                          int64_t from, int64_t to) \
     { \
         rows_of(c, *t, x, addend, y, from, to, stride, wide); \
@@ -176,6 +169,6 @@ void depthwise_run(const Depthwise *c, const float *x, const float *addend, floa
 #else
 void depthwise_run(const Depthwise *c, const float *x, const float *addend, float *y)
 {
-    (void)c, (void)x, (void)addend, (void)y; /* direct_serves tells that it does not serve */
+    (void)c, (void)x, (void)addend, (void)y; /* avx2_serves tells that it does not serve */
 }
 #endif

@@ -19,7 +19,7 @@ typedef struct Depthwise {
 /* False: not windows of 3 or 5 columns that step by 1 or 2 and reach out of the image by half their width at most, or one that has no pixel
  * of the image in it. */
 bool depthwise_fits(const Depthwise *c);
-/* addend: as y, or NULL. The result does not depend on the number of threads. Only where direct_serves (engine/direct.h). */
+/* addend: as y, or NULL. The result does not depend on the number of threads. Only where avx2_serves (engine/avx2.h). */
 void depthwise_run(const Depthwise *c, const float *x, const float *addend, float *y);
 
 #endif

@@ -5,6 +5,8 @@
 
 #include <math.h>
 
+#include "engine/avx2.h"
+
 #define LANES 8
 
 /* A window inside a plane. */
@@ -27,30 +29,16 @@ static float one(const Pool *p, const Taps *t, const float *x)
 }
 
 #if defined(__x86_64__)
-#include <immintrin.h>
-
-/* Vectors are in registers only where all their indices are constants. */
-#if defined(__clang__)
-#define UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define UNROLL _Pragma("GCC unroll 8")
-#endif
-#define INLINE static inline __attribute__((always_inline, target("avx2")))
-
-bool pool_serves(void)
-{
-    return __builtin_cpu_supports("avx2") != 0;
-}
 
 /* One more pixel. *odd: all ones where any was NaN. */
-INLINE __m256 larger(__m256 best, const float *x, __m256 *odd)
+AVX2_INLINE __m256 larger(__m256 best, const float *x, __m256 *odd)
 {
     __m256 v = _mm256_loadu_ps(x);
     *odd = _mm256_or_ps(*odd, _mm256_cmp_ps(v, v, _CMP_UNORD_Q));
     return _mm256_max_ps(v, best);
 }
 
-INLINE __m256 maximum(const float *x, const Taps *t, __m256 *odd)
+AVX2_INLINE __m256 maximum(const float *x, const Taps *t, __m256 *odd)
 {
     __m256 best = _mm256_set1_ps(-INFINITY);
     for (int64_t r = 0; r < t->rows; r++)
@@ -59,7 +47,7 @@ INLINE __m256 maximum(const float *x, const Taps *t, __m256 *odd)
 }
 
 /* Of a small square window: a constant where it is called. */
-INLINE __m256 maximum_of(const float *x, int size, int64_t row_step, int64_t step, __m256 *odd)
+AVX2_INLINE __m256 maximum_of(const float *x, int size, int64_t row_step, int64_t step, __m256 *odd)
 {
     __m256 best = _mm256_set1_ps(-INFINITY);
     UNROLL
@@ -69,7 +57,7 @@ INLINE __m256 maximum_of(const float *x, int size, int64_t row_step, int64_t ste
     return best;
 }
 
-INLINE __m256 average(const float *x, const Taps *t)
+AVX2_INLINE __m256 average(const float *x, const Taps *t)
 {
     __m256 sum[4];
     UNROLL
@@ -88,7 +76,7 @@ INLINE __m256 average(const float *x, const Taps *t)
 }
 
 /* Maxima of pixels from..to of a row whose windows have `size` rows and columns, x at the first one's. */
-INLINE void maxima(const Pool *p, const float *x, int size, int64_t inner, int64_t from, int64_t to, float *y, __m256 *odd)
+AVX2_INLINE void maxima(const Pool *p, const float *x, int size, int64_t inner, int64_t from, int64_t to, float *y, __m256 *odd)
 {
     int64_t row_step = p->in[1] * inner, step = p->stride[1] * inner;
     for (int64_t q = from; q < to; q++, x += step)
@@ -97,7 +85,7 @@ INLINE void maxima(const Pool *p, const float *x, int size, int64_t inner, int64
 }
 
 /* All channels of a pixel, in eights; what is left is one by one. */
-INLINE void pixel(const Pool *p, const Taps *t, const float *x, float *y, __m256 *odd)
+AVX2_INLINE void pixel(const Pool *p, const Taps *t, const float *x, float *y, __m256 *odd)
 {
     int64_t c = 0;
     for (; c + LANES <= p->inner; c += LANES)
@@ -128,7 +116,7 @@ static const float *window(const Pool *p, const float *plane, int64_t row, int64
 }
 
 /* A row of one plane; whole: pixels first..last have whole windows. */
-__attribute__((target("avx2"))) static void row_of(const Pool *p, const float *plane, int64_t row, const int64_t whole[2], float *y)
+AVX2 static void row_of(const Pool *p, const float *plane, int64_t row, const int64_t whole[2], float *y)
 {
     __m256 odd = _mm256_setzero_ps();
     int64_t first = whole[1], last = whole[1], top, size = p->kernel[0];
@@ -171,11 +159,6 @@ void pool_rows(const Pool *p, const float *x, int64_t from, int64_t to, float *y
     }
 }
 #else
-bool pool_serves(void)
-{
-    return false;
-}
-
 void pool_rows(const Pool *p, const float *x, int64_t from, int64_t to, float *y)
 {
     (void)p, (void)x, (void)from, (void)to, (void)y;

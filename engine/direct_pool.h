@@ -12,7 +12,6 @@ typedef struct Pool {
     bool average, padded; /* padded: an average over the window's area, else over its pixels inside the plane */
 } Pool;
 
-bool pool_serves(void); /* whether this processor has AVX2 */
 /* Rows from..to of y, of all planes' rows one behind another. The maximum is the first of equal ones, and NaN where the window has one. Of
  * an average every fourth column of the window (of the plane, where windows are as wide as it) is summed by itself, row by row. */
 void pool_rows(const Pool *p, const float *x, int64_t from, int64_t to, float *y);

@@ -11,28 +11,21 @@
 #include <stddef.h>
 
 #include "base/openmp.h"
+#include "engine/avx2.h"
 
 #define SHARED_FROM 131072 /* products that are worth a second thread */
 #define SPARSE_FROM 16384  /* products of a row that are worth a look at its zeros */
 #define MOST_LISTED 4096   /* channels */
 
 #if defined(__x86_64__)
-#include <immintrin.h>
 
 #define PANELS (PRODUCT_FILTERS / 8)
 #define ROWS 3
 #define MOST_SUMS 8 /* of one element */
 
-/* Sums are in registers only where all their indices are constants. */
-#if defined(__clang__)
-#define UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define UNROLL _Pragma("GCC unroll 16")
-#endif
-#define INLINE static inline __attribute__((always_inline, target("avx2,fma")))
 
 /* Lanes below `count`. */
-INLINE __m256i lanes(int64_t count)
+AVX2_INLINE __m256i lanes(int64_t count)
 {
     return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)(count < 8 ? count : 8)), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
 }
@@ -45,8 +38,8 @@ typedef struct Listed {
 
 /* Filters from k on of `rows` rows from x on, in `panels` panels and by `parts` sums: constants where it is called. list: NULL for all
  * channels. */
-INLINE void tile(const Product *p, const Listed *list, int64_t k, int rows, int panels, int parts, const float *x, const float *addend,
-                 float *y)
+AVX2_INLINE void tile(const Product *p, const Listed *list, int64_t k, int rows, int panels, int parts, const float *x, const float *addend,
+                      float *y)
 {
     __m256 sum[ROWS][PANELS][MOST_SUMS];
     int64_t channels = p->channels, count = list != NULL ? list->count : channels, c = 0;
@@ -95,7 +88,7 @@ INLINE void tile(const Product *p, const Listed *list, int64_t k, int rows, int 
 }
 
 #define TILES(name, list, rows, one, two, four) \
-    __attribute__((target("avx2,fma"))) static void name(const Product *p, const Listed *listed, int64_t k, int64_t panels, \
+    AVX2 static void name(const Product *p, const Listed *listed, int64_t k, int64_t panels, \
                                                          const float *x, const float *addend, float *y) \
     { \
         (void)listed; \
@@ -112,7 +105,7 @@ TILES(two_rows, NULL, 2, 4, 2, 1)
 TILES(three_rows, NULL, 3, 2, 1, 1)
 
 /* Lists the channels of a row that are not zero, where a quarter or more are. False: they are not. */
-__attribute__((target("avx2"))) static bool list_channels(const Product *p, const float *x, Listed *list)
+AVX2 static bool list_channels(const Product *p, const float *x, Listed *list)
 {
     int64_t zeros = 0;
     if (!p->finite || p->rows != 1 || p->channels > MOST_LISTED || p->channels * p->filters < SPARSE_FROM) return false;
@@ -153,6 +146,6 @@ void product_run(const Product *p, const float *x, const float *addend, float *y
 #else
 void product_run(const Product *p, const float *x, const float *addend, float *y)
 {
-    (void)p, (void)x, (void)addend, (void)y; /* direct_serves tells that it does not serve */
+    (void)p, (void)x, (void)addend, (void)y; /* avx2_serves tells that it does not serve */
 }
 #endif

@@ -18,7 +18,7 @@ typedef struct Product {
     int threads;
 } Product;
 
-/* addend: as y, or NULL. The result does not depend on the number of threads. Only where direct_serves (engine/direct.h). */
+/* addend: as y, or NULL. The result does not depend on the number of threads. Only where avx2_serves (engine/avx2.h). */
 void product_run(const Product *p, const float *x, const float *addend, float *y);
 
 #endif

@@ -48,7 +48,7 @@ static bool depthwise_accept(const KernelSite *s)
 {
     Depthwise c;
     bool bias = s->input_count > 2 && s->value[2] != 0;
-    return device_is_avx2() && direct_serves() && s->node->domain.len == 0 && site_is_float(s, 0) && site_is_float(s, 1) &&
+    return device_is_avx2() && s->node->domain.len == 0 && site_is_float(s, 0) && site_is_float(s, 1) &&
            s->out[0].type == DT_FLOAT &&
            s->constant[1] != NULL && (!bias || (site_is_float(s, 2) && s->constant[2] != NULL)) && geometry(s, &c);
 }

@@ -39,7 +39,7 @@ static bool has_activation(const KernelSite *s)
 static bool few_accept(const KernelSite *s)
 {
     Matrix m;
-    return device_is_avx2() && direct_serves() && product_accept(s) && matrix_of(s, &m) && m.rows <= MOST_ROWS && !has_activation(s);
+    return device_is_avx2() && product_accept(s) && matrix_of(s, &m) && m.rows <= MOST_ROWS && !has_activation(s);
 }
 
 static bool few_fuse(const KernelSite *s, const Node *n)

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "engine/avx2.h"
 #include "engine/dnnl_private.h"
 
 Status dnnl_check(dnnl_status_t status, const char *what, Err *err)
@@ -19,7 +20,7 @@ Status dnnl_check(dnnl_status_t status, const char *what, Err *err)
 bool device_is_avx2(void)
 {
     dnnl_cpu_isa_t isa = dnnl_get_effective_cpu_isa();
-    return isa == dnnl_cpu_isa_avx2 || isa == dnnl_cpu_isa_avx2_vnni;
+    return (isa == dnnl_cpu_isa_avx2 || isa == dnnl_cpu_isa_avx2_vnni) && avx2_serves();
 }
 
 Status device_new(Budget *budget, Device *owner, Device **out, Err *err)

@@ -8,7 +8,8 @@
 /* Packed weights and scratch memory come out of the budget, which must outlive the device. `owner`: NULL, or a device whose packed weights
  * this one uses and adds to, and which must outlive it; then each may run in a thread of its own once their plans are made. */
 Status device_new(Budget *budget, Device *owner, Device **out, Err *err);
-/* Whether the library's float32 kernels here are those of AVX2: the processor has no longer registers, or ONEDNN_MAX_CPU_ISA hides them. */
+/* Whether the library's float32 kernels here are those of AVX2, and so may be our own: the processor has no longer registers, or
+ * ONEDNN_MAX_CPU_ISA hides them. */
 bool device_is_avx2(void);
 void device_free(Device *d); /* NULL is fine; after every state prepared with it */
 

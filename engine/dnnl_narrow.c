@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/bytes.h"
+#include "engine/avx2.h"
 #include "engine/dnnl_private.h"
 #include "engine/integer_site.h"
 #include "engine/integer_weights.h"
@@ -27,7 +28,7 @@ typedef struct NarrowLayer {
 /* The library would use the same instructions, without those of VNNI or of longer registers. */
 static bool serves(void)
 {
-    return dnnl_get_effective_cpu_isa() == dnnl_cpu_isa_avx2 && narrow_serves();
+    return dnnl_get_effective_cpu_isa() == dnnl_cpu_isa_avx2 && avx2_serves();
 }
 
 static bool matrix_geometry(const KernelSite *s, const Shape *weight, NarrowConv *c)

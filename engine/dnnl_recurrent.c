@@ -243,7 +243,7 @@ static Status recurrent_prepare(KernelSite *s, void **state)
     const Cell *cell = &r->cell;
     r->cell = cell_at(s, &fits);
     r->device = s->device;
-    r->own = steps_serve() && device_is_avx2() && !resets_first(cell);
+    r->own = device_is_avx2() && !resets_first(cell);
     r->single = cell->batch * cell->gates * cell->hidden < (r->own ? SHARED_OWN : SHARED_STEP) / cell->hidden;
     r->batch_first = node_int(s->node, "layout", 0) != 0 && cell->batch > 1; /* of one, the layouts are the same */
     r->chunk = CHUNK_GATES / (cell->batch * cell->gates * cell->hidden) + 1;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "engine/avx2.h"
 #include "engine/direct_pool.h"
 #include "engine/dnnl_private.h"
 #include "engine/ops/common.h"
@@ -91,7 +92,7 @@ static bool windows_of(const KernelSite *s, Pool *p)
 
 static bool pool_of(const KernelSite *s, Planes *l)
 {
-    bool bytes = dtype_is_byte(s->in[0].type) && str_is(s->node->type, "MaxPool"), floats = site_is_float(s, 0) && pool_serves();
+    bool bytes = dtype_is_byte(s->in[0].type) && str_is(s->node->type, "MaxPool"), floats = site_is_float(s, 0) && avx2_serves();
     if ((!bytes && !floats) || (s->output_count > 1 && s->node->outputs[1] != 0) || !orders(s, l)) return false;
     Pool *p = &l->pool;
     p->average = !str_ends(s->node->type, "MaxPool");

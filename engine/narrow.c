@@ -165,7 +165,7 @@ void narrow_pack(const NarrowConv *c, const int8_t *w, void *out)
 #if defined(__x86_64__)
 
 /* n bytes less the zero point. */
-NARROW_INLINE void widen(const NarrowConv *c, const uint8_t *x, int64_t n, int16_t *out)
+AVX2_INLINE void widen(const NarrowConv *c, const uint8_t *x, int64_t n, int16_t *out)
 {
     __m256i zero = _mm256_set1_epi16((int16_t)c->zero);
     int64_t i = 0;
@@ -183,7 +183,7 @@ NARROW_INLINE void widen(const NarrowConv *c, const uint8_t *x, int64_t n, int16
 }
 
 /* n bytes, signed ones with the upper bit turned. */
-NARROW_INLINE void turn(const NarrowConv *c, const uint8_t *x, int64_t n, uint8_t *out)
+AVX2_INLINE void turn(const NarrowConv *c, const uint8_t *x, int64_t n, uint8_t *out)
 {
     uint8_t bit = c->is_signed ? 128 : 0;
     __m256i bits = _mm256_set1_epi8((char)bit);
@@ -194,7 +194,7 @@ NARROW_INLINE void turn(const NarrowConv *c, const uint8_t *x, int64_t n, uint8_
 }
 
 /* Short runs of one byte: no calls for each. */
-NARROW_INLINE void set(uint8_t *out, int64_t n, uint8_t value)
+AVX2_INLINE void set(uint8_t *out, int64_t n, uint8_t value)
 {
     __m256i all = _mm256_set1_epi8((char)value);
     int64_t i = 0;
@@ -203,7 +203,7 @@ NARROW_INLINE void set(uint8_t *out, int64_t n, uint8_t value)
 }
 
 /* n pixels, of a plane's channels where there are planes, which are fewer than 16 here; what is behind those counts as zero. */
-NARROW_INLINE void copy_pixels(const NarrowConv *c, const uint8_t *x, int64_t n, int64_t plane, uint8_t *out)
+AVX2_INLINE void copy_pixels(const NarrowConv *c, const uint8_t *x, int64_t n, int64_t plane, uint8_t *out)
 {
     int64_t first = plane * NARROW_FILTERS, left = c->channels - first;
     int16_t *to = (int16_t *)(void *)out;
@@ -217,8 +217,8 @@ NARROW_INLINE void copy_pixels(const NarrowConv *c, const uint8_t *x, int64_t n,
 }
 
 /* One row of a plane of 16 channels, `step` bytes from pixel to pixel of x; is_signed is a constant where it is called. */
-NARROW_INLINE void plane_row(bool is_signed, __m256i zero, const uint8_t *x, int64_t step, int64_t before, int64_t n, int64_t width,
-                             uint8_t *out)
+AVX2_INLINE void plane_row(bool is_signed, __m256i zero, const uint8_t *x, int64_t step, int64_t before, int64_t n, int64_t width,
+                           uint8_t *out)
 {
     __m256i *to = (__m256i *)(void *)out, none = _mm256_setzero_si256();
     for (int64_t i = 0; i < before; i++) _mm256_storeu_si256(to++, none);
@@ -230,7 +230,7 @@ NARROW_INLINE void plane_row(bool is_signed, __m256i zero, const uint8_t *x, int
 }
 
 /* One row, x its first pixel, with zero points around it. */
-NARROW_INLINE void copy_row(const NarrowConv *c, const uint8_t *x, int64_t plane, int64_t before, int64_t n, int64_t width, uint8_t *out)
+AVX2_INLINE void copy_row(const NarrowConv *c, const uint8_t *x, int64_t plane, int64_t before, int64_t n, int64_t width, uint8_t *out)
 {
     uint8_t rim = c->in_bytes ? (uint8_t)narrow_shift(c) : 0;
     int64_t pixel = c->pixel;
@@ -247,7 +247,7 @@ NARROW_INLINE void copy_row(const NarrowConv *c, const uint8_t *x, int64_t plane
 }
 
 /* Input rows from `top` on, of one plane where there are planes, with zero points around them. */
-NARROW_AVX2 static void copy_rows(const NarrowConv *c, const uint8_t *x, int64_t top, int64_t rows, int64_t plane, uint8_t *out)
+AVX2 static void copy_rows(const NarrowConv *c, const uint8_t *x, int64_t top, int64_t rows, int64_t plane, uint8_t *out)
 {
     int64_t width = padded_width(c), end = c->left + c->w < width ? c->left + c->w : width, row = width * c->pixel;
     for (int64_t h = top; h < top + rows; h++, out += row) {
@@ -257,20 +257,12 @@ NARROW_AVX2 static void copy_rows(const NarrowConv *c, const uint8_t *x, int64_t
     set(out, SLACK, 0);
 }
 
-bool narrow_serves(void)
-{
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-}
 #else
 static void copy_rows(const NarrowConv *c, const uint8_t *x, int64_t top, int64_t rows, int64_t plane, uint8_t *out)
 {
     (void)c, (void)x, (void)top, (void)rows, (void)plane, (void)out;
 }
 
-bool narrow_serves(void)
-{
-    return false;
-}
 #endif
 
 static void run_strip(const NarrowConv *c, const uint8_t *x, int64_t image, int64_t first, uint8_t *copy, void *y)

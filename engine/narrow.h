@@ -36,8 +36,6 @@ typedef struct NarrowConv {
     size_t scratch;       /* bytes that each thread needs, aligned to 64 */
 } NarrowConv;
 
-/* Whether this processor is one that it is written for: AVX2. Whether libraries do better there is another question. */
-bool narrow_serves(void);
 /* False: rows too long for it. */
 bool narrow_init(NarrowConv *c);
 /* Whether sums of two neighbouring products, weights w [filters, channels of one group, taps], stay within 16 bits against any x. */

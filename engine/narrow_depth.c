@@ -4,14 +4,14 @@
 
 #if defined(__x86_64__)
 
-NARROW_INLINE void two_taps(__m256i a, __m256i b, const int16_t *w, __m256i *low, __m256i *high)
+AVX2_INLINE void two_taps(__m256i a, __m256i b, const int16_t *w, __m256i *low, __m256i *high)
 {
     *low = _mm256_add_epi32(*low, _mm256_madd_epi16(_mm256_unpacklo_epi16(a, b), narrow_load(w)));
     *high = _mm256_add_epi32(*high, _mm256_madd_epi16(_mm256_unpackhi_epi16(a, b), narrow_load(w + 16)));
 }
 
 /* A load of its own: compilers would read the same numbers once for either half, and reading is what bounds these loops. */
-NARROW_INLINE __m256i numbers(const uint8_t *x)
+AVX2_INLINE __m256i numbers(const uint8_t *x)
 {
     __m256i v = narrow_load(x);
     __asm__("" : "+x"(v));
@@ -19,7 +19,7 @@ NARROW_INLINE __m256i numbers(const uint8_t *x)
 }
 
 /* 3x3 without gaps; a pixel's nine numbers, `next` apart along the row. */
-NARROW_INLINE void nine_taps(const uint8_t *x, int64_t row, int64_t next, const int16_t *w, __m256i *low, __m256i *high)
+AVX2_INLINE void nine_taps(const uint8_t *x, int64_t row, int64_t next, const int16_t *w, __m256i *low, __m256i *high)
 {
     const uint8_t *y = x + row, *z = y + row;
     __m256i last = numbers(z + 2 * next);
@@ -30,7 +30,7 @@ NARROW_INLINE void nine_taps(const uint8_t *x, int64_t row, int64_t next, const 
     two_taps(last, last, w + 128, low, high); /* the second weight is zero */
 }
 
-NARROW_INLINE void all_taps(const NarrowConv *c, const uint8_t *x, int64_t row, const int16_t *w, __m256i *low, __m256i *high)
+AVX2_INLINE void all_taps(const NarrowConv *c, const uint8_t *x, int64_t row, const int16_t *w, __m256i *low, __m256i *high)
 {
     int64_t count = c->r * c->s;
     for (int64_t t = 0; t < count; t += 2, w += 32) {
@@ -43,7 +43,7 @@ NARROW_INLINE void all_taps(const NarrowConv *c, const uint8_t *x, int64_t row, 
 
 /* All rows for 16 channels from k on; the flags are constants where it is called. A pixel's sums become bytes while those of the next are
  * under way: one chain of so many steps at a time would leave the processor waiting. */
-NARROW_INLINE void rows_of(const NarrowConv *c, const NarrowRows *r, bool nine, bool fast, const int16_t *w, int64_t k, void *y)
+AVX2_INLINE void rows_of(const NarrowConv *c, const NarrowRows *r, bool nine, bool fast, const int16_t *w, int64_t k, void *y)
 {
     int64_t pixel = c->pixel, step = c->stride[1] * pixel, row = r->row, n = r->n, filters = c->filters, wide = c->q * filters;
     NarrowEnd end = narrow_end(c, k, NARROW_FILTERS);
@@ -67,7 +67,7 @@ NARROW_INLINE void rows_of(const NarrowConv *c, const NarrowRows *r, bool nine, 
 }
 
 #define ROWS(name, nine, fast) \
-    NARROW_AVX2 static void name(const NarrowConv *c, const NarrowRows *r, const int16_t *w, int64_t k, void *y) \
+    AVX2 static void name(const NarrowConv *c, const NarrowRows *r, const int16_t *w, int64_t k, void *y) \
     { \
         rows_of(c, r, nine, fast, w, k, y); \
     }

@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "engine/avx2.h"
 #include "engine/narrow.h"
 
 #define NARROW_HALF 8 /* filters in one register */
@@ -38,18 +39,8 @@ static inline int64_t narrow_groups(const NarrowConv *c)
 }
 
 #if defined(__x86_64__)
-#include <immintrin.h>
 
-/* Sums are in registers only where all their indices are constants. */
-#if defined(__clang__)
-#define UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define UNROLL _Pragma("GCC unroll 16")
-#endif
-#define NARROW_INLINE static inline __attribute__((always_inline, target("avx2,fma")))
-#define NARROW_AVX2 __attribute__((target("avx2,fma")))
-
-NARROW_INLINE __m256i narrow_load(const void *from)
+AVX2_INLINE __m256i narrow_load(const void *from)
 {
     return _mm256_loadu_si256((const __m256i *)from);
 }
@@ -64,7 +55,7 @@ typedef struct NarrowEnd {
     NarrowResult result;
 } NarrowEnd;
 
-NARROW_INLINE NarrowEnd narrow_end(const NarrowConv *c, int64_t k, int64_t most)
+AVX2_INLINE NarrowEnd narrow_end(const NarrowConv *c, int64_t k, int64_t most)
 {
     int64_t width = c->filters - k < most ? c->filters - k : most;
     return (NarrowEnd){ width, c->multiplier + k, c->least, c->most, c->out_zero, c->out_signed, c->result };
@@ -77,7 +68,7 @@ static inline bool narrow_is_fast(const NarrowConv *c, int64_t k, int64_t most)
 }
 
 /* acc * multiplier, rounded half to even; unless `fast` kept as quant_round does, NaN giving the least. */
-NARROW_INLINE __m256i narrow_round(const NarrowEnd *e, bool fast, __m256i acc, int half)
+AVX2_INLINE __m256i narrow_round(const NarrowEnd *e, bool fast, __m256i acc, int half)
 {
     __m256 v = _mm256_mul_ps(_mm256_cvtepi32_ps(acc), _mm256_loadu_ps(e->multiplier + half * NARROW_HALF));
     if (!fast) v = _mm256_min_ps(_mm256_max_ps(v, _mm256_set1_ps(e->least)), _mm256_set1_ps(e->most));
@@ -85,7 +76,7 @@ NARROW_INLINE __m256i narrow_round(const NarrowEnd *e, bool fast, __m256i acc, i
 }
 
 /* Bytes of two registers, which hold filters 0-3, 8-11 and 4-7, 12-15, or (`both` false) of one with 0-7. */
-NARROW_INLINE __m128i narrow_bytes(const NarrowEnd *e, bool both, bool fast, __m256i a, __m256i b)
+AVX2_INLINE __m128i narrow_bytes(const NarrowEnd *e, bool both, bool fast, __m256i a, __m256i b)
 {
     __m256i first = narrow_round(e, fast, a, 0), pairs = _mm256_packs_epi32(first, both ? narrow_round(e, fast, b, 1) : first);
     __m256i least = _mm256_set1_epi16((int16_t)e->least), most = _mm256_set1_epi16((int16_t)e->most);
@@ -97,7 +88,7 @@ NARROW_INLINE __m128i narrow_bytes(const NarrowEnd *e, bool both, bool fast, __m
 }
 
 /* The results of a pixel from number `to` of y on. */
-NARROW_INLINE void narrow_put(const NarrowEnd *e, bool both, bool fast, __m256i a, __m256i b, int64_t to, void *y)
+AVX2_INLINE void narrow_put(const NarrowEnd *e, bool both, bool fast, __m256i a, __m256i b, int64_t to, void *y)
 {
     uint8_t *out = (uint8_t *)y + to;
     if (fast && both) _mm_storeu_si128((__m128i *)(void *)out, narrow_bytes(e, both, fast, a, b));

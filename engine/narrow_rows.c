@@ -15,7 +15,7 @@ typedef struct Strip {
 } Strip;
 
 /* n pixels; n and the two flags are constants where it is called. */
-NARROW_INLINE void piece(const Strip *t, int n, bool bytes, bool both, bool fast, const uint8_t *x, int64_t at, void *y)
+AVX2_INLINE void piece(const Strip *t, int n, bool bytes, bool both, bool fast, const uint8_t *x, int64_t at, void *y)
 {
     __m256i sum[PIXELS][2], ones = _mm256_set1_epi16(1);
     const uint8_t *w = t->weights;
@@ -46,8 +46,8 @@ NARROW_INLINE void piece(const Strip *t, int n, bool bytes, bool both, bool fast
 }
 
 /* Every row in even pieces. */
-NARROW_INLINE void rows_of(const NarrowConv *c, const NarrowRows *r, bool bytes, bool both, bool fast, const uint8_t *weights, int64_t k,
-                           void *y)
+AVX2_INLINE void rows_of(const NarrowConv *c, const NarrowRows *r, bool bytes, bool both, bool fast, const uint8_t *weights, int64_t k,
+                         void *y)
 {
     int64_t pixel = c->pixel, n = r->n, pieces = (n + PIXELS - 1) / PIXELS, size = n / pieces, larger = n - size * pieces;
     Strip t = { weights, c->offset + k, r->row, pixel, c->stride[1] * pixel, c->dilation[0] * r->row, c->dilation[1] * pixel,
@@ -75,7 +75,7 @@ NARROW_INLINE void rows_of(const NarrowConv *c, const NarrowRows *r, bool bytes,
 }
 
 #define ROWS(name, bytes, both, fast) \
-    NARROW_AVX2 static void name(const NarrowConv *c, const NarrowRows *r, const uint8_t *weights, int64_t k, void *y) \
+    AVX2 static void name(const NarrowConv *c, const NarrowRows *r, const uint8_t *weights, int64_t k, void *y) \
     { \
         rows_of(c, r, bytes, both, fast, weights, k, y); \
     }

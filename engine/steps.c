@@ -5,6 +5,8 @@
 
 #include <string.h>
 
+#include "engine/avx2.h"
+
 #define LANES 8
 #define MOST_VECTORS 4 /* of a panel */
 #define MOST_ROWS 3    /* at a time */
@@ -41,23 +43,9 @@ void steps_pack(const StepWeights *s, const float *weights, float *out)
 }
 
 #if defined(__x86_64__)
-#include <immintrin.h>
-
-#if defined(__clang__)
-#define UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define UNROLL _Pragma("GCC unroll 4")
-#endif
-#define TARGET target("avx2,fma")
-#define INLINE static inline __attribute__((always_inline, TARGET))
-
-bool steps_serve(void)
-{
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-}
 
 /* sums += h[row, k] * w[vectors] */
-INLINE void add_terms(int rows, int vectors, __m256 sum[MOST_ROWS][MOST_VECTORS], const float *h, int64_t hidden, const float *w)
+AVX2_INLINE void add_terms(int rows, int vectors, __m256 sum[MOST_ROWS][MOST_VECTORS], const float *h, int64_t hidden, const float *w)
 {
     __m256 v[MOST_VECTORS];
     UNROLL
@@ -71,7 +59,7 @@ INLINE void add_terms(int rows, int vectors, __m256 sum[MOST_ROWS][MOST_VECTORS]
 }
 
 /* One panel of some rows, both numbers constants where it is called. */
-INLINE void panel(int rows, int vectors, const float *h, int64_t hidden, const float *w, __m256 sum[MOST_ROWS][MOST_VECTORS])
+AVX2_INLINE void panel(int rows, int vectors, const float *h, int64_t hidden, const float *w, __m256 sum[MOST_ROWS][MOST_VECTORS])
 {
     int64_t k = 0;
     UNROLL
@@ -93,7 +81,7 @@ INLINE void panel(int rows, int vectors, const float *h, int64_t hidden, const f
 }
 
 /* To y[row, gate, unit], units that are there. */
-INLINE void store(const StepWeights *s, int rows, int vectors, int64_t first_unit, __m256 sum[MOST_ROWS][MOST_VECTORS], float *y)
+AVX2_INLINE void store(const StepWeights *s, int rows, int vectors, int64_t first_unit, __m256 sum[MOST_ROWS][MOST_VECTORS], float *y)
 {
     UNROLL
     for (int r = 0; r < rows; r++)
@@ -111,14 +99,15 @@ INLINE void store(const StepWeights *s, int rows, int vectors, int64_t first_uni
         }
 }
 
-INLINE void run_rows(const StepWeights *s, int rows, int vectors, const float *h, int64_t p, float *y)
+AVX2_INLINE void run_rows(const StepWeights *s, int rows, int vectors, const float *h, int64_t p, float *y)
 {
     __m256 sum[MOST_ROWS][MOST_VECTORS];
     panel(rows, vectors, h, s->hidden, s->packed + p * panel_floats(s), sum);
     store(s, rows, vectors, p * s->units, sum, y);
 }
 
-INLINE void run_panels(const StepWeights *s, int vectors, const float *h, int64_t first, int64_t end, int64_t from, int64_t to, float *y)
+AVX2_INLINE void run_panels(const StepWeights *s, int vectors, const float *h, int64_t first, int64_t end, int64_t from, int64_t to,
+                            float *y)
 {
     for (int64_t p = from; p < to; p++)
         for (int64_t row = first; row < end;) {
@@ -132,17 +121,12 @@ INLINE void run_panels(const StepWeights *s, int vectors, const float *h, int64_
         }
 }
 
-__attribute__((TARGET)) void steps_run(const StepWeights *s, const float *h, int64_t first, int64_t end, int64_t from, int64_t to, float *y)
+AVX2 void steps_run(const StepWeights *s, const float *h, int64_t first, int64_t end, int64_t from, int64_t to, float *y)
 {
     if (s->gates == 3) run_panels(s, 3, h, first, end, from, to, y);
     else run_panels(s, 4, h, first, end, from, to, y);
 }
 #else
-bool steps_serve(void)
-{
-    return false;
-}
-
 void steps_run(const StepWeights *s, const float *h, int64_t first, int64_t end, int64_t from, int64_t to, float *y)
 {
     (void)s, (void)h, (void)first, (void)end, (void)from, (void)to, (void)y;

@@ -13,8 +13,6 @@ typedef struct StepWeights {
     const float *packed;   /* [panels, hidden, units / 8, gates, 8] */
 } StepWeights;
 
-/* AVX2 with FMA is there. */
-bool steps_serve(void);
 /* Sets all but `packed`. */
 StepWeights steps_init(int64_t hidden, int64_t gates);
 size_t steps_bytes(const StepWeights *s);

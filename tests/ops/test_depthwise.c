@@ -5,6 +5,7 @@
 #include <math.h>
 
 #include "build_graph.h"
+#include "engine/avx2.h"
 #include "engine/direct.h"
 #include "engine/direct_depthwise.h"
 
@@ -87,7 +88,7 @@ static void run(Depthwise c, int threads, const float *x, const float *addend, f
 static void test_rows(void **state)
 {
     (void)state;
-    if (!direct_serves()) skip();
+    if (!avx2_serves()) skip();
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         Depthwise c = rows[i].c;
         if (depthwise_fits(&c) != rows[i].fits) fail_msg("%s: whether it fits", rows[i].name);
@@ -123,7 +124,7 @@ static void test_rows(void **state)
 static void test_nan(void **state)
 {
     (void)state;
-    if (!direct_serves()) skip();
+    if (!avx2_serves()) skip();
     float *x = noise(1, 8 * 9 * 9), *w = noise(2, 8 * 9), *y = noise(3, 8 * 9 * 9);
     Depthwise c = { SHAPE(1, 1, 9, 9, 9, 9), KERNEL(3, 3, 1, 1, 1, 1), .weights = w, .low = 0, .high = 6 };
     x[(4 * 9 + 6) * 8 + 3] = NAN;

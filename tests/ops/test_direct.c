@@ -5,6 +5,7 @@
 #include <math.h>
 
 #include "build_graph.h"
+#include "engine/avx2.h"
 #include "engine/direct.h"
 
 typedef struct Row {
@@ -112,7 +113,7 @@ static void run(DirectConv c, int threads, const float *x, const float *addend, 
 static void test_rows(void **state)
 {
     (void)state;
-    if (!direct_serves()) skip();
+    if (!avx2_serves()) skip();
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         DirectConv c = rows[i].c;
         c.threads = 1;
@@ -148,7 +149,7 @@ static void test_rows(void **state)
 static void test_nan(void **state)
 {
     (void)state;
-    if (!direct_serves()) skip();
+    if (!avx2_serves()) skip();
     float *x = noise(1, 8 * 9 * 9), *w = noise(2, 16 * 8 * 9), *y = noise(3, 16 * 9 * 9);
     DirectConv c = { SHAPE(1, 8, 16, 9, 9, 9, 9), KERNEL(3, 3, 1, 1, 1, 1), BLOCKS, .weights = w, .low = 0, .high = 6 };
     x[(4 * 9 + 6) * 8 + 3] = NAN;

@@ -4,6 +4,7 @@
 #include <ctype.h>
 
 #include "build_graph.h"
+#include "engine/avx2.h"
 #include "engine/direct_pool.h"
 #include "engine/dnnl_glue.h"
 #include "engine/kernel.h"
@@ -442,7 +443,7 @@ static void test_channels(void **state)
 static void test_window_of_nan(void **state)
 {
     (void)state;
-    if (!pool_serves()) skip();
+    if (!avx2_serves()) skip();
     Graph *g = build_new(17);
     Err err;
     ValueId x = build_input(g, "x", DT_FLOAT, DIMS(2, 9, 10, 19));

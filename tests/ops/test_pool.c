@@ -5,6 +5,7 @@
 #include <math.h>
 
 #include "build_graph.h"
+#include "engine/avx2.h"
 #include "engine/direct_pool.h"
 
 typedef struct Row {
@@ -69,7 +70,7 @@ static void check(const char *name, const Pool *p, const float *x, const float *
 static void test_rows(void **state)
 {
     (void)state;
-    if (!pool_serves()) skip();
+    if (!avx2_serves()) skip();
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         Pool p = rows[i].p;
         int64_t given = size_of(&p, p.in), made = size_of(&p, p.out), all = p.planes * p.out[0];

@@ -5,6 +5,7 @@
 #include <math.h>
 
 #include "build_graph.h"
+#include "engine/avx2.h"
 #include "engine/direct.h"
 #include "engine/direct_product.h"
 
@@ -57,7 +58,7 @@ static void check(Product p, const float *x, const float *addend)
 static void test_shapes(void **state)
 {
     (void)state;
-    if (!direct_serves()) skip();
+    if (!avx2_serves()) skip();
     static const int64_t channels[] = { 1, 2, 7, 16, 33, 1000 }, filters[] = { 1, 8, 10, 17, 31, 32, 33, 75, 160 };
     for (size_t c = 0; c < sizeof channels / sizeof *channels; c++)
         for (size_t f = 0; f < sizeof filters / sizeof *filters; f++)
@@ -87,7 +88,7 @@ static void test_shapes(void **state)
 static void test_nan(void **state)
 {
     (void)state;
-    if (!direct_serves()) skip();
+    if (!avx2_serves()) skip();
     float *x = noise(1, 2 * 9), *w = noise(2, 16 * 9), y[2 * 10];
     Product p = { .rows = 2, .channels = 9, .filters = 10, .weights = w, .low = 0, .high = 6, .threads = 1 };
     x[9 + 4] = NAN;
@@ -101,7 +102,7 @@ static void test_nan(void **state)
 static void test_nan_among_zeros(void **state)
 {
     (void)state;
-    if (!direct_serves()) skip();
+    if (!avx2_serves()) skip();
     float *x = noise(1, 600), *w = noise(2, 600 * 40), y[40];
     Product p = { .rows = 1, .channels = 600, .filters = 40, .weights = w, .low = -INFINITY, .high = INFINITY, .threads = 1 };
     p.finite = true;
