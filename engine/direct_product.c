@@ -87,14 +87,22 @@ AVX2_INLINE void tile(const Product *p, const Listed *list, int64_t k, int rows,
         }
 }
 
+/* Every filter of a product by as many sums, also where the last part has fewer of them: equal weights make equal results. */
 #define TILES(name, list, rows, one, two, four) \
-    AVX2 static void name(const Product *p, const Listed *listed, int64_t k, int64_t panels, \
-                                                         const float *x, const float *addend, float *y) \
+    AVX2 static void name(const Product *p, const Listed *listed, int64_t k, int64_t panels, const float *x, const float *addend, \
+                          float *y) \
     { \
         (void)listed; \
+        bool alone = p->filters <= PRODUCT_FILTERS; \
         switch (panels) { \
-        case 1: tile(p, list, k, rows, 1, one, x, addend, y); break; \
-        case 2: tile(p, list, k, rows, 2, two, x, addend, y); break; \
+        case 1: \
+            if (alone) tile(p, list, k, rows, 1, one, x, addend, y); \
+            else tile(p, list, k, rows, 1, four, x, addend, y); \
+            break; \
+        case 2: \
+            if (alone) tile(p, list, k, rows, 2, two, x, addend, y); \
+            else tile(p, list, k, rows, 2, four, x, addend, y); \
+            break; \
         case 3: tile(p, list, k, rows, 3, four, x, addend, y); break; \
         default: tile(p, list, k, rows, 4, four, x, addend, y); break; \
         } \

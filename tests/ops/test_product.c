@@ -55,6 +55,28 @@ static void check(Product p, const float *x, const float *addend)
     free(guard);
 }
 
+/* Sums of one row go the same way for every filter, the last ones too. */
+static void test_equal_filters(void **state)
+{
+    (void)state;
+    if (!avx2_serves()) skip();
+    enum { CHANNELS = 999 };
+    static const int64_t filters[] = { 7, 10, 20, 32, 33, 41, 57, 160 };
+    for (size_t f = 0; f < sizeof filters / sizeof *filters; f++)
+        for (int64_t rows = 1; rows <= 3; rows++) {
+            int64_t width = (filters[f] + 7) / 8 * 8, made = rows * filters[f];
+            float *x = noise(1, rows * CHANNELS), *w = noise(2, width * CHANNELS), *y = noise(3, made);
+            for (int64_t i = 0; i < width * CHANNELS; i++) w[i] = 0.02F;
+            Product p = { .rows = rows, .channels = CHANNELS, .filters = filters[f], .weights = w, .low = -INFINITY, .high = INFINITY,
+                          .threads = 1 };
+            product_run(&p, x, NULL, y);
+            for (int64_t i = 0; i < made; i++) assert_memory_equal(&y[i], &y[i - i % filters[f]], sizeof *y);
+            free(x);
+            free(w);
+            free(y);
+        }
+}
+
 static void test_shapes(void **state)
 {
     (void)state;
@@ -123,7 +145,7 @@ static void test_nan_among_zeros(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_shapes), cmocka_unit_test(test_nan),
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_shapes), cmocka_unit_test(test_equal_filters), cmocka_unit_test(test_nan),
                                         cmocka_unit_test(test_nan_among_zeros) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
