@@ -1,6 +1,6 @@
 cd "$DATA"
 t eval tiny.onnx --data tiny.npz
-t eval tiny.onnx --data tiny.npz --json --batch=7
+t eval tiny.onnx --data tiny.npz --json --batch=7 | sed -E 's/("cross_entropy":\t[0-9]+\.[0-9]{6})[0-9]+/\1/' # float32: the rest is the kernels'
 t eval tiny.onnx --data tiny.npz --plain
 t eval tiny.onnx --data tiny_calib.npz
 t eval tiny.onnx --data tiny_calib.npz --reference tiny.onnx

@@ -136,7 +136,8 @@ static void layer_statistics(void **state)
                 free(part);
             }
             assert_int_equal(layer_stats_columns(all, i), columns);
-            for (size_t c = 0; c < width * width; c++) assert_near(h[c], 0.0, 1e-9 * (double)columns);
+            /* float32 inputs of about 1: their last bits may depend on how many rows a run has */
+            for (size_t c = 0; c < width * width; c++) assert_near(h[c], 0.0, 1e-7 * (double)columns);
             free(h);
         }
         for (int k = 0; k < FILES; k++) layer_stats_free(single[k]);
